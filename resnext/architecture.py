@@ -1,0 +1,221 @@
+"""The network, described once: a residual network of bottleneck blocks with grouped 3x3 convolutions.
+
+ResNeXt is "Aggregated Residual Transformations for Deep Neural Networks" (Xie et al., 2017, arXiv:1611.05431).
+`resnext` walks the architecture and calls a small interface, `Ops`; each reading of the network implements it
+(`keras_model` for training, `openvino_graph` for serving). Modules are named as timm names them.
+"""
+
+import dataclasses
+import difflib
+from typing import Any, Protocol
+
+from resnext.errors import ConfigError
+
+STEM_TYPES = ("", "deep", "deep_tiered")
+ATTENTION = (None, "se")
+EXPANSION = 4  # output channels of a bottleneck block, over its planes (He et al., 2016, section 4.1)
+_MOST_LAYERS, _MOST_CHANNELS = 1000, 65536  # far beyond any published net; keeps a hostile config.json from eating memory
+
+
+def _is_count(value) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Architecture:
+    """What a network looks like, in the words of timm's `ResNet` arguments.
+
+    Args:
+        layers: residual units in each stage.
+        cardinality: number of groups of the 3x3 convolutions (C in the paper); 1 gives a plain ResNet.
+        base_width: bottleneck width of one group (d in the paper) in a stage of 64 planes.
+        channels: planes of each stage; a stage puts out four times as many channels.
+        stem_type: "" for one 7x7 convolution, "deep" for three 3x3 ones, "deep_tiered" for three of growing width.
+        stem_width: channels of the stem's first convolution (deep stems).
+        avg_down: shortcut by 2x2 average pooling before a 1x1 convolution, the "d" variant (arXiv:1812.01187).
+        attn_layer: None, or "se" for squeeze-and-excitation after the last convolution of each unit.
+        drop_path_rate: stochastic depth at the last unit, growing linearly from 0 at the first; training only.
+
+    Raises:
+        ConfigError: a value is out of range, or groups do not divide channels.
+    """
+
+    layers: tuple[int, ...] = (3, 4, 6, 3)
+    cardinality: int = 1
+    base_width: int = 64
+    channels: tuple[int, ...] = (64, 128, 256, 512)
+    stem_type: str = ""
+    stem_width: int = 64
+    avg_down: bool = False
+    attn_layer: str | None = None
+    drop_path_rate: float = 0.0
+
+    def __post_init__(self):
+        for field in ("layers", "channels"):
+            values = getattr(self, field)
+            if not isinstance(values, tuple) or not all(_is_count(value) for value in values):
+                raise ConfigError(f"{field} has to be a list of whole numbers above 0, not {values!r}.")
+        if len(self.layers) != 4 or len(self.channels) != 4:
+            raise ConfigError(f"A network has four stages, but layers is {self.layers} and channels is {self.channels}.")
+        for field in ("cardinality", "base_width", "stem_width"):
+            if not _is_count(getattr(self, field)):
+                raise ConfigError(f"{field} has to be a whole number above 0, not {getattr(self, field)!r}.")
+        if self.stem_type not in STEM_TYPES:
+            raise ConfigError(f"Unknown stem_type {self.stem_type!r}: it can be {', '.join(map(repr, STEM_TYPES))}.")
+        if self.attn_layer not in ATTENTION:
+            raise ConfigError(f"Unknown attn_layer {self.attn_layer!r}: this project knows 'se' or none.")
+        if not isinstance(self.avg_down, bool):
+            raise ConfigError(f"avg_down has to be true or false, not {self.avg_down!r}.")
+        if not isinstance(self.drop_path_rate, (int, float)) or not 0 <= self.drop_path_rate < 1:
+            raise ConfigError(f"drop_path_rate has to be a number from 0 to below 1, not {self.drop_path_rate!r}.")
+        widths = [self.bottleneck_width(planes) for planes in self.channels]
+        if min(widths) < 1 or max(*widths, *self.channels, self.stem_width) > _MOST_CHANNELS:
+            raise ConfigError(f"The stages would have {widths} bottleneck channels: each has to be 1 to {_MOST_CHANNELS}.")
+        if sum(self.layers) > _MOST_LAYERS:
+            raise ConfigError(f"{sum(self.layers)} residual units are more than the {_MOST_LAYERS} that are allowed.")
+
+    def bottleneck_width(self, planes: int) -> int:
+        """Channels of the 3x3 convolutions in a stage of `planes` planes, over all groups (timm's formula)."""
+        return int(planes * (self.base_width / 64)) * self.cardinality
+
+    @property
+    def features(self) -> int:
+        """Channels of the last feature map."""
+        return self.channels[-1] * EXPANSION
+
+
+ARCHITECTURES = {
+    "resnet50": Architecture(),
+    "resnet101": Architecture(layers=(3, 4, 23, 3)),
+    "resnet152": Architecture(layers=(3, 8, 36, 3)),
+    "resnext50_32x4d": Architecture(cardinality=32, base_width=4),
+    "resnext50d_32x4d": Architecture(
+        cardinality=32, base_width=4, stem_type="deep", stem_width=32, avg_down=True
+    ),
+    "seresnext50_32x4d": Architecture(cardinality=32, base_width=4, attn_layer="se"),
+    "resnext101_32x4d": Architecture(layers=(3, 4, 23, 3), cardinality=32, base_width=4),
+    "resnext101_32x8d": Architecture(layers=(3, 4, 23, 3), cardinality=32, base_width=8),
+    "resnext101_64x4d": Architecture(layers=(3, 4, 23, 3), cardinality=64, base_width=4),
+    "resnext26_small": Architecture(
+        layers=(2, 2, 2, 2),
+        cardinality=8,
+        base_width=16,
+        channels=(32, 64, 128, 256),
+        stem_type="deep",
+        stem_width=16,
+        avg_down=True,
+        attn_layer="se",
+        drop_path_rate=0.1,
+    ),
+}
+
+
+def find_architecture(name: str) -> Architecture:
+    """The architecture of that name.
+
+    Raises:
+        ConfigError: no such name; the message proposes the nearest one.
+    """
+    if name in ARCHITECTURES:
+        return ARCHITECTURES[name]
+    near = difflib.get_close_matches(str(name), ARCHITECTURES, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(ARCHITECTURES)}."
+    raise ConfigError(f"Unknown architecture {str(name)[:80]!r}: {hint}")
+
+
+class Ops(Protocol):
+    """What a reading of the network provides; tensors are of the reading's own kind, images channels-last."""
+
+    def normalize(self, images): ...
+    def conv(self, x, filters: int, kernel: int, stride: int = 1, groups: int = 1, bias: bool = False, *, name: str): ...
+    def batch_norm(self, x, *, name: str, zero: bool = False): ...
+    def relu(self, x, *, name: str): ...
+    def sigmoid(self, x): ...
+    def max_pool(self, x): ...
+    def average_pool(self, x): ...
+    def global_pool(self, x, keepdims: bool = False): ...
+    def dense(self, x, units: int, *, name: str): ...
+    def multiply(self, x, y): ...
+    def add(self, x, y): ...
+    def drop_path(self, x, rate: float, *, name: str): ...
+
+
+def resnext(ops: Ops, architecture: Architecture, num_classes: int, images) -> dict[str, Any]:
+    """Walks the network from images to logits.
+
+    Args:
+        ops: the reading.
+        architecture: what to build.
+        num_classes: width of the classifier; 0 for none.
+        images: the reading's input tensor, (batch, height, width, 3) RGB pixels from 0 to 255.
+
+    Returns:
+        Tensors by name: `stem`, `layer1` to `layer4` (feature maps with strides 2, 4, 8, 16, 32), `pooled`
+        (batch, features), and `logits` (batch, num_classes) unless `num_classes` is 0.
+    """
+    x = _stem(ops, architecture, ops.normalize(images))
+    out = {"stem": x}
+    x = ops.max_pool(x)
+    units, unit = sum(architecture.layers), 0
+    channels = architecture.stem_width * 2 if architecture.stem_type else 64
+    for stage, (depth, planes) in enumerate(zip(architecture.layers, architecture.channels), start=1):
+        for index in range(depth):
+            stride = 2 if stage > 1 and index == 0 else 1
+            drop_path = architecture.drop_path_rate * unit / max(units - 1, 1)
+            project = stride != 1 or channels != planes * EXPANSION
+            x = _residual_unit(ops, architecture, x, planes, stride, project, drop_path, f"layer{stage}.{index}")
+            channels, unit = planes * EXPANSION, unit + 1
+        out[f"layer{stage}"] = x
+    out["pooled"] = ops.global_pool(x)
+    if num_classes:
+        out["logits"] = ops.dense(out["pooled"], num_classes, name="fc")
+    return out
+
+
+def _stem(ops, architecture, x):
+    width = architecture.stem_width
+    if architecture.stem_type:
+        first = 3 * (width // 4) if architecture.stem_type == "deep_tiered" else width
+        for index, (filters, stride) in enumerate(((first, 2), (width, 1))):
+            x = ops.conv(x, filters, 3, stride, name=f"conv1.{3 * index}")
+            x = ops.relu(ops.batch_norm(x, name=f"conv1.{3 * index + 1}"), name=f"conv1.{3 * index + 2}")
+        x = ops.conv(x, 2 * width, 3, name="conv1.6")
+    else:
+        x = ops.conv(x, 64, 7, 2, name="conv1")
+    return ops.relu(ops.batch_norm(x, name="bn1"), name="act1")
+
+
+def _residual_unit(ops, architecture, x, planes, stride, project, drop_path, name):
+    """Template C of the paper's Figure 3: 1x1, grouped 3x3, 1x1, and the shortcut added."""
+    width = architecture.bottleneck_width(planes)
+    y = ops.conv(x, width, 1, name=f"{name}.conv1")
+    y = ops.relu(ops.batch_norm(y, name=f"{name}.bn1"), name=f"{name}.act1")
+    y = ops.conv(y, width, 3, stride, groups=architecture.cardinality, name=f"{name}.conv2")
+    y = ops.relu(ops.batch_norm(y, name=f"{name}.bn2"), name=f"{name}.act2")
+    y = ops.conv(y, planes * EXPANSION, 1, name=f"{name}.conv3")
+    y = ops.batch_norm(y, name=f"{name}.bn3", zero=True)
+    if architecture.attn_layer == "se":
+        y = _squeeze_excite(ops, y, planes * EXPANSION, f"{name}.se")
+    if drop_path:
+        y = ops.drop_path(y, drop_path, name=f"{name}.drop_path")
+    if project:
+        x = _shortcut(ops, architecture, x, planes * EXPANSION, stride, f"{name}.downsample")
+    return ops.relu(ops.add(x, y), name=f"{name}.act3")
+
+
+def _shortcut(ops, architecture, x, filters, stride, name):
+    if architecture.avg_down:
+        if stride == 2:
+            x = ops.average_pool(x)
+        x = ops.conv(x, filters, 1, name=f"{name}.1")
+        return ops.batch_norm(x, name=f"{name}.2")
+    x = ops.conv(x, filters, 1, stride, name=f"{name}.0")
+    return ops.batch_norm(x, name=f"{name}.1")
+
+
+def _squeeze_excite(ops, x, channels, name):
+    """Hu et al., 2018 (arXiv:1709.01507), with timm's reduction to a sixteenth, rounded to eights."""
+    reduced = max(8, int(channels / 16 + 4) // 8 * 8)
+    y = ops.global_pool(x, keepdims=True)
+    y = ops.relu(ops.conv(y, reduced, 1, bias=True, name=f"{name}.fc1"), name=f"{name}.act")
+    return ops.multiply(x, ops.sigmoid(ops.conv(y, channels, 1, bias=True, name=f"{name}.fc2")))
