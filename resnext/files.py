@@ -1,0 +1,28 @@
+"""Files that are never half-written: made beside their place and renamed into it."""
+
+import contextlib
+import os
+import pathlib
+import tempfile
+from collections.abc import Iterator
+
+
+@contextlib.contextmanager
+def replacing(path: pathlib.Path) -> Iterator[pathlib.Path]:
+    """Yields a path beside `path` (same suffix) to write to; renamed to `path` at the end, removed on an error."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=".writing-", suffix=path.suffix, dir=path.parent)
+    os.close(handle)
+    beside = pathlib.Path(name)
+    try:
+        yield beside
+        beside.chmod(0o644)
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def write_atomically(path: pathlib.Path, content: str | bytes) -> None:
+    """Writes text (UTF-8) or bytes to a file that is either whole or not there."""
+    with replacing(path) as beside:
+        beside.write_bytes(content.encode() if isinstance(content, str) else content)

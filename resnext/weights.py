@@ -1,0 +1,100 @@
+"""Weights in timm's keys and layout: model.safetensors to and from the Keras reading, bit for bit."""
+
+import pathlib
+from collections.abc import Iterator
+
+import numpy as np
+import safetensors
+import safetensors.numpy
+
+from resnext.errors import WeightsError
+from resnext.files import replacing
+
+# Keras' name of a variable -> timm's, for each kind of layer
+_TIMM_NAMES = {
+    "kernel": "weight",
+    "bias": "bias",
+    "gamma": "weight",
+    "beta": "bias",
+    "moving_mean": "running_mean",
+    "moving_variance": "running_var",
+}
+
+
+def read_tensors(path: pathlib.Path) -> dict[str, np.ndarray]:
+    """All tensors of a safetensors file, by timm's keys.
+
+    Raises:
+        WeightsError: the file is missing or no whole safetensors file.
+    """
+    try:
+        return safetensors.numpy.load_file(path)
+    except FileNotFoundError:
+        raise WeightsError(f"{path} is missing: download the repository again, or train with `python -m training fit`.") from None
+    except (safetensors.SafetensorError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise WeightsError(f"{path} is no whole safetensors file ({error}): download it again.") from None
+
+
+def check_shapes(tensors: dict[str, np.ndarray], expected: dict[str, tuple[int, ...]], where: object) -> None:
+    """Compares a file's tensors with what the network needs; `num_batches_tracked` counters are ignored.
+
+    Raises:
+        WeightsError: a tensor is missing, misshapen, not floating point, or not of this network; names the first.
+    """
+    for key, shape in expected.items():
+        if key not in tensors:
+            raise WeightsError(f"{where} has no tensor {key!r}: it does not fit the architecture in config.json.")
+        if tensors[key].shape != shape:
+            raise WeightsError(
+                f"{where}: tensor {key!r} has shape {tensors[key].shape}, but the architecture needs {shape}."
+            )
+        if tensors[key].dtype.kind != "f":
+            raise WeightsError(f"{where}: tensor {key!r} holds {tensors[key].dtype}, but floating point is needed.")
+    extra = sorted(key for key in tensors if key not in expected and not key.endswith("num_batches_tracked"))
+    if extra:
+        raise WeightsError(f"{where} has a tensor {extra[0]!r} that the architecture in config.json does not have.")
+
+
+def keras_tensors(model) -> dict[str, np.ndarray]:
+    """The Keras model's weights under timm's keys: kernels OIHW, dense kernels (out, in), float32."""
+    return {key: _to_timm(variable.numpy()) for key, variable in _variables(model)}
+
+
+def load_into_keras(model, tensors: dict[str, np.ndarray], where: object = "The file") -> None:
+    """Puts tensors under timm's keys into the Keras model.
+
+    Raises:
+        WeightsError: they do not fit (`check_shapes`); the model is left as it was.
+    """
+    variables = dict(_variables(model))
+    check_shapes(tensors, {key: _timm_shape(tuple(v.shape)) for key, v in variables.items()}, where)
+    for key, variable in variables.items():
+        variable.assign(_to_keras(tensors[key]))
+
+
+def save_tensors(tensors: dict[str, np.ndarray], path: pathlib.Path, dtype: str = "float32") -> None:
+    """Writes tensors as safetensors in `dtype` ("float32" or "float16")."""
+    with replacing(path) as beside:
+        # "format" tells transformers and timm which framework's layout this is.
+        contiguous = {key: np.ascontiguousarray(value, dtype) for key, value in tensors.items()}
+        safetensors.numpy.save_file(contiguous, beside, metadata={"format": "pt"})
+
+
+def _variables(model) -> Iterator[tuple[str, object]]:
+    for layer in model.layers:
+        for variable in layer.weights:
+            if variable.name in _TIMM_NAMES:
+                yield f"{layer.name}.{_TIMM_NAMES[variable.name]}", variable
+
+
+def _to_timm(value: np.ndarray) -> np.ndarray:
+    # Keras keeps a kernel as (height, width, in, out) and a dense kernel as (in, out).
+    return value.transpose(3, 2, 0, 1) if value.ndim == 4 else value.T
+
+
+def _to_keras(value: np.ndarray) -> np.ndarray:
+    return value.transpose(2, 3, 1, 0) if value.ndim == 4 else value.T
+
+
+def _timm_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
+    return (shape[3], shape[2], shape[0], shape[1]) if len(shape) == 4 else shape[::-1]

@@ -1,0 +1,234 @@
+"""`fit`: image folders in, a trained model repository out; killed and resumed without loss."""
+
+import csv
+import dataclasses
+import json
+import pathlib
+import platform
+import time
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from resnext.architecture import find_architecture
+from resnext.config import ModelConfig, Preprocessing
+from resnext.errors import ConfigError, RepositoryError
+from resnext.files import replacing, write_atomically
+from resnext.keras_model import build_model
+from resnext.weights import keras_tensors, read_tensors, save_tensors
+from training.data import ImageFolders, make_dataset
+from training.recipe import Recipe
+
+HISTORY_COLUMNS = ("epoch", "loss", "accuracy", "val_loss", "val_accuracy", "learning_rate", "seconds")
+
+
+def set_up_devices() -> str:
+    """Lets GPU memory grow on demand instead of taking all of it, and says in a line what was found."""
+    gpus = tf.config.list_physical_devices("GPU")
+    for gpu in gpus:
+        tf.config.experimental.set_memory_growth(gpu, True)
+    if not gpus:
+        return f"No GPU found: training on the CPU with {tf.config.threading.get_intra_op_parallelism_threads() or 'all'} threads."
+    names = ", ".join(tf.config.experimental.get_device_details(gpu).get("device_name", gpu.name) for gpu in gpus)
+    return f"Training on {len(gpus)} GPU{'s' * (len(gpus) > 1)} ({names}); memory grows as it is needed."
+
+
+def fit(data: ImageFolders, output: pathlib.Path, recipe: Recipe, *, resume: bool = False, report=print) -> pathlib.Path:
+    """Trains a network and keeps the weights of the best validation loss.
+
+    Args:
+        data: with "train" and "val".
+        output: the model repository to make. While training it also holds `checkpoint/`.
+        recipe: how to train.
+        resume: go on after the last finished epoch of an interrupted run in `output`.
+        report: takes a line of progress.
+
+    Returns:
+        `output`, with config.json, model.safetensors, recipe.json and history.csv.
+
+    Raises:
+        RepositoryError: `output` holds another run, or there is nothing to resume or it used another recipe.
+    """
+    prep = Preprocessing(recipe.image_size, recipe.crop_pct, "bicubic", tuple(recipe.mean), tuple(recipe.std))
+    config = ModelConfig(recipe.model, find_architecture(recipe.model), data.label_names, prep)
+    if recipe.labels == "binary" and config.num_classes != 2:
+        raise ConfigError(f"Binary labels need two classes, but {data.root} has {config.num_classes}.")
+    record = {
+        "recipe": dataclasses.asdict(recipe),
+        "dataset": {
+            "name": data.root.resolve().name,
+            "fingerprint": data.fingerprint(),
+            "images": {name: len(split) for name, split in data.splits.items()},
+        },
+        "versions": {"python": platform.python_version(), "tensorflow": tf.__version__, "keras": keras.__version__, "numpy": np.__version__},
+        "hardware": set_up_devices(),
+    }
+    report(record["hardware"])
+    checkpoint = Checkpoint(output / "checkpoint")
+    _claim(output, checkpoint, record, resume)
+
+    keras.utils.set_random_seed(recipe.seed)
+    keras.config.set_dtype_policy(_policy(recipe.precision))
+    strategy = tf.distribute.MirroredStrategy() if len(tf.config.list_physical_devices("GPU")) > 1 else None
+    train = make_dataset(data.splits["train"], config.num_classes, recipe, prep.interpolation, training=True)
+    val = make_dataset(data.splits["val"], config.num_classes, recipe, prep.interpolation, training=False)
+    steps = len(train)
+    with strategy.scope() if strategy else tf.device(None):
+        model = build_model(config.architecture, config.num_classes, mean=prep.mean, std=prep.std, name=recipe.model)
+        model.compile(_optimizer(recipe, steps), _loss(recipe), metrics=[_accuracy(recipe)])
+    config.write(output / "config.json")
+    start = checkpoint.restore(model) if resume else 0
+    if start:
+        report(f"Going on after epoch {start} of {recipe.epochs}.")
+    keeper = EpochKeeper(output, checkpoint, recipe.epochs, report)
+    if start < recipe.epochs:
+        model.fit(train, validation_data=val, initial_epoch=start, epochs=recipe.epochs, callbacks=[keeper], shuffle=False, verbose=0)
+    checkpoint.remove()
+    return output
+
+
+class Checkpoint:
+    """The state after the last finished epoch: weights, optimizer, epoch; one safetensors file and one JSON file."""
+
+    def __init__(self, folder: pathlib.Path):
+        self.folder = folder
+        self.path = folder / "state.safetensors"
+
+    def save(self, model: keras.Model, epoch: int) -> None:
+        state = {f"model/{key}": value for key, value in keras_tensors(model).items()}
+        for index, variable in enumerate(model.optimizer.variables):
+            state[f"optimizer/{index}"] = variable.numpy()
+        state["epoch"] = np.array(epoch)
+        with replacing(self.path) as beside:
+            import safetensors.numpy
+
+            safetensors.numpy.save_file({key: np.array(value, order="C") for key, value in state.items()}, beside)
+
+    def restore(self, model: keras.Model) -> int:
+        """Puts the state into the compiled model; returns the number of finished epochs."""
+        from resnext.weights import load_into_keras
+
+        state = read_tensors(self.path)
+        weights = {key.removeprefix("model/"): value for key, value in state.items() if key.startswith("model/")}
+        load_into_keras(model, weights, self.path)
+        model.optimizer.build(model.trainable_variables)
+        for index, variable in enumerate(model.optimizer.variables):
+            variable.assign(state[f"optimizer/{index}"])
+        return int(state["epoch"])
+
+    def remove(self) -> None:
+        self.path.unlink(missing_ok=True)
+        if self.folder.is_dir():
+            self.folder.rmdir()
+
+
+class EpochKeeper(keras.callbacks.Callback):
+    """After every epoch: the best weights, a row of history.csv, the checkpoint, and a line with the time left."""
+
+    def __init__(self, output: pathlib.Path, checkpoint: Checkpoint, epochs: int, report):
+        super().__init__()
+        self.output, self.checkpoint, self.epochs, self.report = output, checkpoint, epochs, report
+        self.seconds = []
+
+    def on_train_begin(self, logs=None):
+        # Rows after the checkpoint are from an epoch that was killed before it was whole.
+        done = self.params.get("initial_epoch", 0) or getattr(self, "start", 0)
+        self.rows = read_history(self.output / "history.csv")
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.rows = [row for row in self.rows if row["epoch"] <= epoch]
+        self.began = time.monotonic()
+
+    def on_epoch_end(self, epoch, logs=None):
+        seconds = time.monotonic() - self.began
+        self.seconds.append(seconds)
+        rate = float(self.model.optimizer.learning_rate)
+        row = {"epoch": epoch + 1, **{key: float(logs[key]) for key in HISTORY_COLUMNS[1:5]}}
+        row |= {"learning_rate": rate, "seconds": seconds}
+        best = min((row["val_loss"] for row in self.rows), default=np.inf)
+        self.rows.append(row)
+        improved = row["val_loss"] < best
+        if improved:
+            save_tensors(keras_tensors(self.model), self.output / "model.safetensors", "float16")
+        write_history(self.rows, self.output / "history.csv")
+        self.checkpoint.save(self.model, epoch + 1)
+        left = (self.epochs - epoch - 1) * float(np.median(self.seconds[-5:]))
+        self.report(
+            f"epoch {epoch + 1}/{self.epochs}  loss {row['loss']:.4f}  accuracy {row['accuracy']:.4f}  "
+            f"val_loss {row['val_loss']:.4f}  val_accuracy {row['val_accuracy']:.4f}{' *' if improved else '  '}  "
+            f"{seconds:.0f} s, {_minutes(left)} left"
+        )
+
+
+def read_history(path: pathlib.Path) -> list[dict[str, float]]:
+    """history.csv's rows, numbers by column; none if the file is not there."""
+    if not path.exists():
+        return []
+    with path.open(newline="") as file:
+        return [
+            {key: int(value) if key == "epoch" else float(value) for key, value in row.items()}
+            for row in csv.DictReader(file)
+        ]
+
+
+def write_history(rows: list[dict[str, float]], path: pathlib.Path) -> None:
+    """Writes history.csv."""
+    with replacing(path) as beside, beside.open("w", newline="") as file:
+        writer = csv.DictWriter(file, HISTORY_COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({**row, **{key: f"{row[key]:.6g}" for key in HISTORY_COLUMNS[1:]}} for row in rows)
+
+
+def _claim(output, checkpoint, record, resume):
+    recipe_file = output / "recipe.json"
+    if resume:
+        if not checkpoint.path.exists():
+            raise RepositoryError(f"{output} has no interrupted training to resume: leave --resume out to start one.")
+        before = json.loads(recipe_file.read_bytes())
+        for part in ("recipe", "dataset"):
+            if json.loads(json.dumps(record[part])) != before[part]:
+                raise RepositoryError(f"{output} was started with another {part}: resume with the same options and images.")
+    elif recipe_file.exists():
+        hint = "add --resume to go on with it, or " if checkpoint.path.exists() else ""
+        raise RepositoryError(f"{output} already holds a training run: {hint}choose another --output.")
+    write_atomically(recipe_file, json.dumps(record, indent=2) + "\n")
+
+
+def _policy(precision: str) -> str:
+    if precision == "auto":
+        precision = "float16" if tf.config.list_physical_devices("GPU") else "float32"
+    return {"float32": "float32", "bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}[precision]
+
+
+def _optimizer(recipe: Recipe, steps: int):
+    total, warmup = recipe.epochs * steps, int(recipe.warmup_epochs * steps)
+    rate = recipe.learning_rate
+    if recipe.cosine:
+        rate = keras.optimizers.schedules.CosineDecay(
+            rate / 100 if warmup else rate, max(total - warmup, 1), warmup_target=rate if warmup else None, warmup_steps=warmup
+        )
+    options = {"learning_rate": rate, "weight_decay": recipe.weight_decay or None}
+    if recipe.optimizer == "sgd":
+        optimizer = keras.optimizers.SGD(momentum=0.9, nesterov=True, **options)
+    else:
+        optimizer = keras.optimizers.AdamW(**options | {"weight_decay": recipe.weight_decay})
+    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    return optimizer
+
+
+def _loss(recipe: Recipe):
+    if recipe.labels == "categorical":
+        return keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=recipe.label_smoothing)
+    return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+
+
+def _accuracy(recipe: Recipe):
+    if recipe.labels == "categorical":
+        return keras.metrics.CategoricalAccuracy("accuracy")
+    return keras.metrics.SparseCategoricalAccuracy("accuracy")
+
+
+def _minutes(seconds: float) -> str:
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min"
