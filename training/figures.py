@@ -236,7 +236,8 @@ def samples(images: Sequence[np.ndarray], titles: Sequence[str], ncols: int | No
         axes.spines[:].set_visible(False)
     for axes, image, title in zip(grid.flat, images, shorten(titles[:count], width=22), strict=False):
         axes.imshow(image)
-        axes.set_xlabel(title, parse_math=False)
+        label = axes.set_xlabel(title, parse_math=False)
+        label.set_fontsize(9 * min(1, 1.7 * figure.dpi / max(1, label.get_window_extent().width)))
     return figure
 
 
@@ -250,7 +251,8 @@ def shorten(labels: Iterable[str], width: int = 28) -> list[str]:
     first_names = Counter(line.split(",")[0] for line in lines)
     short = []
     for line in lines:
-        if len(line) > width and first_names[first := line.split(",")[0]] == 1:
+        first = line.split(",")[0]
+        if len(line) > width and first and first_names[first] == 1:
             line = first
         if len(line) > width:
             tail = (width - 1) // 3

@@ -132,11 +132,10 @@ class EpochKeeper(keras.callbacks.Callback):
         self.seconds = []
 
     def on_train_begin(self, logs=None):
-        # Rows after the checkpoint are from an epoch that was killed before it was whole.
-        done = self.params.get("initial_epoch", 0) or getattr(self, "start", 0)
         self.rows = read_history(self.output / "history.csv")
 
     def on_epoch_begin(self, epoch, logs=None):
+        # Rows after the checkpoint are from an epoch that was killed before it was whole.
         self.rows = [row for row in self.rows if row["epoch"] <= epoch]
         self.began = time.monotonic()
 

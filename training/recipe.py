@@ -40,7 +40,7 @@ class Recipe:
     """
 
     model: str = "resnext26_small"
-    epochs: int = 100
+    epochs: int = 80
     batch_size: int = 32
     image_size: int = 144
     train_size: int = 112

@@ -1,0 +1,19 @@
+"""What both command lines share: a Typer application whose errors are one line and an exit status."""
+
+import sys
+
+import typer
+
+from resnext.errors import ResNeXtError
+
+
+def run(app: typer.Typer, prog: str) -> None:
+    """Runs a command line: exit status 0 for success, 2 for wrong usage, 1 and one line for anything else."""
+    try:
+        app(prog_name=prog)
+    except ResNeXtError as error:
+        sys.exit(f"{prog}: {error}")  # status 1, on standard error
+    except KeyboardInterrupt:
+        sys.exit(f"{prog}: interrupted.")
+    except OSError as error:
+        sys.exit(f"{prog}: {error.filename or 'The system'}: {error.strerror or error}.")
