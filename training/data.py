@@ -173,12 +173,17 @@ def _augmentation(recipe, side):
     if recipe.train_size < side:
         steps.append(layers.RandomCrop(recipe.train_size, recipe.train_size, seed=seed))
     if recipe.jitter:
-        steps.append(layers.RandomColorJitter((0, 255), recipe.jitter, recipe.jitter, recipe.jitter, seed=seed))
+        # Keras' saturation clips at the value range (so: pixels in [0, 1]) and leaves 0.5 unchanged.
+        saturation = (0.5 - recipe.jitter / 2, 0.5 + recipe.jitter / 2)
+        jitter = layers.RandomColorJitter((0, 1), recipe.jitter / 2, recipe.jitter, saturation, seed=seed)
+        steps.append(lambda images, training: 255 * jitter(images / 255, training=training))
     blends = []
     if recipe.mixup:
         blends.append(layers.MixUp(recipe.mixup, seed=seed))
     if recipe.cutmix:
         blends.append(layers.CutMix(recipe.cutmix, seed=seed))
+    if blends:
+        blends.append(lambda data, training: data)
 
     def augment(images, labels):
         for step in steps:

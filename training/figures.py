@@ -4,6 +4,7 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from unicodedata import east_asian_width
 
 import matplotlib
 import numpy as np
@@ -21,34 +22,24 @@ INK, QUIET, RULE = "#222222", "#6B6B6B", "#DDDDDD"
 # Paul Tol's dark blue and orange: apart for every kind of colour vision, and light against dark in grey print.
 TRAINING = {"color": "#EE7733", "linewidth": 1.3, "label": "training"}
 VALIDATION = {"color": "#004488", "linewidth": 1.8, "label": "validation"}
-RATES = LinearSegmentedColormap.from_list("rates", ["#FFFFFF", "#C6DBEF", "#5B9BD0", "#004488", "#00264D"])
-RATES.set_bad("#EEEEEE")
+BLUES = ("#FFFFFF", "#C6DBEF", "#5B9BD0", "#004488", "#00264D")
+RATES = LinearSegmentedColormap.from_list("rates", BLUES).with_extremes(bad="#EEEEEE")
+DARK_RATE = 0.36  # where RATES falls below the luminance 0.18, on which white and black text have the same contrast
 
 # DejaVu comes with Matplotlib; the others, where installed, lend the glyphs that it lacks.
 FALLBACK_FONTS = ("Noto Sans CJK SC", "Noto Sans CJK JP", "Microsoft YaHei", "Hiragino Sans", "Arial Unicode MS")
+TICKS = {"color": QUIET, "labelcolor": INK, "major.width": 0.7}
 STYLE = {
     "font.family": ["DejaVu Sans", *(font for font in FALLBACK_FONTS if font in fontManager.get_font_names())],
     "font.size": 9,
     "text.color": INK,
     "text.parse_math": False,
-    "figure.facecolor": "white",
-    "axes.facecolor": "white",
+    "text.usetex": False,
     "axes.edgecolor": QUIET,
-    "axes.labelcolor": INK,
     "axes.linewidth": 0.7,
     "axes.spines.top": False,
     "axes.spines.right": False,
-    "axes.axisbelow": True,
-    "grid.color": RULE,
-    "grid.linewidth": 0.6,
-    "xtick.color": QUIET,
-    "ytick.color": QUIET,
-    "xtick.labelcolor": INK,
-    "ytick.labelcolor": INK,
-    "xtick.major.width": 0.7,
-    "ytick.major.width": 0.7,
-    "legend.frameon": False,
-    "lines.solid_capstyle": "round",
+    **{f"{axis}tick.{part}": value for axis in "xy" for part, value in TICKS.items()},
 }
 
 
@@ -62,10 +53,11 @@ def curves(history: Sequence[Mapping[str, float]]) -> Figure:
     """
     if not history:
         raise ValueError("history is empty: train for at least one epoch to draw curves")
-    columns = ("epoch", "loss", "accuracy", "val_loss", "val_accuracy", "learning_rate")
-    column = {name: np.array([row[name] for row in history], dtype=float) for name in columns}
-    epochs = column["epoch"]
-    best = _best_row(column["val_loss"])
+    names = ("epoch", "loss", "accuracy", "val_loss", "val_accuracy", "learning_rate")
+    column = {name: np.array([row[name] for row in history], dtype=float) for name in names}
+    epochs, val_loss, learning_rate = column["epoch"], column["val_loss"], column["learning_rate"]
+    finite = np.isfinite(val_loss)
+    best = int(np.argmin(np.where(finite, val_loss, np.inf))) if finite.any() else None
 
     figure = Figure(figsize=(9, 4.2), layout="constrained")
     figure.get_layout_engine().set(w_pad=0.08, h_pad=0.06, hspace=0.02, wspace=0.04)
@@ -75,17 +67,16 @@ def curves(history: Sequence[Mapping[str, float]]) -> Figure:
         _line(axes, epochs, column[name], TRAINING)
         _line(axes, epochs, column[f"val_{name}"], VALIDATION)
         axes.set_ylabel(name)
-        axes.grid(axis="y")
+        axes.grid(axis="y", color=RULE, linewidth=0.6)
         if best is not None:
             train, validation = column[name][best], column[f"val_{name}"][best]
             _rule(axes, epochs[best])
             axes.plot(epochs[best], validation, "o", markersize=6, color=VALIDATION["color"], markerfacecolor="white")
             scores = f"validation {as_text(validation)}, training {as_text(train)}"
             axes.set_title(f"best epoch {epochs[best]:.0f}: {scores}", loc="left", fontsize=9)
-    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
+    figure.legend(handles=panels[0].lines[:2], loc="outside upper center", ncols=2, frameon=False)
     panels[1].yaxis.set_major_formatter(lambda value, _: f"{100 * value:.4g}%")
 
-    learning_rate = column["learning_rate"]
     peak = np.max(learning_rate, initial=0, where=np.isfinite(learning_rate))
     for axes in strips:
         _line(axes, epochs, learning_rate, {"color": QUIET, "linewidth": 1.2})
@@ -99,12 +90,6 @@ def curves(history: Sequence[Mapping[str, float]]) -> Figure:
     margin = max(0.5 if len(epochs) < 3 else 0, 0.02 * np.ptp(epochs))
     strips[0].set_xlim(epochs.min() - margin, epochs.max() + margin)
     return figure
-
-
-def _best_row(val_loss: np.ndarray) -> int | None:
-    """The first row of the lowest finite validation loss; None where there is none."""
-    finite = np.isfinite(val_loss)
-    return int(np.argmin(np.where(finite, val_loss, np.inf))) if finite.any() else None
 
 
 def _line(axes: Axes, epochs: np.ndarray, values: np.ndarray, look: dict) -> None:
@@ -139,12 +124,12 @@ def heatmap(confusion_matrix: np.ndarray, labels: Sequence[str], top1: float | N
     # Inches, tried by eye: 1.3 at 2 classes, 0.95 at 5, 0.14 at 100; unnamed, two pixels a cell at 1000.
     cell = np.clip(0.95 * (5 / classes) ** 0.65, 0.1, 1.3) if named else 2000 / DPI / classes
     side = cell * classes
-    font_size = 10 * max(1, side / 7)
+    font_size = 10 * np.clip(side / 7, 1, 2)
 
     figure = Figure(figsize=(side, side))
     axes = figure.add_axes((0, 0, 1, 1))
     image = axes.imshow(rates, cmap=RATES, norm=PowerNorm(0.5, vmin=0, vmax=1))
-    axes.spines[:].set_visible(False)
+    axes.spines[:].set_visible(not named)
     axes.set_xlabel("predicted", fontsize=font_size, labelpad=font_size / 2)
     axes.set_ylabel("true", fontsize=font_size, labelpad=font_size / 2)
     if named:
@@ -152,7 +137,6 @@ def heatmap(confusion_matrix: np.ndarray, labels: Sequence[str], top1: float | N
         _write_counts(axes, counts, rates, cell)
     else:
         axes.tick_params(labelsize=0.8 * font_size)
-        axes.spines[:].set_visible(True)
 
     bar = axes.inset_axes((1 + 0.012 * font_size / side, 0, 0.014 * font_size / side, 1))
     colorbar = figure.colorbar(image, cax=bar, ticks=[0, 0.01, 0.05, 0.25, 0.5, 1], format=PercentFormatter(1, 0))
@@ -170,10 +154,10 @@ def heatmap(confusion_matrix: np.ndarray, labels: Sequence[str], top1: float | N
 
 def _name_classes(axes: Axes, names: Sequence[str], cell: float) -> None:
     font_size = min(10, 54 * cell)
-    level = max(map(len, names)) * font_size * 0.65 < 72 * cell
-    turn = {} if level else {"rotation": 45 if len(names) <= 30 else 90, "rotation_mode": "anchor", "ha": "right"}
-    if not level and len(names) > 30:
-        turn["va"] = "center"
+    longest = max(sum(2 if east_asian_width(letter) in "WF" else 1 for letter in name) for name in names)
+    level = longest * font_size * 0.65 < 72 * cell
+    slant = {"rotation": 45, "rotation_mode": "anchor", "ha": "right"}
+    turn = {} if level else slant if len(names) <= 30 else {"rotation": 90}
     axes.set_xticks(range(len(names)), names, fontsize=font_size, parse_math=False, **turn)
     axes.set_yticks(range(len(names)), names, fontsize=font_size, parse_math=False)
     axes.tick_params(length=0)
@@ -187,22 +171,13 @@ def _write_counts(axes: Axes, counts: np.ndarray, rates: np.ndarray, cell: float
     font_size = min(12, 60 * cell / max(2, len(str(counts.max()))))
     if font_size < 5 or len(counts) > 30:
         return
-    rated = cell > 0.45
     for (row, column), count in np.ndenumerate(counts):
-        dark = _luminance(axes.images[0].to_rgba(rates[row, column])) < 0.3
-        look = {"color": "white" if dark else INK if count else "#9A9A9A", "ha": "center"}
-        if rated and row == column and np.isfinite(rates[row, column]):
-            axes.text(column, row + 0.02, str(count), va="bottom", fontsize=font_size, **look)
-            axes.text(column, row + 0.08, f"{rates[row, column]:.0%}", va="top", fontsize=0.75 * font_size, **look)
-        else:
-            axes.text(column, row, str(count), va="center_baseline", fontsize=font_size, **look)
-
-
-def _luminance(color: Sequence[float]) -> float:
-    """Relative luminance in [0, 1] of an RGBA colour in [0, 1] (WCAG 2.2, "relative luminance")."""
-    srgb = np.asarray(color[:3])
-    linear = np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
-    return float(linear @ (0.2126, 0.7152, 0.0722))
+        rate = rates[row, column]
+        look = {"color": "white" if rate > DARK_RATE else INK if count else "#8A8A8A", "ha": "center"}
+        rated = row == column and cell > 0.45 and np.isfinite(rate)
+        axes.text(column, row, str(count), va="bottom" if rated else "center_baseline", fontsize=font_size, **look)
+        if rated:
+            axes.text(column, row + 0.06, f"{rate:.0%}", va="top", fontsize=0.75 * font_size, **look)
 
 
 def _grow_to_content(figure: Figure, axes: Axes, side: float, margin: float = 0.12) -> None:
@@ -247,7 +222,7 @@ def shorten(labels: Iterable[str], width: int = 28) -> list[str]:
     A list of synonyms ("great white shark, white shark, ...") becomes its first name, unless that would make
     two labels one; anything else too long loses its middle.
     """
-    lines = [_one_line(label) for label in labels]
+    lines = ["".join(filter(str.isprintable, " ".join(label.split()))) for label in labels]
     first_names = Counter(line.split(",")[0] for line in lines)
     short = []
     for line in lines:
@@ -255,15 +230,10 @@ def shorten(labels: Iterable[str], width: int = 28) -> list[str]:
         if len(line) > width and first and first_names[first] == 1:
             line = first
         if len(line) > width:
-            tail = (width - 1) // 3
+            tail = width // 3
             line = f"{line[: width - 1 - tail].rstrip()}…{line[-tail:].lstrip()}"
         short.append(line)
     return short
-
-
-def _one_line(text: str) -> str:
-    spaced = " ".join(text.split())
-    return "".join(character for character in spaced if character.isprintable())
 
 
 def save_figure(figure: Figure, path: str | os.PathLike) -> None:

@@ -30,9 +30,9 @@ class Recipe:
         flip: mirror half of the images.
         zoom: magnify by up to 1 / (1 - zoom), height and width apart, so that shapes vary.
         rotation: turn by up to this part of a full circle either way.
-        jitter: change brightness, contrast and saturation by up to this part.
+        jitter: change contrast and saturation by up to this part, brightness by half of it; at most 0.9.
         mixup: alpha of MixUp (arXiv:1710.09412); 0 for none. Needs categorical labels.
-        cutmix: alpha of CutMix (arXiv:1905.04899); 0 for none. With both, each batch draws one of them.
+        cutmix: alpha of CutMix (arXiv:1905.04899); 0 for none. Each batch draws one of the two, or neither.
         mean, std: the normalisation of pixels in [0, 1].
         crop_pct: image_size over the shorter side that photographs are resized to.
         precision: "auto" (float16 on a GPU, float32 elsewhere), "float32", "bfloat16" or "float16".
@@ -40,7 +40,7 @@ class Recipe:
     """
 
     model: str = "resnext26_small"
-    epochs: int = 80
+    epochs: int = 110
     batch_size: int = 32
     image_size: int = 144
     train_size: int = 112
