@@ -18,7 +18,7 @@ _FILTERS = {
     "nearest": Image.Resampling.NEAREST,
 }
 # Formats with decoders that photographs come in; others (EPS runs Ghostscript) are not even tried.
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "MPO", "PPM", "AVIF")
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF")
 
 
 def open_image(source: str | os.PathLike | bytes | Image.Image, shorter_side: int | None = None) -> Image.Image:

@@ -1,0 +1,70 @@
+"""The trainable network of a model repository, as a Keras model, and back."""
+
+import os
+import pathlib
+
+import keras
+
+from resnext.config import ModelConfig
+from resnext.errors import ConfigError
+from resnext.keras_model import build_model
+from resnext.repository import find_repository
+from resnext.weights import check_shapes, keras_tensors, load_into_keras, read_tensors, save_tensors
+from resnext.network_shapes import network_tensors
+
+
+def from_pretrained(
+    model: str | os.PathLike | None = None, num_classes: int | None = None, revision: str | None = None
+) -> keras.Model:
+    """Opens a model repository as a Keras model.
+
+    Args:
+        model: a folder, or a repository id on the Hub such as "OWNER/NAME"; the bundled model if left out.
+        num_classes: None for the repository's own classes; 0 for pooled features instead of logits; another
+            number for a new classifier with random weights on the trained network (fine-tuning).
+        revision: branch, tag or commit of a Hub repository.
+
+    Returns:
+        A model from (batch, height, width, 3) RGB pixels from 0 to 255 to (batch, num_classes) float32 logits.
+
+    Raises:
+        RepositoryError, ConfigError, WeightsError: it cannot be found, reached or used.
+
+    Example:
+        >>> from resnext import from_pretrained
+        >>> model = from_pretrained(num_classes=3)
+        >>> model(keras.ops.zeros((1, 64, 64, 3))).shape
+        TensorShape([1, 3])
+    """
+    repository = find_repository(model, revision)
+    config = ModelConfig.read(repository.folder / "config.json")
+    path = repository.folder / "model.safetensors"
+    tensors = read_tensors(path)
+    check_shapes(tensors, network_tensors(config.architecture, config.num_classes), path)
+    classes = config.num_classes if num_classes is None else num_classes
+    prep = config.preprocessing
+    network = build_model(config.architecture, classes, mean=prep.mean, std=prep.std, name=config.name)
+    if num_classes is not None:
+        tensors = {key: value for key, value in tensors.items() if not key.startswith("fc.")}
+        tensors |= {key: value for key, value in keras_tensors(network).items() if key.startswith("fc.")}
+    load_into_keras(network, tensors, path)
+    return network
+
+
+def save_pretrained(model: keras.Model, config: ModelConfig, folder: str | os.PathLike, dtype: str = "float32") -> None:
+    """Writes config.json and model.safetensors, which this project and timm open.
+
+    Args:
+        model: of `from_pretrained` or `build_model`.
+        config: its architecture, class names and preprocessing.
+        folder: made if it is not there.
+        dtype: of the stored weights, "float32" or "float16".
+
+    Raises:
+        ConfigError: config and model do not have the same number of classes.
+    """
+    folder = pathlib.Path(folder)
+    if model.output_shape[-1] != config.num_classes:
+        raise ConfigError(f"The model has {model.output_shape[-1]} outputs, but config names {config.num_classes} classes.")
+    config.write(folder / "config.json")
+    save_tensors(keras_tensors(model), folder / "model.safetensors", dtype)

@@ -1,0 +1,99 @@
+"""Where a model repository lies: the bundled one, a folder, or a repository on the Hugging Face Hub."""
+
+import dataclasses
+import os
+import pathlib
+import re
+
+from resnext.errors import RepositoryError
+
+BUNDLED = pathlib.Path(__file__).parent / "flowers"
+NEEDED = ("config.json", "model.safetensors")
+# All that this project reads of a repository; nothing else is downloaded.
+PATTERNS = [*NEEDED, "recipe.json", "history.csv", "evaluation.json", "README.md", "figures/*.png", "examples/*"]
+_REPO_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?", re.ASCII)
+_PATIENCE = 15  # seconds to wait for the Hub's first answer
+
+
+@dataclasses.dataclass(frozen=True)
+class Repository:
+    """A model repository on this machine.
+
+    Args:
+        name: what a person calls it: a repository id, a folder's path, or "flowers (bundled)".
+        folder: where its files lie.
+        revision: the commit of a Hub repository (40 hex digits), otherwise None.
+        stale: the Hub was out of reach, and this is the copy that was downloaded last.
+    """
+
+    name: str
+    folder: pathlib.Path
+    revision: str | None = None
+    stale: bool = False
+
+
+def find_repository(model: str | os.PathLike | None = None, revision: str | None = None) -> Repository:
+    """Finds a model repository, and downloads it from the Hub if need be.
+
+    Args:
+        model: a folder, or a repository id such as "OWNER/NAME"; the bundled model if left out.
+        revision: branch, tag or commit of a Hub repository.
+
+    Raises:
+        RepositoryError: it is neither, it does not exist, or it cannot be reached and was never downloaded.
+    """
+    if model is None:
+        return Repository("flowers (bundled)", BUNDLED)
+    folder = pathlib.Path(model).expanduser()
+    if folder.is_dir():
+        if revision:
+            raise RepositoryError(f"{model} is a folder and has no revisions: leave the revision {revision!r} out.")
+        missing = [name for name in NEEDED if not (folder / name).is_file()]
+        if missing:
+            raise RepositoryError(f"{model} is no model repository: it has no {missing[0]}. Make one with `python -m training fit`.")
+        return Repository(str(model), folder)
+    if not _REPO_ID.fullmatch(str(model)):
+        raise RepositoryError(f"{str(model)[:200]!r} is neither a folder nor a Hub repository such as OWNER/NAME.")
+    return _download(str(model), revision)
+
+
+def _download(repo_id: str, revision: str | None) -> Repository:
+    # Imported here: it takes half a second that a local model does not need.
+    import httpx2
+    import huggingface_hub
+    from huggingface_hub import errors
+
+    where = f"{repo_id}@{revision}" if revision else repo_id
+    stale = False
+    try:
+        try:
+            huggingface_hub.HfApi().model_info(repo_id, revision=revision, timeout=_PATIENCE)
+        except (errors.RepositoryNotFoundError, errors.RevisionNotFoundError):
+            raise
+        except (httpx2.HTTPError, OSError):
+            stale = True
+        folder = huggingface_hub.snapshot_download(
+            repo_id, revision=revision, allow_patterns=PATTERNS, local_files_only=stale
+        )
+    except errors.GatedRepoError:
+        raise RepositoryError(f"{where} is gated: ask for access on its page, then log in with `hf auth login`.") from None
+    except errors.RevisionNotFoundError:
+        raise RepositoryError(f"{repo_id} has no revision {revision!r}: look at its branches and commits on the Hub.") from None
+    except errors.RepositoryNotFoundError:
+        raise RepositoryError(
+            f"{where} is not on the Hub, nor a folder here; if it is private, log in with `hf auth login`."
+        ) from None
+    except errors.LocalEntryNotFoundError:
+        raise RepositoryError(
+            f"The Hub cannot be reached and {where} was never downloaded: try again, or name a folder."
+        ) from None
+    except errors.HFValidationError as error:
+        raise RepositoryError(f"{where} is no valid repository id: {error}") from None
+    except (httpx2.HTTPError, OSError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise RepositoryError(f"{where} could not be downloaded ({reason}): try again.") from None
+    folder = pathlib.Path(folder)
+    missing = [name for name in NEEDED if not (folder / name).is_file()]
+    if missing:
+        raise RepositoryError(f"{where} on the Hub has no {missing[0]}: it is no timm image classifier in safetensors.")
+    return Repository(repo_id, folder, revision=folder.name, stale=stale)
