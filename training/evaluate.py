@@ -1,0 +1,136 @@
+"""`evaluate`: the whole test set through the serving path, in float32, so that it is the same on every machine."""
+
+import concurrent.futures
+import json
+import pathlib
+
+import numpy as np
+
+from resnext.classifier import Classifier
+from resnext.errors import DataError
+from resnext.files import write_atomically
+from resnext.preprocessing import open_image, preprocess
+from training import figures
+from training.data import ImageFolders
+from training.history import read_history
+
+FIRST = 10  # predictions printed as a table
+SAMPLES = 25  # photographs in samples.png
+
+
+def evaluate(data: ImageFolders, classifier: Classifier, output: pathlib.Path, *, report=print) -> dict:
+    """Classifies every test image and writes evaluation.json and the figures.
+
+    Args:
+        data: with "test"; class names are matched with the classifier's by name.
+        classifier: made with precision "float32".
+        output: folder for evaluation.json and figures/.
+        report: takes a line of text.
+
+    Returns:
+        What evaluation.json holds.
+
+    Raises:
+        DataError: there is no test set, or it has a class that the classifier does not know.
+    """
+    if "test" not in data.splits:
+        raise DataError(f"{data.root} has no test folder: make one, with the same class folders as train.")
+    labels = classifier.config.label_names
+    unknown = sorted(set(data.label_names) - set(labels))
+    if unknown:
+        raise DataError(f"{data.root} has a class {unknown[0]!r} that the model does not know: it knows {', '.join(labels[:20])}.")
+    test = data.splits["test"]
+    true = np.array([labels.index(data.label_names[index]) for index in test.labels])
+    logits = _logits(classifier, test.files)
+    files = [file.relative_to(data.root).as_posix() for file in test.files]
+    result = measure(logits, true, labels, files)
+    write_atomically(output / "evaluation.json", json.dumps(result, indent=1, ensure_ascii=False) + "\n")
+
+    top1 = result["top1"]
+    figures.save_figure(figures.heatmap(np.array(result["confusion_matrix"]), labels, top1), output / "figures" / "heatmap.png")
+    history = read_history(output / "history.csv")
+    if history:
+        figures.save_figure(figures.curves(history), output / "figures" / "curves.png")
+    _draw_samples(classifier, test.files, result["predictions"], output / "figures" / "samples.png")
+    for line in first_predictions(result):
+        report(line)
+    report(f"Top-1 {top1:.4f}, top-5 {result['top5']:.4f}, loss {result['loss']:.4f} on {len(test)} test images.")
+    return result
+
+
+def measure(logits: np.ndarray, true: np.ndarray, labels: tuple[str, ...], files: list[str]) -> dict:
+    """Everything that evaluation.json says.
+
+    Args:
+        logits: (images, classes) float.
+        true: (images,) int, the true classes.
+        labels: names of the classes.
+        files: names of the images.
+    """
+    images, classes = logits.shape
+    shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
+    log_probabilities = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    order = np.argsort(-logits, axis=1, kind="stable")
+    predicted = order[:, 0]
+    matrix = np.zeros((classes, classes), int)
+    np.add.at(matrix, (true, predicted), 1)
+    return {
+        "top1": float(np.mean(predicted == true)),
+        "top5": float(np.mean((order[:, :5] == true[:, None]).any(axis=1))),
+        "loss": float(-log_probabilities[np.arange(images), true].mean()),
+        "samples": images,
+        "dtype": "float32",
+        "classes": list(labels),
+        "confusion_matrix": matrix.tolist(),
+        "per_class": [_class_scores(matrix, index, label) for index, label in enumerate(labels)],
+        "predictions": [
+            {
+                "file": file,
+                "true": labels[t],
+                "predicted": labels[p],
+                "probability": round(float(np.exp(log_probabilities[row, p])), 6),
+            }
+            for row, (file, t, p) in enumerate(zip(files, true, predicted))
+        ],
+    }
+
+
+def first_predictions(result: dict) -> list[str]:
+    """The first ten predictions of an evaluation, as the lines of a table."""
+    rows = [
+        (row["file"], row["true"], row["predicted"], f"{row['probability']:.1%}", "" if row["true"] == row["predicted"] else "wrong")
+        for row in result["predictions"][:FIRST]
+    ]
+    rows.insert(0, ("file", "true", "predicted", "probability", ""))
+    widths = [max(len(row[column]) for row in rows) for column in range(5)]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
+
+
+def _class_scores(matrix, index, label) -> dict:
+    right, support, named = matrix[index, index], matrix[index].sum(), matrix[:, index].sum()
+    # 0 where there is nothing to divide by, as scikit-learn has it
+    return {
+        "label": label,
+        "precision": float(right / max(named, 1)),
+        "recall": float(right / max(support, 1)),
+        "f1": float(2 * right / max(named + support, 1)),
+        "support": int(support),
+    }
+
+
+def _logits(classifier, files) -> np.ndarray:
+    prep = classifier.config.preprocessing
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        pixels = pool.map(lambda file: preprocess(open_image(file, prep.resize_to), prep), files)
+        return np.stack([classifier.run(image).logits for image in pixels])
+
+
+def _draw_samples(classifier, files, predictions, path):
+    prep = classifier.config.preprocessing
+    chosen = np.unique(np.linspace(0, len(files) - 1, SAMPLES).round().astype(int))
+    images = [preprocess(open_image(files[index], prep.resize_to), prep) for index in chosen]
+    titles = []
+    for row in (predictions[index] for index in chosen):
+        right = row["true"] == row["predicted"]
+        titles.append(f"{row['true']} {row['probability']:.0%}" if right else f"{row['true']}, not {row['predicted']}")
+    figures.save_figure(figures.samples(images, titles), path)

@@ -1,0 +1,32 @@
+"""history.csv: a row for every finished epoch."""
+
+import csv
+import pathlib
+
+from resnext.files import replacing
+
+COLUMNS = ("epoch", "loss", "accuracy", "val_loss", "val_accuracy", "learning_rate", "seconds")
+
+
+def read_history(path: pathlib.Path) -> list[dict[str, float]]:
+    """history.csv's rows, numbers by column; none if the file is not there."""
+    if not path.exists():
+        return []
+    with path.open(newline="") as file:
+        return [
+            {key: int(value) if key == "epoch" else float(value) for key, value in row.items()}
+            for row in csv.DictReader(file)
+        ]
+
+
+def write_history(rows: list[dict[str, float]], path: pathlib.Path) -> None:
+    """Writes history.csv."""
+    with replacing(path) as beside, beside.open("w", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({**row, **{key: f"{row[key]:.6g}" for key in COLUMNS[1:]}} for row in rows)
+
+
+def best_epoch(rows: list[dict[str, float]]) -> dict[str, float]:
+    """The row of the lowest validation loss, whose weights are kept."""
+    return min(rows, key=lambda row: row["val_loss"])
