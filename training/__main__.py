@@ -3,13 +3,16 @@
 import dataclasses
 import os
 import pathlib
+import shlex
+import sys
 from typing import Annotated
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow's notes on its own build are not this program's output
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's notes on its own build are not this program's output
 
 import typer
 
 from resnext.command import run
+from resnext.errors import RepositoryError
 
 app = typer.Typer(
     help="Train a ResNeXt on your own photographs, test it, and push it to the Hugging Face Hub.",
@@ -19,6 +22,7 @@ app = typer.Typer(
 )
 
 Data = Annotated[pathlib.Path, typer.Argument(help="Folder with train/, val/ and test/, or with one folder for each class.")]
+SkipBadFiles = Annotated[bool, typer.Option("--skip-bad-files", help="Leave out files that are no images.")]
 
 
 @app.command("fit")
@@ -26,26 +30,35 @@ def fit_command(
     data: Data,
     output: Annotated[pathlib.Path, typer.Option(help="The model repository to make.")],
     model: Annotated[str | None, typer.Option(help="Architecture, such as resnext50_32x4d; the recipe's if left out.")] = None,
-    recipe: Annotated[str, typer.Option(help="How to train: small or tutorial.")] = "small",
+    recipe: Annotated[str, typer.Option(help="How to train: small (best from scratch on few images) or tutorial.")] = "small",
     epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the training images.")] = None,
-    batch_size: Annotated[int | None, typer.Option(min=1, help="Images in a step; more need more GPU memory.")] = None,
+    batch_size: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N|auto",
+            help="Images in a step. GPU memory grows with it: if that runs out, choose fewer, or auto, which halves it until it fits.",
+        ),
+    ] = None,
     image_size: Annotated[int | None, typer.Option(min=32, help="Height and width in pixels that the network is served at.")] = None,
-    precision: Annotated[str | None, typer.Option(help="auto, float32, bfloat16 or float16.")] = None,
+    precision: Annotated[str | None, typer.Option(help="auto (float16 on a GPU, else float32), float32, bfloat16 or float16.")] = None,
     labels: Annotated[str | None, typer.Option(help="int, categorical or binary.")] = None,
+    optimizer: Annotated[str | None, typer.Option(help="sgd (Nesterov momentum) or adamw.")] = None,
     learning_rate: Annotated[float | None, typer.Option(min=0, help="Peak learning rate.")] = None,
+    weight_decay: Annotated[float | None, typer.Option(min=0, help="Decoupled weight decay.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of weights, shuffling, augmentation and splits.")] = None,
-    skip_bad_files: Annotated[bool, typer.Option("--skip-bad-files", help="Leave out files that are no images.")] = False,
+    skip_bad_files: SkipBadFiles = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted training in OUTPUT.")] = False,
     push_to_hub: Annotated[str | None, typer.Option(metavar="REPO", help="Push the result to this Hub repository.")] = None,
 ):
-    """Train a network on folders of images and keep the weights of the best validation loss."""
+    """Train a network on folders of images, keep the weights of the best validation loss, and test them."""
     from training.data import find_images
     from training.recipe import find_recipe
 
     chosen = find_recipe(recipe)
+    halve_batch = batch_size == "auto"
     options = dict(
-        model=model, epochs=epochs, batch_size=batch_size, precision=precision, labels=labels,
-        learning_rate=learning_rate, seed=seed,
+        model=model, epochs=epochs, batch_size=None if halve_batch else _batch_size(batch_size), precision=precision,
+        labels=labels, optimizer=optimizer, learning_rate=learning_rate, weight_decay=weight_decay, seed=seed,
     )  # fmt: skip
     if image_size:
         options |= {"image_size": image_size, "train_size": round(image_size * chosen.train_size / chosen.image_size)}
@@ -55,15 +68,103 @@ def fit_command(
     images = find_images(data, seed=chosen.seed, skip_bad_files=skip_bad_files)
     from training.fit import fit
 
-    fit(images, output, chosen, resume=resume, report=_say)
-    from training.evaluate import evaluate
-
+    fit(images, output, chosen, resume=resume, halve_batch=halve_batch, commands=(_command(data, output),), report=_say)
     if "test" in images.splits:
-        evaluate(images, output, output, report=_say)
+        _evaluate(images, output, output)
+    _write_card(output)
     if push_to_hub:
         from training.hub import push
 
         _say(push(output, push_to_hub))
+
+
+@app.command("evaluate")
+def evaluate_command(
+    data: Data,
+    model: Annotated[str, typer.Option(help="Folder or Hub repository (OWNER/NAME) to test.")],
+    output: Annotated[pathlib.Path | None, typer.Option(help="Where results go; the model's folder if left out.")] = None,
+    skip_bad_files: SkipBadFiles = False,
+):
+    """Classify the whole test set in float32 and write evaluation.json and the figures."""
+    import json
+
+    from training.data import find_images
+
+    folder = pathlib.Path(model)
+    if output is None and not folder.is_dir():
+        raise RepositoryError(f"{model} is no folder here: name one for the results by --output.")
+    recipe = folder / "recipe.json"
+    # One folder of classes has to be split as it was for training.
+    seed = json.loads(recipe.read_bytes())["recipe"]["seed"] if recipe.is_file() else 0
+    images = find_images(data, seed=seed, skip_bad_files=skip_bad_files)
+    _evaluate(images, model, output or folder)
+    if output is None:
+        _write_card(folder)
+
+
+@app.command("push")
+def push_command(
+    folder: Annotated[pathlib.Path, typer.Argument(help="The model repository that fit has made.")],
+    repo: Annotated[str, typer.Argument(help="Hub repository, OWNER/NAME; made if it is not there.")],
+    private: Annotated[bool, typer.Option("--private", help="Make it private.")] = False,
+    create_pr: Annotated[bool, typer.Option("--create-pr", help="Open a pull request instead of committing to main.")] = False,
+):
+    """Push a model repository to the Hugging Face Hub as one commit, with its model card."""
+    from training.hub import push
+
+    _say(push(folder, repo, private=private, create_pr=create_pr))
+
+
+@app.command("summary")
+def summary_command(
+    name: Annotated[str, typer.Argument(help="Architecture, such as resnext50_32x4d.")],
+    image_size: Annotated[int, typer.Option(min=32, help="Height and width of the input in pixels.")] = 224,
+    num_classes: Annotated[int, typer.Option(min=1, help="Width of the classifier.")] = 1000,
+    layers: Annotated[bool, typer.Option("--layers", help="Every module instead of stages.")] = False,
+):
+    """Show a network stage by stage beside the ResNet of the same depth: shapes, parameters, multiply-adds."""
+    from training import summary
+
+    table = summary.layers if layers else summary.summary
+    for line in table(name, image_size, num_classes):
+        _say(line)
+
+
+@app.command("space")
+def space_command(
+    repo: Annotated[str, typer.Argument(help="Hub Space, OWNER/NAME; made if it is not there.")],
+    model: Annotated[str, typer.Option(help="Hub repository (OWNER/NAME) that it shows.")],
+):
+    """Make or update a Hugging Face Space with the web page for a model."""
+    from training.hub import make_space
+
+    _say(make_space(repo, model))
+
+
+def _evaluate(images, model, output):
+    from resnext.classifier import Classifier
+    from training.evaluate import evaluate
+
+    evaluate(images, Classifier.from_pretrained(model, precision="float32"), output, report=_say)
+
+
+def _write_card(folder):
+    from training.card import write_card
+
+    write_card(folder)
+
+
+def _batch_size(text: str | None) -> int | None:
+    if text is not None and not text.isdecimal():
+        raise typer.BadParameter(f"{text!r} is neither a number nor auto.", param_hint="'--batch-size'")
+    return None if text is None else int(text)
+
+
+def _command(data: pathlib.Path, output: pathlib.Path) -> str:
+    """This command line for the record, without the folders above data and output: they are nobody's business."""
+    names = {str(path): path.resolve().name for path in (data, output)}
+    arguments = [names.get(str(pathlib.Path(argument)), argument) for argument in sys.argv[1:]]
+    return shlex.join(["python", "-m", "training", *arguments])
 
 
 def _say(line: str) -> None:

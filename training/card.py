@@ -32,7 +32,6 @@ def write_card(folder: pathlib.Path, repo_id: str | None = None) -> None:
     data = ModelCardData(
         library_name="timm",
         pipeline_tag="image-classification",
-        license="apache-2.0",
         tags=["image-classification", "resnext", "timm", "keras", "openvino"],
         model_name=repo_id.split("/")[-1],
         eval_results=_eval_results(dataset, evaluation) if evaluation else None,
@@ -124,7 +123,7 @@ def _training(recipe, folder) -> str:
 def _use(repo_id, config) -> str:
     return f"""## Use
 
-With [resnext](https://github.com/search?q=resnext+keras+gradio&type=repositories) (OpenVINO; Keras to train on):
+With the `resnext` package that trained it (OpenVINO to classify, Keras to train on):
 
 ```python
 from resnext import Classifier, from_pretrained

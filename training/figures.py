@@ -14,6 +14,8 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import fontManager
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
+from resnext.files import replacing
+
 DPI = 150
 MOST_NAMED_CLASSES = 200
 MOST_SAMPLES = 25
@@ -238,11 +240,5 @@ def shorten(labels: Iterable[str], width: int = 28) -> list[str]:
 
 def save_figure(figure: Figure, path: str | os.PathLike) -> None:
     """Write a figure as PNG, 150 dots an inch; `path` holds the old picture or the whole new one, never a part."""
-    path = Path(path)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with matplotlib.rc_context(STYLE):
-            figure.savefig(unfinished, format="png", dpi=DPI)
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    with replacing(Path(path)) as unfinished, matplotlib.rc_context(STYLE):
+        figure.savefig(unfinished, format="png", dpi=DPI)

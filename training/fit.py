@@ -1,6 +1,6 @@
 """`fit`: image folders in, a trained model repository out; killed and resumed without loss."""
 
-import csv
+import contextlib
 import dataclasses
 import json
 import pathlib
@@ -9,18 +9,19 @@ import time
 
 import keras
 import numpy as np
+import safetensors.numpy
 import tensorflow as tf
 
 from resnext.architecture import find_architecture
 from resnext.config import ModelConfig, Preprocessing
-from resnext.errors import ConfigError, RepositoryError
+from resnext.errors import ConfigError, DataError, RepositoryError
 from resnext.files import replacing, write_atomically
 from resnext.keras_model import build_model
-from resnext.weights import keras_tensors, read_tensors, save_tensors
+from resnext.weights import keras_tensors, load_into_keras, read_tensors, save_tensors
+from training import figures
 from training.data import ImageFolders, make_dataset
+from training.history import COLUMNS, best_epoch, read_history, write_history
 from training.recipe import Recipe
-
-HISTORY_COLUMNS = ("epoch", "loss", "accuracy", "val_loss", "val_accuracy", "learning_rate", "seconds")
 
 
 def set_up_devices() -> str:
@@ -34,7 +35,16 @@ def set_up_devices() -> str:
     return f"Training on {len(gpus)} GPU{'s' * (len(gpus) > 1)} ({names}); memory grows as it is needed."
 
 
-def fit(data: ImageFolders, output: pathlib.Path, recipe: Recipe, *, resume: bool = False, report=print) -> pathlib.Path:
+def fit(
+    data: ImageFolders,
+    output: pathlib.Path,
+    recipe: Recipe,
+    *,
+    resume: bool = False,
+    halve_batch: bool = False,
+    commands: tuple[str, ...] = (),
+    report=print,
+) -> pathlib.Path:
     """Trains a network and keeps the weights of the best validation loss.
 
     Args:
@@ -42,50 +52,69 @@ def fit(data: ImageFolders, output: pathlib.Path, recipe: Recipe, *, resume: boo
         output: the model repository to make. While training it also holds `checkpoint/`.
         recipe: how to train.
         resume: go on after the last finished epoch of an interrupted run in `output`.
+        halve_batch: if memory runs out in the first epoch, start again with half the batch size and learning rate.
+        commands: the command lines that do this again, for recipe.json.
         report: takes a line of progress.
 
     Returns:
         `output`, with config.json, model.safetensors, recipe.json and history.csv.
 
     Raises:
+        DataError: there is no training set.
         RepositoryError: `output` holds another run, or there is nothing to resume or it used another recipe.
+        ConfigError: the recipe does not fit the data, or its batches do not fit into memory.
     """
+    if "train" not in data.splits:
+        raise DataError(f"{data.root} has no train folder: make one with a folder of images for each class.")
     prep = Preprocessing(recipe.image_size, recipe.crop_pct, "bicubic", tuple(recipe.mean), tuple(recipe.std))
     config = ModelConfig(recipe.model, find_architecture(recipe.model), data.label_names, prep)
     if recipe.labels == "binary" and config.num_classes != 2:
         raise ConfigError(f"Binary labels need two classes, but {data.root} has {config.num_classes}.")
-    record = {
-        "recipe": dataclasses.asdict(recipe),
-        "dataset": {
-            "name": data.root.resolve().name,
-            "fingerprint": data.fingerprint(),
-            "images": {name: len(split) for name, split in data.splits.items()},
-        },
-        "versions": {"python": platform.python_version(), "tensorflow": tf.__version__, "keras": keras.__version__, "numpy": np.__version__},
-        "hardware": set_up_devices(),
-    }
-    report(record["hardware"])
+    hardware = set_up_devices()
+    report(hardware)
     checkpoint = Checkpoint(output / "checkpoint")
-    _claim(output, checkpoint, record, resume)
+    if resume and halve_batch:
+        recipe = _halved_before(output, recipe)
+    while True:
+        _claim(output, checkpoint, _record(data, recipe, hardware, commands), resume)
+        try:
+            _train(data, output, recipe, config, checkpoint, resume, report)
+            break
+        except tf.errors.ResourceExhaustedError:
+            half = dataclasses.replace(recipe, batch_size=recipe.batch_size // 2, learning_rate=recipe.learning_rate / 2) if recipe.batch_size > 1 else None
+            if half and halve_batch and not checkpoint.path.exists():
+                report(f"Out of memory at batch size {recipe.batch_size}: starting again with {half.batch_size}.")
+                (output / "recipe.json").unlink()
+                recipe = half
+                continue
+            raise ConfigError(
+                f"Out of memory at batch size {recipe.batch_size} with {recipe.train_size} x {recipe.train_size} pixels: "
+                f"choose a smaller --batch-size (or auto), --image-size or --model."
+            ) from None
+    checkpoint.remove()
+    return output
 
+
+def _train(data, output, recipe, config, checkpoint, resume, report):
     keras.utils.set_random_seed(recipe.seed)
     keras.config.set_dtype_policy(_policy(recipe.precision))
-    strategy = tf.distribute.MirroredStrategy() if len(tf.config.list_physical_devices("GPU")) > 1 else None
+    prep = config.preprocessing
     train = make_dataset(data.splits["train"], config.num_classes, recipe, prep.interpolation, training=True)
     val = make_dataset(data.splits["val"], config.num_classes, recipe, prep.interpolation, training=False)
-    steps = len(train)
-    with strategy.scope() if strategy else tf.device(None):
+    # Every visible GPU works on its part of a batch.
+    several = len(tf.config.list_physical_devices("GPU")) > 1
+    with tf.distribute.MirroredStrategy().scope() if several else contextlib.nullcontext():
         model = build_model(config.architecture, config.num_classes, mean=prep.mean, std=prep.std, name=recipe.model)
-        model.compile(_optimizer(recipe, steps), _loss(recipe), metrics=[_accuracy(recipe)])
+        model.compile(_optimizer(recipe, len(train)), _loss(recipe), metrics=[_accuracy(recipe)])
     config.write(output / "config.json")
-    start = checkpoint.restore(model) if resume else 0
+    start = checkpoint.restore(model) if resume and checkpoint.path.exists() else 0
     if start:
         report(f"Going on after epoch {start} of {recipe.epochs}.")
+    else:
+        _draw_batch(train, data.label_names, output / "figures" / "batch.png")
     keeper = EpochKeeper(output, checkpoint, recipe.epochs, report)
     if start < recipe.epochs:
         model.fit(train, validation_data=val, initial_epoch=start, epochs=recipe.epochs, callbacks=[keeper], shuffle=False, verbose=0)
-    checkpoint.remove()
-    return output
 
 
 class Checkpoint:
@@ -101,14 +130,10 @@ class Checkpoint:
             state[f"optimizer/{index}"] = variable.numpy()
         state["epoch"] = np.array(epoch)
         with replacing(self.path) as beside:
-            import safetensors.numpy
-
             safetensors.numpy.save_file({key: np.array(value, order="C") for key, value in state.items()}, beside)
 
     def restore(self, model: keras.Model) -> int:
         """Puts the state into the compiled model; returns the number of finished epochs."""
-        from resnext.weights import load_into_keras
-
         state = read_tensors(self.path)
         weights = {key.removeprefix("model/"): value for key, value in state.items() if key.startswith("model/")}
         load_into_keras(model, weights, self.path)
@@ -143,11 +168,10 @@ class EpochKeeper(keras.callbacks.Callback):
         seconds = time.monotonic() - self.began
         self.seconds.append(seconds)
         rate = float(self.model.optimizer.learning_rate)
-        row = {"epoch": epoch + 1, **{key: float(logs[key]) for key in HISTORY_COLUMNS[1:5]}}
+        row = {"epoch": epoch + 1, **{key: float(logs[key]) for key in COLUMNS[1:5]}}
         row |= {"learning_rate": rate, "seconds": seconds}
-        best = min((row["val_loss"] for row in self.rows), default=np.inf)
         self.rows.append(row)
-        improved = row["val_loss"] < best
+        improved = best_epoch(self.rows) is row
         if improved:
             save_tensors(keras_tensors(self.model), self.output / "model.safetensors", "float16")
         write_history(self.rows, self.output / "history.csv")
@@ -160,37 +184,54 @@ class EpochKeeper(keras.callbacks.Callback):
         )
 
 
-def read_history(path: pathlib.Path) -> list[dict[str, float]]:
-    """history.csv's rows, numbers by column; none if the file is not there."""
-    if not path.exists():
-        return []
-    with path.open(newline="") as file:
-        return [
-            {key: int(value) if key == "epoch" else float(value) for key, value in row.items()}
-            for row in csv.DictReader(file)
-        ]
+def _record(data, recipe, hardware, commands) -> dict:
+    return {
+        "commands": list(commands),
+        "recipe": dataclasses.asdict(recipe),
+        "dataset": {
+            "name": data.root.resolve().name,
+            "fingerprint": data.fingerprint(),
+            "images": {name: len(split) for name, split in data.splits.items()},
+        },
+        "versions": {"python": platform.python_version(), "tensorflow": tf.__version__, "keras": keras.__version__, "numpy": np.__version__},
+        "hardware": hardware,
+    }
 
 
-def write_history(rows: list[dict[str, float]], path: pathlib.Path) -> None:
-    """Writes history.csv."""
-    with replacing(path) as beside, beside.open("w", newline="") as file:
-        writer = csv.DictWriter(file, HISTORY_COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows({**row, **{key: f"{row[key]:.6g}" for key in HISTORY_COLUMNS[1:]}} for row in rows)
+def _halved_before(output, recipe):
+    """The recipe at the batch size that the interrupted run had come down to."""
+    path = output / "recipe.json"
+    before = json.loads(path.read_bytes())["recipe"]["batch_size"] if path.exists() else recipe.batch_size
+    return dataclasses.replace(recipe, batch_size=before, learning_rate=recipe.learning_rate * before / recipe.batch_size)
+
+
+def _draw_batch(train, label_names, path):
+    """A look at a batch as the network meets it: augmented, and where labels are blended, with both names."""
+    images, labels = next(iter(train.take(1)))
+    labels = labels.numpy()
+    if labels.ndim == 2 and labels.shape[1] > 1:
+        titles = [" + ".join(label_names[index] for index in np.flatnonzero(row > 0.05)) for row in labels]
+    else:
+        titles = [label_names[int(index)] for index in labels.ravel()]
+    figures.save_figure(figures.samples(list(images.numpy().round().astype(np.uint8)), titles), path)
 
 
 def _claim(output, checkpoint, record, resume):
+    """Writes recipe.json, unless `output` holds another run or, to resume, a run that cannot go on as asked."""
     recipe_file = output / "recipe.json"
+    finished = (output / "model.safetensors").exists() and not checkpoint.path.exists()
     if resume:
-        if not checkpoint.path.exists():
+        if not recipe_file.exists() or finished:
             raise RepositoryError(f"{output} has no interrupted training to resume: leave --resume out to start one.")
         before = json.loads(recipe_file.read_bytes())
         for part in ("recipe", "dataset"):
             if json.loads(json.dumps(record[part])) != before[part]:
                 raise RepositoryError(f"{output} was started with another {part}: resume with the same options and images.")
-    elif recipe_file.exists():
-        hint = "add --resume to go on with it, or " if checkpoint.path.exists() else ""
-        raise RepositoryError(f"{output} already holds a training run: {hint}choose another --output.")
+        record = {**record, "commands": [*before["commands"], *record["commands"]]}
+    elif checkpoint.path.exists():
+        raise RepositoryError(f"{output} holds an interrupted training: add --resume to go on with it, or choose another --output.")
+    elif finished:
+        raise RepositoryError(f"{output} already holds a trained network: choose another --output.")
     write_atomically(recipe_file, json.dumps(record, indent=2) + "\n")
 
 
@@ -217,15 +258,28 @@ def _optimizer(recipe: Recipe, steps: int):
 
 
 def _loss(recipe: Recipe):
+    smoothing = recipe.label_smoothing
     if recipe.labels == "categorical":
-        return keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=recipe.label_smoothing)
+        return keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=smoothing)
+    if recipe.labels == "binary":
+        binary = keras.losses.BinaryCrossentropy(from_logits=True, label_smoothing=smoothing)
+        return lambda labels, logits: binary(labels, _one_logit(logits))
     return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
 
 def _accuracy(recipe: Recipe):
     if recipe.labels == "categorical":
         return keras.metrics.CategoricalAccuracy("accuracy")
+    if recipe.labels == "binary":
+        return keras.metrics.MeanMetricWrapper(
+            lambda labels, logits: keras.metrics.binary_accuracy(labels, _one_logit(logits), threshold=0.0), "accuracy"
+        )
     return keras.metrics.SparseCategoricalAccuracy("accuracy")
+
+
+def _one_logit(logits):
+    # The sigmoid of the difference is the second class' softmax, so a binary network is stored as any other.
+    return logits[:, 1:] - logits[:, :1]
 
 
 def _minutes(seconds: float) -> str:

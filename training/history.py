@@ -1,6 +1,7 @@
 """history.csv: a row for every finished epoch."""
 
 import csv
+import math
 import pathlib
 
 from resnext.files import replacing
@@ -28,5 +29,5 @@ def write_history(rows: list[dict[str, float]], path: pathlib.Path) -> None:
 
 
 def best_epoch(rows: list[dict[str, float]]) -> dict[str, float]:
-    """The row of the lowest validation loss, whose weights are kept."""
-    return min(rows, key=lambda row: row["val_loss"])
+    """The row of the lowest validation loss, whose weights are kept; a loss that is no number is the worst."""
+    return min(rows, key=lambda row: math.inf if math.isnan(row["val_loss"]) else row["val_loss"])

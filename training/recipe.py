@@ -70,6 +70,8 @@ class Recipe:
         for name in ("epochs", "batch_size", "image_size", "train_size"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name.replace('_', '-')} has to be at least 1, not {getattr(self, name)}.")
+        if self.label_smoothing and self.labels == "int":
+            raise ConfigError("Label smoothing needs labels categorical or binary, not int.")
         if (self.mixup or self.cutmix) and self.labels != "categorical":
             raise ConfigError(f"MixUp and CutMix blend labels, so labels has to be categorical, not {self.labels}.")
 

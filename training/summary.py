@@ -53,7 +53,7 @@ def _stages(architecture: Architecture, image_size: int, num_classes: int) -> li
     described = [_stem(architecture), *(_unit(architecture, stage) for stage in range(4)), f"average pool, {num_classes}-d fc"]
     rows = []
     for (stage, members), text in zip(groups.items(), described):
-        side = members[-1].output[-1] if stage != "fc" else 1
+        side = [m.output[-1] for m in members if ".se." not in m.name][-1] if stage != "fc" else 1
         rows.append((stage, f"{side} x {side}", text, *_totals(members)))
     return [*rows, ("in all", "", "", *_totals(modules))]
 
