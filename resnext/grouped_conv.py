@@ -82,12 +82,13 @@ def native_gradient(dtype: str) -> bool:
     if tf.config.list_logical_devices("GPU"):
         return True
     with tf.init_scope():
-        kernel = tf.ones((3, 3, 1, 2), dtype)
+        images, kernel = tf.ones((1, 4, 4, 2), dtype), tf.ones((3, 3, 1, 2), dtype)
         with tf.GradientTape() as tape:
-            tape.watch(kernel)
-            loss = tf.reduce_sum(tf.nn.conv2d(tf.ones((1, 4, 4, 2), dtype), kernel, 1, "SAME"))
+            tape.watch((images, kernel))
+            loss = tf.reduce_sum(tf.nn.conv2d(images, kernel, 1, "SAME"))
         try:
-            tape.gradient(loss, kernel)
+            # Both: where the images' gradient is missing, the kernel's alone may come without an error, and wrong.
+            tape.gradient(loss, (images, kernel))
         except (tf.errors.OpError, NotImplementedError, LookupError):
             return False
     return True

@@ -73,10 +73,13 @@ def load_into_keras(model, tensors: dict[str, np.ndarray], where: object = "The 
 
 
 def save_tensors(tensors: dict[str, np.ndarray], path: pathlib.Path, dtype: str = "float32") -> None:
-    """Writes tensors as safetensors in `dtype` ("float32" or "float16")."""
+    """Writes tensors as safetensors in `dtype` ("float32" or "float16"); one with values beyond its range stays as it is."""
     with replacing(path) as beside:
         # "format" tells transformers and timm which framework's layout this is.
-        contiguous = {key: np.ascontiguousarray(value, dtype) for key, value in tensors.items()}
+        contiguous = {
+            key: np.ascontiguousarray(value, dtype if np.abs(value).max() <= np.finfo(dtype).max else None)
+            for key, value in tensors.items()
+        }
         safetensors.numpy.save_file(contiguous, beside, metadata={"format": "pt"})
 
 

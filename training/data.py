@@ -162,26 +162,28 @@ def _augmentation(recipe, side):
     import keras
     import tensorflow as tf
 
-    layers, seed = keras.layers, recipe.seed
+    layers = keras.layers
+    # float32 under every precision policy: pixels are not rounded before the network sees them.
+    options = {"seed": recipe.seed, "dtype": "float32"}
     steps = []
     if recipe.flip:
-        steps.append(layers.RandomFlip("horizontal", seed=seed))
+        steps.append(layers.RandomFlip("horizontal", **options))
     if recipe.rotation:
-        steps.append(layers.RandomRotation(recipe.rotation, seed=seed))
+        steps.append(layers.RandomRotation(recipe.rotation, **options))
     if recipe.zoom:
-        steps.append(layers.RandomZoom((-recipe.zoom, 0.0), (-recipe.zoom, 0.0), seed=seed))
+        steps.append(layers.RandomZoom((-recipe.zoom, 0.0), (-recipe.zoom, 0.0), **options))
     if recipe.train_size < side:
-        steps.append(layers.RandomCrop(recipe.train_size, recipe.train_size, seed=seed))
+        steps.append(layers.RandomCrop(recipe.train_size, recipe.train_size, **options))
     if recipe.jitter:
         # Keras' saturation clips at the value range (so: pixels in [0, 1]) and leaves 0.5 unchanged.
         saturation = (0.5 - recipe.jitter / 2, 0.5 + recipe.jitter / 2)
-        jitter = layers.RandomColorJitter((0, 1), recipe.jitter / 2, recipe.jitter, saturation, seed=seed)
+        jitter = layers.RandomColorJitter((0, 1), recipe.jitter / 2, recipe.jitter, saturation, **options)
         steps.append(lambda images, training: 255 * jitter(images / 255, training=training))
     blends = []
     if recipe.mixup:
-        blends.append(layers.MixUp(recipe.mixup, seed=seed))
+        blends.append(layers.MixUp(recipe.mixup, **options))
     if recipe.cutmix:
-        blends.append(layers.CutMix(recipe.cutmix, seed=seed))
+        blends.append(layers.CutMix(recipe.cutmix, **options))
     if blends:
         blends.append(lambda data, training: data)
 

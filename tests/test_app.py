@@ -1,0 +1,272 @@
+"""The page's endpoint answers as the Classifier does, and the page is whole whatever the repository lacks or hides."""
+
+import contextlib
+import csv
+import dataclasses
+import json
+import os
+import pathlib
+import socket
+import subprocess
+import sys
+
+os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+
+import numpy as np
+import pytest
+from gradio_client import Client, exceptions, handle_file
+from PIL import Image
+
+import app
+import resnext.repository
+from resnext.architecture import find_architecture
+from resnext.classifier import Classifier
+from resnext.config import ModelConfig, Preprocessing
+from resnext.network_shapes import network_tensors
+from resnext.weights import save_tensors
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+FLOWERS = ("daisy", "dandelion", "roses", "sunflowers", "tulips")
+HOSTILE = (
+    '<img src=x onerror="window.hacked = 1">',
+    "<script>window.hacked = 2</script>",
+    "${window.hacked = 3}",
+    "{{hacked}} `${window.hacked = 4}`",
+    '<a href="javascript:window.hacked = 5">tulips</a>',
+)
+
+
+def make_repository(folder: pathlib.Path, labels=FLOWERS, *, complete: bool = True) -> pathlib.Path:
+    """A tiny model repository with random weights; a complete one was trained, tested and has examples."""
+    random = np.random.default_rng(0)
+    architecture = find_architecture("resnext26_small")
+    ModelConfig("resnext26_small", architecture, tuple(labels), Preprocessing(64)).write(folder / "config.json")
+    tensors = {
+        key: random.uniform(0.5, 1.5, shape) if key.endswith("running_var") else random.normal(0, 0.1, shape)
+        for key, shape in network_tensors(architecture, len(labels)).items()
+    }
+    tensors["fc.weight"] = tensors["fc.weight"] * 0.1
+    save_tensors({key: tensor.astype(np.float32) for key, tensor in tensors.items()}, folder / "model.safetensors")
+    if complete:
+        _write_training(folder)
+        (folder / "evaluation.json").write_text(json.dumps(evaluation(labels)), "utf-8")
+        (folder / "examples").mkdir()
+        for index in range(3):
+            save_image(folder / "examples" / f"example{index}.jpg", seed=index)
+        (folder / "examples" / "CREDITS.md").write_text("By <b>nobody</b>, public domain.", "utf-8")
+    return folder
+
+
+def _write_training(folder):
+    with (folder / "history.csv").open("w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(("epoch", "loss", "accuracy", "val_loss", "val_accuracy", "learning_rate", "seconds"))
+        for epoch in range(1, 21):
+            rows.writerow((epoch, 2 / epoch, 1 - 1 / epoch, 1 + (epoch - 14) ** 2 / 99, 0.9 - 0.5 / epoch, 0.1 / epoch, 7))
+    recipe = {
+        "recipe": {"model": "resnext26_small", "learning_rate": 0.05, "cosine": True, "mean": [0.5, 0.5, 0.5]},
+        "dataset": {"name": "flowers", "fingerprint": "fc87" * 16, "images": {"train": 2182, "val": 385}},
+        "versions": {"python": "3.11.7"},
+        "hardware": "one CPU",
+    }
+    (folder / "recipe.json").write_text(json.dumps(recipe), "utf-8")
+
+
+def evaluation(labels):
+    count = len(labels)
+    rows = [{"label": label, "precision": 0.9, "recall": 0.8, "f1": 0.85, "support": 20 + count} for label in labels]
+    predictions = [
+        {"file": f"test/{index}.jpg", "true": labels[index % count], "predicted": labels[0], "probability": 0.5}
+        for index in range(12)
+    ]
+    matrix = (np.eye(count, dtype=int) * 20 + 1).tolist()
+    return {
+        "top1": 0.84, "top5": 1.0, "loss": 0.61, "samples": 125, "dtype": "float32", "classes": list(labels),
+        "confusion_matrix": matrix, "per_class": rows, "predictions": predictions,
+    }  # fmt: skip
+
+
+def save_image(path: pathlib.Path, seed: int = 0, size=(90, 70)) -> pathlib.Path:
+    pixels = np.random.default_rng(seed).integers(0, 256, (*size, 3), np.uint8)
+    Image.fromarray(pixels).resize((180, 140)).save(path)
+    return path
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@contextlib.contextmanager
+def served(folder: pathlib.Path, notice: str | None = None):
+    """The address of a page on a repository."""
+    page = app.build_page(Classifier.from_pretrained(folder), notice)
+    _, address, _ = app.serve(page, "127.0.0.1", free_port(), prevent_thread_lock=True, quiet=True)
+    yield address
+    page.close(verbose=False)
+
+
+def page_text(folder: pathlib.Path, notice: str | None = None) -> str:
+    """All that the page sends to a browser when it opens, as JSON."""
+    return json.dumps(app.build_page(Classifier.from_pretrained(folder), notice).get_config_file(), default=str)
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory):
+    return make_repository(tmp_path_factory.mktemp("repository"))
+
+
+@pytest.fixture(scope="module")
+def client(repository):
+    with served(repository) as address:
+        yield Client(address, verbose=False)
+
+
+@pytest.fixture
+def image(tmp_path):
+    return save_image(tmp_path / "photograph.png", seed=7)
+
+
+def test_the_endpoint_answers_as_the_classifier_does(client, repository, image):
+    answer = client.predict(handle_file(image), 3, api_name="/classify")
+    expected = Classifier.from_pretrained(repository)(image, top_k=3)
+    assert set(answer) == {"label", "confidences"}
+    assert answer["label"] == expected[0].label
+    assert [one["label"] for one in answer["confidences"]] == [one.label for one in expected]
+    assert [one["confidence"] for one in answer["confidences"]] == pytest.approx([one.probability for one in expected], rel=1e-5)
+
+
+def test_the_endpoint_names_five_classes_if_not_told_otherwise(client, image):
+    assert len(client.predict(handle_file(image), api_name="/classify")["confidences"]) == 5
+
+
+def test_the_endpoint_documents_its_types_and_is_the_only_one(client):
+    endpoints = client.view_api(return_format="dict")["named_endpoints"]
+    assert list(endpoints) == ["/classify"]
+    assert [one["parameter_name"] for one in endpoints["/classify"]["parameters"]] == ["image", "top_k"]
+    assert endpoints["/classify"]["parameters"][1]["parameter_default"] == 5
+    assert len(endpoints["/classify"]["returns"]) == 1
+
+
+def test_a_sideways_photograph_is_classified_upright(client, repository, tmp_path):
+    exif = Image.Exif()
+    exif[274] = 6
+    with Image.open(save_image(tmp_path / "upright.png", seed=3)) as upright:
+        upright.save(tmp_path / "sideways.png", exif=exif)
+    answer = client.predict(handle_file(tmp_path / "sideways.png"), 5, api_name="/classify")
+    expected = Classifier.from_pretrained(repository)(tmp_path / "sideways.png")
+    assert answer["confidences"][0]["confidence"] == pytest.approx(expected[0].probability, rel=1e-5)
+
+
+@pytest.mark.parametrize("name", ["notes.jpg", "notes.txt", "notes.svg", "notes.eps"])
+def test_a_file_that_is_no_image_is_named_without_its_place_and_the_next_upload_works(client, image, tmp_path, name):
+    (tmp_path / name).write_text("%!PS-Adobe-3.0 EPSF-3.0\nno image <b>at all</b>")
+    with pytest.raises(exceptions.AppError) as refusal:
+        client.predict(handle_file(tmp_path / name), 5, api_name="/classify")
+    assert f"{name} cannot be read as an image: it is not an image of a known format." in str(refusal.value)
+    assert "/" not in str(refusal.value)
+    assert client.predict(handle_file(image), 5, api_name="/classify")["label"] in FLOWERS
+
+
+def test_an_image_of_too_many_pixels_is_refused(client, tmp_path):
+    Image.new("1", (12_000, 10_000)).save(tmp_path / "huge.png")
+    with pytest.raises(exceptions.AppError, match="huge.png has 12000 x 10000 pixels, more than the 100,000,000 allowed"):
+        client.predict(handle_file(tmp_path / "huge.png"), 5, api_name="/classify")
+
+
+def test_a_file_of_the_server_that_nobody_uploaded_is_refused(client, repository):
+    stolen = {"path": str(repository / "config.json"), "meta": {"_type": "gradio.FileData"}}
+    with pytest.raises(exceptions.AppError) as refusal:
+        client.predict(stolen, 5, api_name="/classify")
+    assert "cannot be read as an image" not in str(refusal.value)
+
+
+def test_of_two_classes_with_one_name_the_likelier_counts(tmp_path, image):
+    folder = make_repository(tmp_path, ["twin"] * 3, complete=False)
+    with served(folder) as address:
+        answer = Client(address, verbose=False).predict(handle_file(image), 3, api_name="/classify")
+    likeliest = Classifier.from_pretrained(folder)(image)[0].probability
+    assert [one["confidence"] for one in answer["confidences"]] == pytest.approx([likeliest], rel=1e-5)
+
+
+def test_what_a_repository_says_reaches_the_page_as_text(tmp_path):
+    text = page_text(make_repository(tmp_path, HOSTILE), notice="<script>window.hacked = 6</script>")
+    blocks = [block["props"].get("value") for block in json.loads(text)["components"] if block["type"] == "html"]
+    assert blocks
+    for block in filter(None, blocks):
+        assert "<img" not in block and "<script" not in block and "<b>" not in block and "javascript:window.hacked = 5\">" not in block
+    assert "&lt;script&gt;window.hacked = 6" in text
+
+
+def test_a_repository_without_history_and_evaluation_says_so(tmp_path):
+    text = page_text(make_repository(tmp_path, complete=False))
+    for name in ("history.csv", "recipe.json", "evaluation.json"):
+        assert f"This repository has no {name}" in text
+
+
+@pytest.mark.parametrize("name", ["history.csv", "recipe.json", "evaluation.json"])
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"classes": 3}', "epoch,loss\n1,2", "\x00", "[" * 100_000, b"\xff\xfe"])
+def test_a_broken_file_costs_only_what_it_would_have_shown(repository, tmp_path, name, content):
+    for file in repository.glob("*.*"):
+        (tmp_path / file.name).symlink_to(file)
+    (tmp_path / name).unlink()
+    (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+    text = page_text(tmp_path)
+    assert text.count("cannot be read (") == 1
+    assert f"This repository's {name} cannot be read (" in text
+
+
+def test_curves_have_a_gap_where_training_diverged():
+    history = app.parse_history("epoch,loss,accuracy,val_loss,val_accuracy,learning_rate\n1,nan,0.5,inf,0.5,0.1\n2,1,0.5,1,0.5,0.1\n")
+    training, validation = app.curve(history, "loss", best_epoch=2).data[:2]
+    assert training.y == validation.y == (None, 1.0)
+
+
+def test_the_heatmap_knows_count_and_rate_of_every_cell_and_keeps_classes_of_one_name_apart():
+    heatmap = app.heatmap(np.array([[3, 1], [0, 0]]), ["crane", "crane"]).data[0]
+    assert heatmap.customdata.tolist() == [[3, 1], [0, 0]]
+    assert heatmap.z.tolist() == [[0.75, 0.25], [0, 0]]
+    assert len(set(heatmap.x)) == 2
+
+
+def test_a_wrong_model_starts_the_bundled_one_with_a_notice(repository, monkeypatch, tmp_path):
+    monkeypatch.setattr(resnext.repository, "BUNDLED", repository)
+    classifier, notice = app.open_model(str(tmp_path))
+    assert classifier.repository.folder == repository
+    assert "is no model repository" in notice and "bundled" in notice
+    assert str(tmp_path.parent) not in notice
+
+
+def test_a_stale_copy_is_shown_with_a_notice(repository, monkeypatch):
+    classifier = Classifier.from_pretrained(repository)
+    classifier.repository = dataclasses.replace(classifier.repository, name="someone/flowers", revision="a" * 40, stale=True)
+    monkeypatch.setattr(app.Classifier, "from_pretrained", lambda model: classifier)
+    shown, notice = app.open_model("someone/flowers")
+    assert shown is classifier
+    assert "The Hub cannot be reached" in notice and "aaaaaaa" in notice
+    assert "https://huggingface.co/someone/flowers/tree/" + "a" * 40 in app.masthead(classifier)
+
+
+def test_the_page_never_imports_tensorflow(repository):
+    program = "import sys, app; app.build_page(app.open_model(sys.argv[1])[0]); print(*sys.modules)"
+    modules = subprocess.run([sys.executable, "-c", program, str(repository)], cwd=ROOT, capture_output=True, text=True, check=True)
+    loaded = {name.partition(".")[0] for name in modules.stdout.split()}
+    assert "openvino" in loaded
+    assert not loaded & {"tensorflow", "keras", "torch", "matplotlib"}
+
+
+def test_wrong_usage_ends_with_status_2(tmp_path):
+    result = subprocess.run([sys.executable, "app.py", "--port", "many"], cwd=ROOT, capture_output=True, text=True)
+    assert result.returncode == 2
+    assert "Traceback" not in result.stderr
+
+
+def test_a_taken_port_ends_with_status_1_and_one_line(repository):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        arguments = [sys.executable, "app.py", "--model", str(repository), "--port", str(taken.getsockname()[1])]
+        result = subprocess.run(arguments, cwd=ROOT, capture_output=True, text=True)
+    assert result.returncode == 1
+    assert len(result.stderr.strip().splitlines()) == 1

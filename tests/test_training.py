@@ -1,0 +1,362 @@
+import dataclasses
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from resnext.classifier import Classifier
+from resnext.config import ModelConfig
+from resnext.errors import ConfigError, DataError, RepositoryError
+from resnext.pretrained import from_pretrained, save_pretrained
+from resnext.weights import read_tensors
+from training.data import find_images
+from training.evaluate import evaluate, first_predictions, measure
+from training.fit import Checkpoint, fit
+from training.history import best_epoch, read_history
+from training.recipe import RECIPES, Recipe
+
+ROOT = pathlib.Path(__file__).parent.parent
+RECIPE = Recipe(epochs=2, batch_size=8, image_size=32, train_size=32, warmup_epochs=1, precision="float32")
+CLASSES = {"blue": (40, 60, 200), "green": (50, 180, 60), "red": (200, 50, 40)}
+
+
+def paint(folder, classes=CLASSES, splits={"train": 12, "val": 4, "test": 4}, seed=0):
+    """Noisy images of one colour each: a class is its colour."""
+    rng = np.random.default_rng(seed)
+    for split, count in splits.items():
+        for name, colour in classes.items():
+            (folder / split / name).mkdir(parents=True)
+            for index in range(count):
+                pixels = np.clip(rng.normal(colour, 40, (40, 48, 3)), 0, 255).astype(np.uint8)
+                Image.fromarray(pixels).save(folder / split / name / f"{index}.jpg")
+    return folder
+
+
+def run_training(*arguments, **options):
+    command = [sys.executable, "-m", "training", *map(str, arguments)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, **options)
+
+
+@pytest.fixture(scope="module")
+def photographs(tmp_path_factory):
+    return paint(tmp_path_factory.mktemp("data") / "colours")
+
+
+@pytest.fixture(scope="module")
+def trained(photographs, tmp_path_factory):
+    """Two epochs through the command line: folder in, model repository out."""
+    output = tmp_path_factory.mktemp("trained") / "colours"
+    result = run_training("fit", photographs, "--output", output, "--epochs", 2, "--image-size", 41, "--batch-size", 8)
+    assert result.returncode == 0, result.stderr
+    return output, result.stdout
+
+
+def test_a_two_epoch_training_makes_a_whole_model_repository(trained):
+    output, text = trained
+    assert {path.relative_to(output).as_posix() for path in output.rglob("*") if path.is_file()} == {
+        "README.md", "config.json", "evaluation.json", "history.csv", "model.safetensors", "recipe.json",
+        "figures/batch.png", "figures/curves.png", "figures/heatmap.png", "figures/samples.png",
+    }  # fmt: skip
+    assert "No GPU found" in text or "GPU" in text
+    assert "epoch 2/2" in text and "left" in text
+    assert len([line for line in text.splitlines() if line.startswith("test/")]) == 10, "the first ten predictions"
+    assert [row["epoch"] for row in read_history(output / "history.csv")] == [1, 2]
+    for figure in (output / "figures").iterdir():
+        assert Image.open(figure).size > (300, 300)
+
+
+def test_recipe_json_says_everything_and_nothing_of_the_machine_s_folders(trained, photographs):
+    output, _ = trained
+    record = json.loads((output / "recipe.json").read_bytes())
+    assert record["commands"] == [
+        "python -m training fit colours --output colours --epochs 2 --image-size 41 --batch-size 8"
+    ]
+    assert record["recipe"] == dataclasses.asdict(
+        dataclasses.replace(RECIPES["small"], epochs=2, image_size=41, train_size=32, batch_size=8)
+    ) | {"mean": list(RECIPES["small"].mean), "std": list(RECIPES["small"].std)}
+    assert record["dataset"]["fingerprint"] == find_images(photographs).fingerprint()
+    assert record["dataset"]["images"] == {"train": 36, "val": 12, "test": 12}
+    assert record["versions"]["keras"] == keras.__version__
+    for file in ("recipe.json", "README.md", "evaluation.json", "config.json"):
+        assert str(photographs.parent) not in (output / file).read_text()
+
+
+def test_evaluation_json_is_what_the_classifier_says_of_every_test_image(trained, photographs):
+    output, _ = trained
+    result = json.loads((output / "evaluation.json").read_bytes())
+    classifier = Classifier.from_pretrained(output, precision="float32")
+    assert result["samples"] == len(result["predictions"]) == 12
+    for row in result["predictions"]:
+        best = classifier(photographs / row["file"], top_k=1)[0]
+        assert row["file"].split("/")[1] == row["true"]
+        assert best.label == row["predicted"]
+        assert best.probability == pytest.approx(row["probability"], abs=1e-6)
+    right = sum(row["true"] == row["predicted"] for row in result["predictions"])
+    assert result["top1"] == right / 12
+    assert np.trace(result["confusion_matrix"]) == right
+
+
+def test_the_card_states_the_measured_accuracy_and_both_figures(trained):
+    from huggingface_hub import ModelCard
+
+    output, _ = trained
+    card = ModelCard.load(output / "README.md")
+    result = json.loads((output / "evaluation.json").read_bytes())
+    assert card.data.library_name == "timm" and card.data.pipeline_tag == "image-classification"
+    assert card.data.eval_results[0].metric_value == round(result["top1"], 4)
+    assert f"top-1 {result['top1']:.2%}" in card.text
+    assert "figures/heatmap.png" in card.text and "figures/curves.png" in card.text
+    assert "timm.create_model" in card.text and "python -m training fit" in card.text
+
+
+def test_a_card_that_a_person_changed_is_kept(trained, photographs, tmp_path):
+    from training.card import write_card
+
+    output, _ = trained
+    for name in ("config.json", "recipe.json", "history.csv", "evaluation.json"):
+        (tmp_path / name).write_bytes((output / name).read_bytes())
+    (tmp_path / "README.md").write_text("# Mine\n")
+    write_card(tmp_path)
+    assert (tmp_path / "README.md").read_text() == "# Mine\n"
+
+
+def test_names_in_the_card_cannot_act_as_markup(tmp_path, tiny_config):
+    from training.card import write_card
+
+    config = dataclasses.replace(tiny_config, label_names=("<img src=x>", "a|b", "[x](javascript:y)", *tiny_config.label_names[3:]))
+    config.write(tmp_path / "config.json")
+    write_card(tmp_path)
+    text = (tmp_path / "README.md").read_text()
+    assert "<img" not in text and "a|b" not in text and "[x]" not in text
+
+
+def test_a_training_killed_with_sigkill_goes_on_where_it_was(photographs, tmp_path):
+    output = tmp_path / "out"
+    options = ("fit", photographs, "--output", output, "--epochs", 3, "--image-size", 41, "--batch-size", 8)
+    process = subprocess.Popen(
+        [sys.executable, "-u", "-m", "training", *map(str, options)], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    )
+    for line in process.stdout:
+        if line.startswith("epoch 1/3"):
+            os.kill(process.pid, signal.SIGKILL)
+            break
+    process.wait()
+    before = (output / "history.csv").read_text().splitlines()
+    assert not (output / "evaluation.json").exists()
+    again = run_training(*options)
+    assert again.returncode == 1 and "--resume" in again.stderr
+    resumed = run_training(*options, "--resume")
+    assert resumed.returncode == 0, resumed.stderr
+    assert "Going on after epoch" in resumed.stdout
+    after = (output / "history.csv").read_text().splitlines()
+    assert after[: len(before)] == before and len(after) == 4
+    assert not (output / "checkpoint").exists()
+    assert len(json.loads((output / "recipe.json").read_bytes())["commands"]) == 2
+
+
+def test_a_checkpoint_restores_weights_optimizer_and_epoch_bit_for_bit(tmp_path):
+    def compiled():
+        model = from_pretrained(tmp_path / "m")
+        schedule = keras.optimizers.schedules.CosineDecay(0.1, 10)
+        model.compile(keras.optimizers.SGD(schedule, momentum=0.9), "mse")
+        return model
+
+    from resnext.architecture import Architecture
+    from resnext.keras_model import build_model
+
+    architecture = Architecture(layers=(1, 1, 1, 1), channels=(8, 8, 8, 8), cardinality=2, base_width=32)
+    config = ModelConfig("resnext50_32x4d", architecture, ("a", "b"))
+    save_pretrained(build_model(architecture, 2), config, tmp_path / "m")
+    rng = np.random.default_rng(0)
+    x, y = rng.uniform(0, 255, (4, 32, 32, 3)).astype("float32"), np.eye(2, dtype="float32")[[0, 1, 0, 1]]
+    model = compiled()
+    for _ in range(3):
+        model.train_on_batch(x, y)
+    checkpoint = Checkpoint(tmp_path / "checkpoint")
+    checkpoint.save(model, 7)
+    other = compiled()
+    assert checkpoint.restore(other) == 7
+    assert int(other.optimizer.iterations) == 3
+    assert float(other.optimizer.learning_rate) == float(model.optimizer.learning_rate) < 0.1
+    for before, after in zip(model.get_weights(), other.get_weights(), strict=True):
+        assert np.array_equal(before, after)
+    model.train_on_batch(x, y)
+    other.train_on_batch(x, y)
+    for before, after in zip(model.get_weights(), other.get_weights(), strict=True):
+        assert np.allclose(before, after, atol=1e-5)
+
+
+def test_only_the_weights_of_the_best_validation_loss_are_kept(photographs, tmp_path, monkeypatch):
+    from training import fit as module
+
+    saved, save_tensors = [], module.save_tensors
+
+    def counting(*arguments):
+        saved.append(len(read_history(tmp_path / "out" / "history.csv")) + 1)
+        save_tensors(*arguments)
+
+    monkeypatch.setattr(module, "save_tensors", counting)
+    recipe = dataclasses.replace(RECIPE, epochs=4, learning_rate=0.5)
+    fit(find_images(photographs), tmp_path / "out", recipe, report=lambda line: None)
+    rows = read_history(tmp_path / "out" / "history.csv")
+    assert saved == [row["epoch"] for row in rows if row is best_epoch(rows[: row["epoch"]])]
+    assert saved[-1] == best_epoch(rows)["epoch"]
+
+
+def test_training_learns_what_a_colour_is(photographs, tmp_path):
+    recipe = dataclasses.replace(
+        RECIPE, epochs=6, jitter=0.0, mixup=0.0, cutmix=0.0, model="resnext26_small", learning_rate=0.02
+    )
+    images = find_images(photographs)
+    fit(images, tmp_path / "out", recipe, report=lambda line: None)
+    result = evaluate(images, Classifier.from_pretrained(tmp_path / "out", precision="float32"), tmp_path / "out", report=lambda line: None)
+    assert result["top1"] >= 0.9
+
+
+@pytest.mark.parametrize("labels", ["int", "binary"])
+def test_int_and_binary_labels_train(labels, tmp_path):
+    data = find_images(paint(tmp_path / "two", {"blue": CLASSES["blue"], "red": CLASSES["red"]}))
+    recipe = dataclasses.replace(RECIPE, labels=labels, mixup=0.0, cutmix=0.0, label_smoothing=0.0, epochs=1)
+    fit(data, tmp_path / "out", recipe, report=lambda line: None)
+    assert 0 <= read_history(tmp_path / "out" / "history.csv")[0]["val_accuracy"] <= 1
+    assert ModelConfig.read(tmp_path / "out" / "config.json").label_names == ("blue", "red")
+
+
+def test_binary_loss_is_the_two_class_cross_entropy():
+    from training.fit import _accuracy, _loss
+
+    logits = np.random.default_rng(0).normal(0, 3, (16, 2)).astype("float32")
+    labels = np.arange(16) % 2
+    binary = dataclasses.replace(RECIPE, labels="binary", mixup=0.0, cutmix=0.0, label_smoothing=0.0)
+    sparse = dataclasses.replace(binary, labels="int")
+    column = labels[:, None].astype("float32")
+    assert np.mean(_loss(binary)(column, logits)) == pytest.approx(float(_loss(sparse)(labels, logits)), rel=1e-5)
+    accuracies = [float(metric(y, logits)) for metric, y in ((_accuracy(binary), column), (_accuracy(sparse), labels))]
+    assert accuracies[0] == pytest.approx(accuracies[1])
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_mixed_precision_trains_and_stores_finite_weights(photographs, tmp_path, precision):
+    recipe = dataclasses.replace(RECIPE, epochs=1, precision=precision)
+    try:
+        fit(find_images(photographs), tmp_path / "out", recipe, report=lambda line: None)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    tensors = read_tensors(tmp_path / "out" / "model.safetensors")
+    assert all(np.isfinite(value).all() for value in tensors.values())
+
+
+def test_running_out_of_memory_names_the_way_out(photographs, tmp_path):
+    def out_of_memory(*_, **__):
+        raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")
+
+    images = find_images(photographs)
+    from training import fit as module
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "_train", out_of_memory)
+        with pytest.raises(ConfigError, match="Out of memory at batch size 8 .* smaller --batch-size"):
+            fit(images, tmp_path / "a", RECIPE, report=lambda line: None)
+        lines = []
+        with pytest.raises(ConfigError, match="Out of memory at batch size 1 "):
+            fit(images, tmp_path / "b", RECIPE, halve_batch=True, report=lines.append)
+    assert [line.split(":")[0] for line in lines[1:]] == [f"Out of memory at batch size {size}" for size in (8, 4, 2)]
+
+
+def test_measure_agrees_with_a_count_by_hand():
+    logits = np.log(np.array([[0.7, 0.2, 0.1], [0.6, 0.3, 0.1], [0.1, 0.8, 0.1], [0.3, 0.3, 0.4]]))
+    result = measure(logits, np.array([0, 1, 1, 2]), ("a", "b", "c"), ["1", "2", "3", "4"])
+    assert result["confusion_matrix"] == [[1, 0, 0], [1, 1, 0], [0, 0, 1]]
+    assert result["top1"] == 0.75 and result["top5"] == 1
+    assert result["loss"] == pytest.approx(-np.log([0.7, 0.3, 0.8, 0.4]).mean())
+    assert result["per_class"][0] == {"label": "a", "precision": 0.5, "recall": 1.0, "f1": pytest.approx(2 / 3), "support": 1}
+    assert result["predictions"][1] == {"file": "2", "true": "b", "predicted": "a", "probability": 0.6}
+    assert len(first_predictions(result)) == 5 and first_predictions(result)[2].endswith("wrong")
+
+
+def test_a_finished_training_is_not_written_over(trained, photographs):
+    output, _ = trained
+    before = (output / "model.safetensors").read_bytes()
+    result = run_training("fit", photographs, "--output", output)
+    assert result.returncode == 1 and "choose another --output" in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1 or "Traceback" not in result.stderr
+    assert (output / "model.safetensors").read_bytes() == before
+
+
+def test_resuming_with_another_recipe_is_refused(photographs, tmp_path):
+    fit(find_images(photographs), tmp_path / "out", dataclasses.replace(RECIPE, epochs=1), report=lambda line: None)
+    with pytest.raises(RepositoryError, match="no interrupted training"):
+        fit(find_images(photographs), tmp_path / "out", RECIPE, resume=True, report=lambda line: None)
+    (tmp_path / "out" / "checkpoint").mkdir()
+    (tmp_path / "out" / "checkpoint" / "state.safetensors").touch()
+    with pytest.raises(RepositoryError, match="another recipe"):
+        fit(find_images(photographs), tmp_path / "out", RECIPE, resume=True, report=lambda line: None)
+
+
+def test_binary_labels_of_three_classes_are_refused(photographs, tmp_path):
+    recipe = dataclasses.replace(RECIPE, labels="binary", mixup=0.0, cutmix=0.0)
+    with pytest.raises(ConfigError, match="two classes"):
+        fit(find_images(photographs), tmp_path / "out", recipe, report=lambda line: None)
+
+
+def test_a_test_class_that_the_model_does_not_know_is_named(trained, tmp_path):
+    data = find_images(paint(tmp_path / "data", {"blue": (0, 0, 255), "mauve": (200, 100, 200)}, {"test": 2}))
+    with pytest.raises(DataError, match="mauve"):
+        evaluate(data, Classifier.from_pretrained(trained[0]), tmp_path)
+
+
+def test_from_pretrained_keeps_the_network_and_changes_the_classifier(trained):
+    output, _ = trained
+    pixels = np.random.default_rng(0).uniform(0, 255, (2, 32, 32, 3)).astype("float32")
+    features = from_pretrained(output, num_classes=0)(pixels)
+    tensors = read_tensors(output / "model.safetensors")
+    logits = features.numpy() @ tensors["fc.weight"].T.astype("float32") + tensors["fc.bias"]
+    assert np.allclose(from_pretrained(output)(pixels), logits, atol=1e-4)
+    assert from_pretrained(output, num_classes=7)(pixels).shape == (2, 7)
+
+
+def test_summary_sets_resnext_50_beside_resnet_50():
+    result = run_training("summary", "resnext50_32x4d")
+    assert result.returncode == 0
+    last = result.stdout.splitlines()[-1].split()
+    assert last == ["in", "all", "25,557,032", "4.089", "G", "25,028,904", "4.230", "G"]
+    assert "[1x1, 128 | 3x3, 128, C=32 | 1x1, 256] x 3" in result.stdout
+
+
+def test_summary_of_layers_names_every_module():
+    result = run_training("summary", "resnext50_32x4d", "--layers")
+    assert "layer4.2.conv3" in result.stdout and result.stdout.splitlines()[-1].split()[0] == "fc"
+
+
+@pytest.mark.parametrize("command", ["fit", "evaluate", "push", "summary", "space"])
+def test_every_command_has_help(command):
+    result = run_training(command, "--help")
+    assert result.returncode == 0 and "Usage: python -m training" in result.stdout
+
+
+@pytest.mark.parametrize(
+    "arguments, status, words",
+    [
+        (("fit", "nowhere", "--output", "x"), 1, "nowhere is not a folder"),
+        (("fit", ".", "--output", "x", "--recipe", "secret"), 1, "Unknown recipe 'secret'"),
+        (("fit", ".", "--output", "x", "--batch-size", "many"), 2, "neither a number nor auto"),
+        (("fit", "."), 2, "--output"),
+        (("evaluate", ".", "--model", "no/where"), 1, "--output"),
+        (("push", "nowhere", "me/it"), 1, "has no config.json"),
+        (("summary", "resnext5_32x4d"), 1, "did you mean 'resnext50_32x4d'"),
+        (("frobnicate",), 2, "No such command"),
+    ],
+)
+def test_wrong_usage_gets_one_clear_line(arguments, status, words):
+    result = run_training(*arguments)
+    assert result.returncode == status
+    assert words in " ".join(result.stderr.replace("│", " ").split())
+    assert "Traceback" not in result.stderr
