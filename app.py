@@ -5,6 +5,7 @@ import html
 import json
 import math
 import pathlib
+import re
 import sys
 import time
 from collections.abc import Callable
@@ -248,7 +249,7 @@ def _read(path: pathlib.Path, parse: Callable[[str], Any], otherwise: str) -> An
     except FileNotFoundError:
         reason = f"This repository has no {path.name}, so {otherwise}."
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError, csv.Error) as error:
-        reason = f"This repository's {path.name} cannot be read ({type(error).__name__}: {error}), so {otherwise}."
+        reason = f"The {path.name} of this repository cannot be read ({type(error).__name__}: {error}), so {otherwise}."
     return f'<p class="missing">{html.escape(reason)}</p>'
 
 
@@ -428,7 +429,8 @@ def open_model(model: str | None) -> tuple[Classifier, str | None]:
     except ResNeXtError as error:
         if model is None:
             raise
-        return Classifier.from_pretrained(), f"{error} Until then, this page shows the bundled model."
+        message = re.sub(r"(?<!\S)/\S*/", "", str(error))  # visitors need not know the server's folders
+        return Classifier.from_pretrained(), f"{message} Until then, this page shows the bundled model."
     if classifier.repository.stale:
         revision = classifier.repository.revision[:7]
         return classifier, f"The Hub cannot be reached: this is the copy downloaded last, at commit {revision}."

@@ -65,12 +65,13 @@ class Repo:
         return oid
 
     def find(self, revision):
-        """The ref (None for a commit id) and commit id of a branch, tag, ref, or at least 7 digits of a commit id."""
+        """The ref (None for a commit id), commit id and files of a branch, tag, ref or commit id (7 digits or more)."""
         for ref in (f"refs/heads/{revision}", f"refs/tags/{revision}", revision):
             if ref in self.refs:
-                return ref, self.refs[ref]
-        if re.fullmatch("[0-9a-f]{7,40}", revision) and (found := [o for o in self.commits if o.startswith(revision)]):
-            return None, found[0]
+                return ref, self.refs[ref], self.commits[self.refs[ref]]
+        for oid, files in self.commits.items():
+            if oid.startswith(revision) and len(revision) >= 7:
+                return None, oid, files
         raise HubError(404, "RevisionNotFound", f"Invalid rev id: {revision}")
 
     def apply(self, files, operation, value):
@@ -86,8 +87,8 @@ class Repo:
             gone = [p for p in files if p == path or folder and p.startswith(folder)]
             if not gone:
                 raise HubError(404, "EntryNotFound", f"A file with this name doesn't exist: {path}")
-            for p in gone:
-                del files[p]
+            for path in gone:
+                del files[path]
 
 
 class HubServer:
@@ -126,14 +127,14 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version, disable_nagle_algorithm = "HTTP/1.1", True
     API = "/api/(?P<kind>model|dataset|space)s/(?P<repo_id>[^/]+/[^/]+)"
     WEB = "/(?:(?P<kind>dataset|space)s/)?(?P<repo_id>[^/]+/[^/]+)"
-    REVISION = "(?P<revision>refs/pr/[0-9]+|[^/]+)"
+    REV = "(?P<revision>refs/pr/[0-9]+|[^/]+)"
     ROUTES = [(method, re.compile(path), name) for method, path, name in [
         ("GET", "/api/whoami-v2", "whoami"), ("POST", "/api/validate-yaml", "validate_yaml"),
-        ("POST", "/api/repos/create", "create_repo"), ("GET", f"{API}(?:/revision/{REVISION})?", "info"),
-        ("GET", f"{API}/tree/{REVISION}", "tree"), ("GET", f"{API}/refs", "refs"),
-        ("POST", f"{API}/tag/{REVISION}", "create_tag"), ("POST", f"{API}/preupload/{REVISION}", "preupload"),
-        ("POST", f"{WEB}.git/info/lfs/objects/batch", "lfs_batch"), ("PUT|POST", f"{API}/lfs/(?P<oid>.+)", "lfs_object"),
-        ("POST", f"{API}/commit/{REVISION}", "commit"), ("GET|HEAD", f"{WEB}/resolve/{REVISION}/(?P<path>.+)", "resolve")]]
+        ("POST", "/api/repos/create", "create_repo"), ("GET", f"{API}(?:/revision/{REV})?", "info"),
+        ("GET", f"{API}/tree/{REV}", "tree"), ("GET", f"{API}/refs", "refs"),
+        ("POST", f"{API}/tag/{REV}", "create_tag"), ("POST", f"{API}/preupload/{REV}", "preupload"),
+        ("POST", f"{WEB}.git/info/lfs/objects/batch", "lfs_batch"), ("PUT|POST", f"{API}/lfs/(?P<oid>.+)", "lfs_file"),
+        ("POST", f"{API}/commit/{REV}", "commit"), ("GET|HEAD", f"{WEB}/resolve/{REV}/(?P<path>.+)", "resolve")]]
 
     def _answer(self):
         url, sent = urlsplit(self.path), None
@@ -145,7 +146,7 @@ class _Handler(BaseHTTPRequestHandler):
                     self.hub.faults.remove(fault)
                     raise HubError(fault[0], None, "Injected fault")
                 response = self._route(url.path)
-                if self.hub.truncations and self.command == "GET" and "/resolve/" in url.path:
+                if self.command == "GET" and "/resolve/" in url.path and self.hub.truncations:
                     sent = self.hub.truncations.pop() and len(response[2]) // 2
             except HubError as error:
                 response = error.status, error.headers, error.payload
@@ -207,25 +208,25 @@ class _Handler(BaseHTTPRequestHandler):
         return answer
 
     def info(self, revision):
-        repo = self._repo()
-        (_, oid), blobs = repo.find(revision or "main"), "blobs" in self.query
+        repo, blobs = self._repo(), "blobs" in self.query
+        _, oid, files = repo.find(revision or "main")
         siblings = [{"rfilename": path, **({"size": f.size, "blobId": f.blob_id, **f.lfs} if blobs else {})}
-                    for path, f in sorted(repo.commits[oid].items())]
+                    for path, f in sorted(files.items())]
         return {"id": repo.id, "author": repo.id.split("/")[0], "sha": oid, "private": repo.private, "sdk": repo.sdk,
                 "gated": repo.gated, "tags": [], "siblings": siblings, "createdAt": DATE, "lastModified": DATE}
 
     def tree(self, revision):
-        repo = self._repo()
-        files = repo.commits[repo.find(revision)[1]]
+        *_, files = self._repo().find(revision)
         entries = {p: {"type": "file", "oid": f.blob_id, "size": f.size, "path": p, **f.lfs} for p, f in files.items()}
         for folder in {str(f) for p in files for f in PurePosixPath(p).parents} - {"."}:
             entries[folder] = {"type": "directory", "oid": hashlib.sha1(folder.encode()).hexdigest(), "path": folder}
-        return [entry for p, entry in sorted(entries.items()) if "/" not in p or self.query["recursive"] == ["true"]]
+        recursive = self.query.get("recursive") == ["true"]
+        return [entry for p, entry in sorted(entries.items()) if recursive or "/" not in p]
 
     def refs(self):
         spaces = {"branches": "heads", "converts": "convert", "tags": "tags", "pullRequests": "pr"}
         refs = [(ref.split("/", 2), ref, oid) for ref, oid in self._repo().refs.items()]
-        return {key: [{"name": parts[2], "ref": ref, "targetCommit": oid} for parts, ref, oid in refs if parts[1] == space]
+        return {key: [{"name": p[2], "ref": ref, "targetCommit": oid} for p, ref, oid in refs if p[1] == space]
                 for key, space in spaces.items()}
 
     def create_tag(self, revision):
@@ -236,8 +237,7 @@ class _Handler(BaseHTTPRequestHandler):
         return {}
 
     def preupload(self, revision):
-        repo, answers = self._repo(write="create_pr" not in self.query), []
-        present = repo.commits[repo.find(revision)[1]]
+        (*_, present), answers = self._repo(write="create_pr" not in self.query).find(revision), []
         for file in json.loads(self.content)["files"]:
             path, large = file["path"], file["size"] > self.hub.lfs_threshold
             lfs = path.endswith(LFS_SUFFIXES) or large and not path.endswith(TEXT_SUFFIXES)
@@ -246,15 +246,15 @@ class _Handler(BaseHTTPRequestHandler):
         return {"files": answers}
 
     def lfs_batch(self):
-        batch = json.loads(self.content)
-        repo = self._repo(write="ref" in batch)  # the client names no ref when it opens a pull request
+        batch = json.loads(self.content)  # in which the client names no ref when it opens a pull request
+        repo = self._repo(write="ref" in batch)
         for wanted in batch["objects"]:
             if wanted["oid"] not in repo.lfs:
                 action = {"href": f"{self.hub.url}/api/{repo.kind}s/{repo.id}/lfs/{wanted['oid']}"}
                 wanted["actions"] = {"upload": action, "verify": action}
         return {"transfer": "basic", "objects": batch["objects"]}
 
-    def lfs_object(self, oid):
+    def lfs_file(self, oid):
         """Upload of an LFS object (PUT, which needs no token, like a presigned URL) and its verification (POST)."""
         stored = self.hub.repos[self.kind, self.repo_id].lfs
         content = self.content if self.command == "PUT" else stored.get(oid, b"")
@@ -264,17 +264,16 @@ class _Handler(BaseHTTPRequestHandler):
         return {}
 
     def commit(self, revision):
-        create_pr = "create_pr" in self.query
-        repo = self._repo(write=not create_pr or not self.user)
+        repo, create_pr = self._repo(write="create_pr" not in self.query or not self.user), "create_pr" in self.query
         header, *operations = [json.loads(line) for line in self.content.splitlines()]
-        (ref, tip), base = repo.find(revision), header["value"].get("parentCommit")
+        (ref, tip, _), base = repo.find(revision), header["value"].get("parentCommit")
         if ref is None or ref.startswith("refs/tags/"):
             raise HubError(400, None, f"Cannot commit to {revision}: not a branch")
         if create_pr:
             ref = f"refs/pr/{1 + sum(r.startswith('refs/pr/') for r in repo.refs)}"
         elif base and not tip.startswith(base):
             raise HubError(412, None, "A commit has happened since. Please refresh and try again.")
-        parent = repo.find(base)[1] if base else tip
+        parent = base and repo.find(base)[1] or tip
         files = dict(repo.commits[parent])
         for operation in operations:
             repo.apply(files, operation["key"], operation["value"])
@@ -286,8 +285,8 @@ class _Handler(BaseHTTPRequestHandler):
         repo = self._repo()
         if repo.gated and not self.owned:
             raise HubError(403 if self.user else 401, "GatedRepo", f"Access to {repo.kind} {repo.id} is restricted.")
-        _, oid = repo.find(revision)
-        file, headers = repo.commits[oid].get(path), {"X-Repo-Commit": oid, "Accept-Ranges": "bytes"}
+        _, oid, files = repo.find(revision)
+        file, headers = files.get(path), {"X-Repo-Commit": oid, "Accept-Ranges": "bytes"}
         if file is None:
             raise HubError(404, "EntryNotFound", "Entry not found", headers)
         headers["ETag"] = f'"{file.etag}"'

@@ -1,8 +1,8 @@
 """The page's endpoint answers as the Classifier does, and the page is whole whatever the repository lacks or hides."""
 
 import contextlib
+import copy
 import csv
-import dataclasses
 import json
 import os
 import pathlib
@@ -23,6 +23,7 @@ from resnext.architecture import find_architecture
 from resnext.classifier import Classifier
 from resnext.config import ModelConfig, Preprocessing
 from resnext.network_shapes import network_tensors
+from resnext.repository import Repository
 from resnext.weights import save_tensors
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -107,14 +108,19 @@ def served(folder: pathlib.Path, notice: str | None = None):
     page.close(verbose=False)
 
 
-def page_text(folder: pathlib.Path, notice: str | None = None) -> str:
+def page_text(classifier: Classifier, notice: str | None = None) -> str:
     """All that the page sends to a browser when it opens, as JSON."""
-    return json.dumps(app.build_page(Classifier.from_pretrained(folder), notice).get_config_file(), default=str)
+    return json.dumps(app.build_page(classifier, notice).get_config_file(), default=str)
 
 
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory):
     return make_repository(tmp_path_factory.mktemp("repository"))
+
+
+@pytest.fixture(scope="module")
+def classifier(repository):
+    return Classifier.from_pretrained(repository)
 
 
 @pytest.fixture(scope="module")
@@ -128,9 +134,9 @@ def image(tmp_path):
     return save_image(tmp_path / "photograph.png", seed=7)
 
 
-def test_the_endpoint_answers_as_the_classifier_does(client, repository, image):
+def test_the_endpoint_answers_as_the_classifier_does(client, classifier, image):
     answer = client.predict(handle_file(image), 3, api_name="/classify")
-    expected = Classifier.from_pretrained(repository)(image, top_k=3)
+    expected = classifier(image, top_k=3)
     assert set(answer) == {"label", "confidences"}
     assert answer["label"] == expected[0].label
     assert [one["label"] for one in answer["confidences"]] == [one.label for one in expected]
@@ -149,13 +155,13 @@ def test_the_endpoint_documents_its_types_and_is_the_only_one(client):
     assert len(endpoints["/classify"]["returns"]) == 1
 
 
-def test_a_sideways_photograph_is_classified_upright(client, repository, tmp_path):
+def test_a_sideways_photograph_is_classified_upright(client, classifier, tmp_path):
     exif = Image.Exif()
     exif[274] = 6
     with Image.open(save_image(tmp_path / "upright.png", seed=3)) as upright:
         upright.save(tmp_path / "sideways.png", exif=exif)
     answer = client.predict(handle_file(tmp_path / "sideways.png"), 5, api_name="/classify")
-    expected = Classifier.from_pretrained(repository)(tmp_path / "sideways.png")
+    expected = classifier(tmp_path / "sideways.png")
     assert answer["confidences"][0]["confidence"] == pytest.approx(expected[0].probability, rel=1e-5)
 
 
@@ -191,7 +197,8 @@ def test_of_two_classes_with_one_name_the_likelier_counts(tmp_path, image):
 
 
 def test_what_a_repository_says_reaches_the_page_as_text(tmp_path):
-    text = page_text(make_repository(tmp_path, HOSTILE), notice="<script>window.hacked = 6</script>")
+    classifier = Classifier.from_pretrained(make_repository(tmp_path, HOSTILE))
+    text = page_text(classifier, notice="<script>window.hacked = 6</script>")
     blocks = [block["props"].get("value") for block in json.loads(text)["components"] if block["type"] == "html"]
     assert blocks
     for block in filter(None, blocks):
@@ -200,21 +207,23 @@ def test_what_a_repository_says_reaches_the_page_as_text(tmp_path):
 
 
 def test_a_repository_without_history_and_evaluation_says_so(tmp_path):
-    text = page_text(make_repository(tmp_path, complete=False))
+    text = page_text(Classifier.from_pretrained(make_repository(tmp_path, complete=False)))
     for name in ("history.csv", "recipe.json", "evaluation.json"):
         assert f"This repository has no {name}" in text
 
 
 @pytest.mark.parametrize("name", ["history.csv", "recipe.json", "evaluation.json"])
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"classes": 3}', "epoch,loss\n1,2", "\x00", "[" * 100_000, b"\xff\xfe"])
-def test_a_broken_file_costs_only_what_it_would_have_shown(repository, tmp_path, name, content):
-    for file in repository.glob("*.*"):
+def test_a_broken_file_costs_only_what_it_would_have_shown(classifier, tmp_path, name, content):
+    for file in classifier.repository.folder.glob("*.*"):
         (tmp_path / file.name).symlink_to(file)
     (tmp_path / name).unlink()
     (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
-    text = page_text(tmp_path)
+    broken = copy.copy(classifier)
+    broken.repository = Repository("broken", tmp_path)
+    text = page_text(broken)
     assert text.count("cannot be read (") == 1
-    assert f"This repository's {name} cannot be read (" in text
+    assert f"The {name} of this repository cannot be read (" in text
 
 
 def test_curves_have_a_gap_where_training_diverged():
@@ -238,14 +247,14 @@ def test_a_wrong_model_starts_the_bundled_one_with_a_notice(repository, monkeypa
     assert str(tmp_path.parent) not in notice
 
 
-def test_a_stale_copy_is_shown_with_a_notice(repository, monkeypatch):
-    classifier = Classifier.from_pretrained(repository)
-    classifier.repository = dataclasses.replace(classifier.repository, name="someone/flowers", revision="a" * 40, stale=True)
-    monkeypatch.setattr(app.Classifier, "from_pretrained", lambda model: classifier)
+def test_a_stale_copy_is_shown_with_a_notice_and_a_link(classifier, monkeypatch):
+    stale = copy.copy(classifier)
+    stale.repository = Repository("someone/flowers", classifier.repository.folder, revision="a" * 40, stale=True)
+    monkeypatch.setattr(app.Classifier, "from_pretrained", lambda model: stale)
     shown, notice = app.open_model("someone/flowers")
-    assert shown is classifier
+    assert shown is stale
     assert "The Hub cannot be reached" in notice and "aaaaaaa" in notice
-    assert "https://huggingface.co/someone/flowers/tree/" + "a" * 40 in app.masthead(classifier)
+    assert "/someone/flowers/tree/" + "a" * 40 in app.masthead(stale)
 
 
 def test_the_page_never_imports_tensorflow(repository):
