@@ -54,7 +54,7 @@ class Repo:
     def __init__(self, kind, repo_id, private=False, sdk=None):
         self.kind, self.id, self.private, self.sdk, self.gated = kind, repo_id, private, sdk, False
         self.path = repo_id if kind == "model" else f"{kind}s/{repo_id}"
-        self.commits, self.refs, self.lfs = {}, {}, {}
+        self.commits, self.refs, self.lfs, self.variables = {}, {}, {}, {}
         self.add("refs/heads/main", {".gitattributes": File(GIT_ATTRIBUTES)}, self.path)
 
     def add(self, ref, files, *identity):
@@ -132,6 +132,7 @@ class _Handler(BaseHTTPRequestHandler):
         ("GET", "/api/whoami-v2", "whoami"), ("POST", "/api/validate-yaml", "validate_yaml"),
         ("POST", "/api/repos/create", "create_repo"), ("GET", f"{API}(?:/revision/{REV})?", "info"),
         ("GET", f"{API}/tree/{REV}", "tree"), ("GET", f"{API}/refs", "refs"),
+        ("POST", f"{API}/variables", "add_variable"),
         ("POST", f"{API}/tag/{REV}", "create_tag"), ("POST", f"{API}/preupload/{REV}", "preupload"),
         ("POST", f"{WEB}.git/info/lfs/objects/batch", "lfs_batch"), ("PUT|POST", f"{API}/lfs/(?P<oid>.+)", "lfs_file"),
         ("POST", f"{API}/commit/{REV}", "commit"), ("GET|HEAD", f"{WEB}/resolve/{REV}/(?P<path>.+)", "resolve")]]
@@ -235,6 +236,12 @@ class _Handler(BaseHTTPRequestHandler):
             raise HubError(409, None, f"Reference already exists: {ref}")
         repo.refs[ref] = repo.find(revision)[1]
         return {}
+
+    def add_variable(self):
+        variable = json.loads(self.content)
+        variables = self._repo(write=True).variables
+        variables[variable["key"]] = {"key": variable["key"], "value": variable["value"]}
+        return variables
 
     def preupload(self, revision):
         (*_, present), answers = self._repo(write="create_pr" not in self.query).find(revision), []

@@ -1,0 +1,52 @@
+"""The environment of all tests, and small model repositories to try things on."""
+
+import os
+import tempfile
+
+# Before anything imports huggingface_hub, TensorFlow or Gradio.
+os.environ |= {
+    "HF_HOME": tempfile.mkdtemp(prefix="hf-home-"),
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "HF_HUB_DISABLE_XET": "1",
+    "GRADIO_ANALYTICS_ENABLED": "False",
+    "TF_CPP_MIN_LOG_LEVEL": "3",
+}
+
+import numpy as np
+import pytest
+
+from resnext.architecture import Architecture
+from resnext.config import ModelConfig, Preprocessing
+from resnext.network_shapes import network_tensors
+from resnext.weights import save_tensors
+
+
+def random_tensors(architecture, num_classes, seed=0):
+    """float32 weights under timm's keys, with batch norm statistics that do something."""
+    rng = np.random.default_rng(seed)
+    tensors = {}
+    for key, shape in network_tensors(architecture, num_classes).items():
+        if key.endswith("running_var"):
+            value = rng.uniform(0.5, 1.5, shape)
+        elif len(shape) == 1:
+            value = rng.normal(1.0 if key.endswith("weight") else 0.0, 0.1, shape)
+        else:
+            value = rng.normal(0, (2 / np.prod(shape[1:])) ** 0.5, shape)
+        tensors[key] = value.astype(np.float32)
+    return tensors
+
+
+@pytest.fixture
+def tiny_config():
+    """A net of four units on 64 x 64 pixels with three classes."""
+    architecture = Architecture(layers=(1, 1, 1, 1), channels=(8, 16, 16, 32), cardinality=4, base_width=16)
+    return ModelConfig("resnext50_32x4d", architecture, ("ant", "bee", "cat"), Preprocessing(64))
+
+
+@pytest.fixture
+def tiny_repository(tmp_path, tiny_config):
+    """A model repository of random weights: config.json and model.safetensors."""
+    folder = tmp_path / "tiny"
+    tiny_config.write(folder / "config.json")
+    save_tensors(random_tensors(tiny_config.architecture, tiny_config.num_classes), folder / "model.safetensors")
+    return folder
