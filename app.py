@@ -8,6 +8,7 @@ import pathlib
 import re
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
 from typing import Annotated, Any
 
@@ -162,7 +163,7 @@ def classify_tab(classifier: Classifier, examples: pathlib.Path) -> None:
             predictions = classifier(image, int(top_k))
         except ImageError as error:
             message = str(error).replace(image, pathlib.Path(image).name)
-            raise gr.Error(html.escape(message, quote=False), title="No image", print_exception=False) from None
+            raise gr.Error(html.escape(message, quote=False), print_exception=False) from None
         confidences = {}
         for prediction in predictions:  # two classes may have one name: the likelier counts
             confidences.setdefault(prediction.label, prediction.probability)
@@ -179,10 +180,11 @@ def classify_tab(classifier: Classifier, examples: pathlib.Path) -> None:
             took = gr.HTML()
             top_k = gr.Slider(1, 10, value=5, step=1, label="Classes to name")
             seconds = gr.State(0.0)
-    gr.on(
+    classified = gr.on(
         (photograph.change, top_k.change), classify, (photograph, top_k), (bars, seconds),
         api_name="classify", show_progress="minimal",
     )  # fmt: skip
+    classified.failure(lambda: None, outputs=photograph, api_visibility="private", show_progress="hidden")
     seconds.change(
         lambda taken: f'<p class="quiet seconds">{f"{1000 * taken:.0f} ms" if taken else ""}</p>',
         seconds, took, api_visibility="private", show_progress="hidden",
@@ -194,7 +196,14 @@ def example_gallery(examples: pathlib.Path, photograph: gr.Image) -> None:
     files = sorted(file for file in examples.glob("*") if file.suffix.lower() in IMAGE_SUFFIXES)[:MOST_EXAMPLES]
     if not files:
         return
-    gr.Examples([[str(file)] for file in files], photograph, label="Examples", api_visibility="private")
+    gallery = gr.Dataset(
+        label="Examples", components=[photograph], samples=[[str(file)] for file in files], type="index",
+        samples_per_page=MOST_EXAMPLES,
+    )  # fmt: skip
+    # Gradio has copied them to its cache: it need not be allowed to serve the repository's folder. (gr.Examples would
+    # replace the photograph's component for this visitor, `preprocess` and all.)
+    copies = [sample["path"] for (sample,) in gallery.samples]
+    gallery.click(lambda index: copies[index], gallery, photograph, api_visibility="private", show_progress="hidden")
     credits = examples / "CREDITS.md"
     if credits.is_file():
         text = credits.read_text("utf-8", errors="replace").strip()
@@ -207,7 +216,8 @@ def training_tab(folder: pathlib.Path) -> None:
     if isinstance(history, str):
         gr.HTML(history)
     else:
-        best = min(history, key=lambda row: row["val_loss"] if math.isfinite(row["val_loss"]) else math.inf)
+        finite = [row for row in history if math.isfinite(row["val_loss"])]
+        best = min(finite, key=lambda row: row["val_loss"], default=history[-1])
         gr.HTML(
             headline({
                 "best epoch": f"{best['epoch']:.0f} of {len(history)}",
@@ -218,7 +228,8 @@ def training_tab(folder: pathlib.Path) -> None:
         )  # fmt: skip
         with gr.Row():
             for name in ("loss", "accuracy"):
-                gr.Plot(curve(history, name, best["epoch"]), label=name, show_label=False, elem_classes="curve", min_width=320)
+                figure = curve(history, name, best["epoch"])
+                gr.Plot(figure, label=name, show_label=False, elem_classes="curve", min_width=320)
     gr.HTML(_read(folder / "recipe.json", recipe_tables, "nothing is known of how it was trained"))
 
 
@@ -382,7 +393,8 @@ def heatmap(matrix: np.ndarray, classes: list[str]) -> go.Figure:
     support = matrix.sum(axis=1, keepdims=True)
     rates = np.divide(matrix, support, out=np.zeros(matrix.shape), where=support > 0).astype(np.float32)
     # Plotly joins categories of one name, and reads some HTML.
-    names = [html.escape(name if classes.count(name) == 1 else f"{name} ({i})") for i, name in enumerate(classes)]
+    uses = Counter(classes)
+    names = [html.escape(name if uses[name] == 1 else f"{name} ({index})") for index, name in enumerate(classes)]
     figure = go.Figure(
         go.Heatmap(
             z=rates, x=names, y=names, customdata=matrix, zmin=0, zmax=1, colorscale=RATES, showscale=False,
