@@ -25,7 +25,7 @@ from resnext.network_shapes import network_modules
 
 MOST_EXAMPLES = 24
 MOST_BYTES = 64 * 2**20  # of a file that the Training and Test tabs read
-MOST_COUNTED_CLASSES, MOST_NAMED_CLASSES = 12, 40  # heatmaps with counts in the cells, with names at the axes
+MOST_COUNTED_CLASSES, MOST_NAMED_CLASSES = 12, 25  # heatmaps with counts in the cells, with names at the axes
 NUMBERS = ("precision", "recall", "F1", "images", "probability")  # columns of tables, set to the right
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 HISTORY_COLUMNS = ("epoch", "loss", "accuracy", "val_loss", "val_accuracy", "learning_rate")
@@ -34,6 +34,13 @@ HISTORY_COLUMNS = ("epoch", "loss", "accuracy", "val_loss", "val_accuracy", "lea
 INK, QUIET, RULE, TRAINING, VALIDATION = "#222222", "#6B6B6B", "#DDDDDD", "#EE7733", "#004488"
 # A cell's blue lies over the page, light or dark; its opacity is the square root of the rate: rare confusions show.
 RATES = [[rate, f"rgba(43, 116, 184, {math.sqrt(rate):.3f})"] for rate in (0, 0.01, 0.04, 0.1, 0.2, 0.4, 0.7, 1)]
+LAYOUT = {
+    "template": "none",
+    "paper_bgcolor": "rgba(0, 0, 0, 0)",
+    "plot_bgcolor": "rgba(0, 0, 0, 0)",
+    "font": {"color": INK, "family": "system-ui, sans-serif", "size": 13},
+    "hoverlabel": {"bgcolor": "white", "bordercolor": RULE, "font": {"color": INK, "family": "system-ui, sans-serif"}},
+}
 
 BLUE = gr.themes.Color(
     "#F0F6FC", "#DCEAF7", "#C6DBEF", "#98C2E6", "#5B9BD0", "#2B74B8", "#1D5F9E", "#004488", "#00366D", "#00264D", "#001A36"
@@ -57,13 +64,14 @@ CSS = """
 .gradio-container > .main { max-width: 1120px; margin: 0 auto; }
 .dark { --color-accent: var(--primary-400); --link-text-color: var(--primary-400); }
 .html-container { padding: 0 !important; }
+button:focus-visible, summary:focus-visible, .scroll:focus-visible { outline: 2px solid var(--color-accent) !important; outline-offset: 2px; }
 footer .divider { display: none; }
 .masthead { padding: .5rem 0 0; }
-.masthead h1 { font-size: 2.25rem; line-height: 1.15; font-weight: 700; letter-spacing: -.02em; margin: 0 0 .7rem; overflow-wrap: anywhere; }
+.masthead h1 { font-size: clamp(1.6rem, 6vw, 2.25rem); line-height: 1.15; font-weight: 700; letter-spacing: -.02em; margin: 0 0 .7rem; overflow-wrap: anywhere; }
 .masthead ul { display: flex; flex-wrap: wrap; gap: .4rem; list-style: none; margin: 0; padding: 0; }
 .masthead li { margin: 0; padding: .15rem .7rem; border-radius: 99px; font-size: .8125rem; overflow-wrap: anywhere;
   background: var(--block-background-fill); border: 1px solid var(--border-color-primary); color: var(--body-text-color-subdued); }
-.masthead li a { color: var(--link-text-color); text-decoration: none; }
+.masthead li a { color: var(--link-text-color); text-decoration: none; padding: 0; }
 .masthead li a:hover { text-decoration: underline; }
 .notice { margin: 0; padding: .75rem 1rem; border-radius: var(--radius-lg); border-left: 4px solid #EE7733; overflow-wrap: anywhere;
   background: color-mix(in srgb, #EE7733 14%, var(--block-background-fill)); color: var(--body-text-color); }
@@ -83,7 +91,8 @@ footer .divider { display: none; }
 .scroll:has(thead) { max-height: 36rem; }
 .scroll table { width: 100%; border-collapse: collapse; margin: 0; font-size: .875rem; font-variant-numeric: tabular-nums; }
 .scroll table, .scroll thead, .scroll tbody, .scroll tr { border: 0 !important; }
-.scroll th, .scroll td { border: 0 !important; padding: .45rem .7rem; text-align: left; overflow-wrap: break-word; max-width: 24rem; }
+.scroll th, .scroll td { border: 0 !important; padding: .45rem .7rem; text-align: left; overflow-wrap: anywhere; }
+.scroll td:not(.number) { min-width: 6.5rem; }
 .scroll td, .scroll tbody th { border-top: 1px solid var(--border-color-primary) !important; }
 .scroll table > tbody:first-child > tr:first-child > * { border-top: 0 !important; }
 .scroll thead th { position: sticky; top: 0; background: var(--background-fill-secondary); font-weight: 600; }
@@ -94,6 +103,7 @@ footer .divider { display: none; }
 .wrong { color: #C2410C; } .dark .wrong { color: #FB923C; }
 .curve [data-testid=plotly] { aspect-ratio: 5 / 4; }
 .heatmap [data-testid=plotly] { aspect-ratio: 1; }
+.js-plotly-plot .modebar { display: none; }
 @media (max-width: 640px) { .curve [data-testid=plotly] { aspect-ratio: 4 / 5; } .photograph { height: 280px !important; } }
 .dark .js-plotly-plot [style*="fill: rgb(34, 34, 34)"] { fill: #E4E4E7 !important; }
 .dark .js-plotly-plot [style*="fill: rgb(107, 107, 107)"] { fill: #A1A1AA !important; }
@@ -148,7 +158,8 @@ def masthead(classifier: Classifier) -> str:
         address = html.escape(f"{constants.ENDPOINT}/{repository.name}/tree/{repository.revision}")
         items.append(f'<a href="{address}" target="_blank" rel="noopener">on the Hub at {repository.revision[:7]}</a>')
     chips = "".join(f"<li>{item}</li>" for item in items)
-    return f'<header class="masthead"><h1>{html.escape(_title(classifier))}</h1><ul>{chips}</ul></header>'
+    title = html.escape(_title(classifier)).replace("/", "/<wbr>")
+    return f'<header class="masthead"><h1>{title}</h1><ul>{chips}</ul></header>'
 
 
 def classify_tab(classifier: Classifier, examples: pathlib.Path) -> None:
@@ -370,15 +381,19 @@ def curve(history: list[dict[str, float]], name: str, best_epoch: float) -> go.F
     title = {"font": {"size": 13}, "standoff": 10}
     axis = {"gridcolor": RULE, "zeroline": False, "tickfont": {"color": QUIET}, "fixedrange": True, "automargin": True}
     figure.update_layout(
-        **_LAYOUT,
+        **LAYOUT,
+        dragmode=False,
         hovermode="x unified",
+        hoversubplots="axis",
         margin={"l": 16, "r": 16, "t": 72, "b": 16},
         legend={"orientation": "h", "x": 0, "y": 1.09, "yanchor": "bottom"},
-        xaxis={**axis, "title": {**title, "text": "epoch"}, "showgrid": False, "anchor": "y2", "tickformat": "d"},
-        yaxis={**axis, "domain": [0.3, 1], "title": {**title, "text": name}, "tickformat": ".0%" if name == "accuracy" else ""},
-        yaxis2={**axis, "domain": [0, 0.18], "title": {**title, "text": "learning<br>rate"}, "range": [0, 1.15 * peak or 1],
+        xaxis={**axis, "title": {**title, "text": "epoch"}, "showgrid": False, "showspikes": False, "anchor": "y2",
+               "tickformat": "d", "unifiedhovertitle": {"text": "epoch %{x}"}},
+        yaxis={**axis, "title": {**title, "text": name}, "domain": [0.3, 1],
+               "tickformat": ".0%" if name == "accuracy" else ""},
+        yaxis2={**axis, "title": {**title, "text": "learning<br>rate"}, "domain": [0, 0.18], "range": [0, 1.15 * peak or 1],
                 "tickvals": [0, peak], "ticktext": ["0", f"{peak:.2g}"]},
-    )
+    )  # fmt: skip
     return figure
 
 
@@ -389,48 +404,40 @@ def heatmap(matrix: np.ndarray, classes: list[str]) -> go.Figure:
         matrix: (classes, classes) int, rows: true, columns: predicted.
         classes: their names; any text, drawn literally.
     """
-    count = len(classes)
+    counted, named = len(classes) <= MOST_COUNTED_CLASSES, len(classes) <= MOST_NAMED_CLASSES
     support = matrix.sum(axis=1, keepdims=True)
     rates = np.divide(matrix, support, out=np.zeros(matrix.shape), where=support > 0).astype(np.float32)
-    # Plotly joins categories of one name, and reads some HTML.
+    # Plotly makes one of categories with one name, and reads some HTML.
     uses = Counter(classes)
     names = [html.escape(name if uses[name] == 1 else f"{name} ({index})") for index, name in enumerate(classes)]
-    figure = go.Figure(
-        go.Heatmap(
-            z=rates, x=names, y=names, customdata=matrix, zmin=0, zmax=1, colorscale=RATES, showscale=False,
-            xgap=2 if count <= MOST_NAMED_CLASSES else 0, ygap=2 if count <= MOST_NAMED_CLASSES else 0,
-            hovertemplate="true <b>%{y}</b><br>predicted <b>%{x}</b><br>%{customdata:,} images, %{z:.1%} of the true class<extra></extra>",
-        )
+    figure = go.Figure()
+    figure.add_heatmap(
+        z=rates, x=names, y=names, customdata=matrix, zmin=0, zmax=1, colorscale=RATES, showscale=False,
+        xgap=2 if named else 0, ygap=2 if named else 0,
+        hovertemplate="true <b>%{y}</b><br>predicted <b>%{x}</b><br>"
+        "%{customdata:,} images, %{z:.1%} of the true class<extra></extra>",
     )  # fmt: skip
-    if count <= MOST_COUNTED_CLASSES:
+    if counted:
         for (row, column), images in np.ndenumerate(matrix):
-            colour = "white" if rates[row, column] > 0.75 else INK
-            figure.add_annotation(x=names[column], y=names[row], text=f"{images:,}", showarrow=False, font={"color": colour, "size": 14})
+            font = {"color": "white" if rates[row, column] > 0.75 else INK, "size": 14}
+            figure.add_annotation(x=names[column], y=names[row], text=f"{images:,}", showarrow=False, font=font)
     axis = {
-        "type": "category", "automargin": True, "fixedrange": count <= MOST_NAMED_CLASSES, "showgrid": False,
-        "tickvals": names, "ticktext": [html.escape(_short(name)) for name in classes],
-        "showticklabels": count <= MOST_NAMED_CLASSES, "ticks": "", "ticklabelstandoff": 6,
+        "type": "category", "automargin": True, "fixedrange": named, "showgrid": False, "showticklabels": named,
+        "tickvals": names, "ticktext": [html.escape(_short(name, 18 if counted else 12)) for name in classes],
+        "tickfont": {"size": 12 if counted else 10}, "ticks": "", "ticklabelstandoff": 6,
     }  # fmt: skip
+    title = {"font": {"size": 13}, "standoff": 12}
     figure.update_layout(
-        **_LAYOUT,
+        **LAYOUT,
+        dragmode=False if named else "zoom",
         margin={"l": 16, "r": 24, "t": 24, "b": 16},
-        xaxis={**axis, "title": {"text": "predicted", "font": {"size": 13}, "standoff": 12}},
-        yaxis={**axis, "title": {"text": "true", "font": {"size": 13}, "standoff": 12}, "autorange": "reversed"},
+        xaxis={**axis, "title": {**title, "text": "predicted"}},
+        yaxis={**axis, "title": {**title, "text": "true"}, "autorange": "reversed"},
     )
     return figure
 
 
-_LAYOUT = {
-    "template": "none",
-    "paper_bgcolor": "rgba(0, 0, 0, 0)",
-    "plot_bgcolor": "rgba(0, 0, 0, 0)",
-    "font": {"color": INK, "family": "system-ui, sans-serif", "size": 13},
-    "hoverlabel": {"bgcolor": "white", "bordercolor": RULE, "font": {"color": INK}},
-    "dragmode": False,
-}
-
-
-def _short(name: str, longest: int = 18) -> str:
+def _short(name: str, longest: int) -> str:
     return name if len(name) <= longest else f"{name[: longest - 1]}…"
 
 

@@ -3,6 +3,7 @@
 import io
 import os
 import pathlib
+import warnings
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -11,6 +12,7 @@ from resnext.config import Preprocessing
 from resnext.errors import ImageError
 
 MOST_PIXELS = 100_000_000  # width x height; a larger image is refused before it is decoded
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # Pillow's own, lower limit only warns
 _FILTERS = {
     "bilinear": Image.Resampling.BILINEAR,
     "bicubic": Image.Resampling.BICUBIC,

@@ -45,7 +45,7 @@ def find_repository(model: str | os.PathLike | None = None, revision: str | None
     if model is None:
         return Repository("flowers (bundled)", BUNDLED)
     folder = pathlib.Path(model).expanduser()
-    if folder.is_dir():
+    if os.path.isdir(folder):  # also of a name that no file can have
         if revision:
             raise RepositoryError(f"{model} is a folder and has no revisions: leave the revision {revision!r} out.")
         missing = [name for name in NEEDED if not (folder / name).is_file()]

@@ -2,17 +2,20 @@
 
 import concurrent.futures
 import dataclasses
+import functools
 import hashlib
 import os
 import pathlib
 
 import numpy as np
 
+from resnext.config import Preprocessing
 from resnext.errors import DataError, ImageError
-from resnext.preprocessing import centre_crop, open_image, resize
+from resnext.preprocessing import centre_crop, open_image, preprocess, resize
 
 SPLITS = {"train": ("train", "training"), "val": ("val", "valid", "validation"), "test": ("test",)}
 VAL_SHARE, TEST_SHARE = 0.15, 0.15  # of each class, when one folder of classes is split
+MOST_SHUFFLED = 10_000  # images in the shuffle's buffer
 _IGNORED = {".DS_Store", "Thumbs.db", "desktop.ini"}
 
 
@@ -109,15 +112,15 @@ def load_square(file: os.PathLike | str, side: int, interpolation: str) -> np.nd
     return np.asarray(centre_crop(image, side))
 
 
-def make_dataset(split: Split, num_classes: int, recipe, interpolation: str, *, training: bool):
+def make_dataset(split: Split, num_classes: int, recipe, preprocessing: Preprocessing, *, training: bool):
     """A tf.data pipeline of batches.
 
     Args:
         split: the images.
         num_classes: for one-hot labels.
         recipe: `training.recipe.Recipe`: sizes, batch size, labels, augmentation, seed.
-        interpolation: of the resize.
-        training: shuffled, augmented crops of train_size; otherwise in order, centre crops of image_size.
+        preprocessing: of the network that is trained.
+        training: shuffled, augmented crops of train_size; otherwise in order, the very pixels that are served.
 
     Returns:
         Batches of (batch, size, size, 3) float32 RGB pixels from 0 to 255, and labels: (batch,) int64,
@@ -125,36 +128,39 @@ def make_dataset(split: Split, num_classes: int, recipe, interpolation: str, *, 
     """
     import tensorflow as tf
 
-    side = int(recipe.image_size / recipe.crop_pct)
+    if training:
+        side = preprocessing.resize_to
+        load = functools.partial(load_square, side=side, interpolation=preprocessing.interpolation)
+    else:
+        side = preprocessing.image_size
+        load = functools.partial(_load_as_served, preprocessing=preprocessing)
 
     def decode(file, label):
-        image = tf.numpy_function(lambda path: load_square(path.decode(), side, interpolation), [file], tf.uint8)
+        image = tf.numpy_function(lambda path: load(path.decode()), [file], tf.uint8)
         return tf.ensure_shape(image, (side, side, 3)), label
+
+    def prepare(images, labels):
+        if recipe.labels == "categorical":
+            labels = tf.one_hot(labels, num_classes)
+        elif recipe.labels == "binary":
+            labels = tf.cast(labels[:, None], tf.float32)
+        return tf.cast(images, tf.float32), labels
 
     dataset = tf.data.Dataset.from_tensor_slices(([str(file) for file in split.files], split.labels))
     dataset = dataset.map(decode, num_parallel_calls=tf.data.AUTOTUNE)
     if len(split) * side * side * 3 < _free_memory() / 4:
         dataset = dataset.cache()
     if training:
-        dataset = dataset.shuffle(len(split) if len(split) < 10_000 else 10_000, seed=recipe.seed)
+        dataset = dataset.shuffle(min(len(split), MOST_SHUFFLED), seed=recipe.seed)
     dataset = dataset.batch(recipe.batch_size, drop_remainder=training and len(split) >= recipe.batch_size)
-
-    def prepare(images, labels):
-        images = tf.cast(images, tf.float32)
-        if recipe.labels == "categorical":
-            labels = tf.one_hot(labels, num_classes)
-        elif recipe.labels == "binary":
-            labels = tf.cast(labels[:, None], tf.float32)
-        if not training:
-            margin = round((side - recipe.image_size) / 2)
-            size = recipe.image_size
-            return images[:, margin : margin + size, margin : margin + size], labels
-        return images, labels
-
     dataset = dataset.map(prepare, num_parallel_calls=tf.data.AUTOTUNE)
     if training:
         dataset = dataset.map(_augmentation(recipe, side), num_parallel_calls=tf.data.AUTOTUNE)
     return dataset.prefetch(tf.data.AUTOTUNE)
+
+
+def _load_as_served(file: str, preprocessing: Preprocessing) -> np.ndarray:
+    return preprocess(open_image(file, preprocessing.resize_to), preprocessing)
 
 
 def _augmentation(recipe, side):

@@ -99,8 +99,8 @@ def _train(data, output, recipe, config, checkpoint, resume, report):
     keras.utils.set_random_seed(recipe.seed)
     keras.config.set_dtype_policy(_policy(recipe.precision))
     prep = config.preprocessing
-    train = make_dataset(data.splits["train"], config.num_classes, recipe, prep.interpolation, training=True)
-    val = make_dataset(data.splits["val"], config.num_classes, recipe, prep.interpolation, training=False)
+    train = make_dataset(data.splits["train"], config.num_classes, recipe, prep, training=True)
+    val = make_dataset(data.splits["val"], config.num_classes, recipe, prep, training=False)
     # Every visible GPU works on its part of a batch.
     several = len(tf.config.list_physical_devices("GPU")) > 1
     with tf.distribute.MirroredStrategy().scope() if several else contextlib.nullcontext():
