@@ -64,10 +64,12 @@ CSS = """
 .gradio-container > .main { max-width: 1120px; margin: 0 auto; }
 .dark { --color-accent: var(--primary-400); --link-text-color: var(--primary-400); }
 .html-container { padding: 0 !important; }
-button:focus-visible, summary:focus-visible, .scroll:focus-visible { outline: 2px solid var(--color-accent) !important; outline-offset: 2px; }
+button:focus-visible, summary:focus-visible, .scroll:focus-visible {
+  outline: 2px solid var(--color-accent) !important; outline-offset: -2px; }
 footer .divider { display: none; }
 .masthead { padding: .5rem 0 0; }
-.masthead h1 { font-size: clamp(1.6rem, 6vw, 2.25rem); line-height: 1.15; font-weight: 700; letter-spacing: -.02em; margin: 0 0 .7rem; overflow-wrap: anywhere; }
+.masthead h1 { font-size: clamp(1.6rem, 6vw, 2.25rem); line-height: 1.15; font-weight: 700; letter-spacing: -.02em;
+  margin: 0 0 .7rem; overflow-wrap: anywhere; }
 .masthead ul { display: flex; flex-wrap: wrap; gap: .4rem; list-style: none; margin: 0; padding: 0; }
 .masthead li { margin: 0; padding: .15rem .7rem; border-radius: 99px; font-size: .8125rem; overflow-wrap: anywhere;
   background: var(--block-background-fill); border: 1px solid var(--border-color-primary); color: var(--body-text-color-subdued); }
@@ -82,10 +84,12 @@ footer .divider { display: none; }
 .gallery-item img { width: 84px !important; height: 84px !important; object-fit: cover; }
 .figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(8.5rem, 1fr)); gap: var(--layout-gap); margin: 0; }
 .figures div { padding: .8rem 1.1rem; }
-.figures div, .scroll { background: var(--block-background-fill); border: 1px solid var(--border-color-primary); border-radius: var(--block-radius); }
+.figures div, .scroll { background: var(--block-background-fill);
+  border: 1px solid var(--border-color-primary); border-radius: var(--block-radius); }
 .figures dt { color: var(--body-text-color-subdued); font-size: .8125rem; }
 .figures dd { margin: 0; font-size: 1.6rem; font-weight: 650; line-height: 1.25; font-variant-numeric: tabular-nums; }
-.tables { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(20rem, 100%), 1fr)); gap: 1.5rem var(--layout-gap); align-items: start; }
+.tables { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(20rem, 100%), 1fr));
+  gap: 1.5rem var(--layout-gap); align-items: start; }
 .title { font-size: 1.05rem; font-weight: 650; margin: 0 0 .5rem; }
 .scroll { overflow: auto; }
 .scroll:has(thead) { max-height: 36rem; }
@@ -133,7 +137,7 @@ def build_page(classifier: Classifier, notice: str | None = None) -> gr.Blocks:
             training_tab(folder)
         with gr.Tab("Test"):
             test_tab(folder)
-    return page.queue(max_size=64, default_concurrency_limit=4, api_open=True)
+    return page.queue(max_size=64, default_concurrency_limit=4)
 
 
 def _title(classifier: Classifier) -> str:
@@ -148,7 +152,7 @@ def masthead(classifier: Classifier) -> str:
     parameters = sum(module.parameters for module in network_modules(architecture, config.num_classes))
     facts = [
         config.name,
-        f"cardinality {architecture.cardinality}, width {architecture.base_width}",
+        f"cardinality {architecture.cardinality}, bottleneck width {architecture.base_width}",
         f"{parameters / 1e6:.1f} M parameters",
         f"{size} × {size} pixels",
         f"{config.num_classes:,} classes",
@@ -166,7 +170,15 @@ def classify_tab(classifier: Classifier, examples: pathlib.Path) -> None:
     """A photograph on the left, its likeliest classes on the right, examples beneath."""
 
     def classify(image: str | None, top_k: float = 5) -> tuple[dict[str, float], float]:
-        """Classify an image: its likeliest classes, likeliest first, with their probabilities."""
+        """Classify an image.
+
+        Args:
+            image: a photograph's file.
+            top_k: how many classes to name, from 1 to 10.
+
+        Returns:
+            The likeliest classes, likeliest first, with their probabilities.
+        """
         if image is None:
             return {}, 0.0
         start = time.perf_counter()
@@ -182,7 +194,9 @@ def classify_tab(classifier: Classifier, examples: pathlib.Path) -> None:
 
     with gr.Row():
         with gr.Column(min_width=320):
-            photograph = gr.Image(label="Photograph", type="filepath", height=400, elem_classes="photograph", buttons=["fullscreen"])
+            photograph = gr.Image(
+                label="Photograph", type="filepath", height=400, elem_classes="photograph", buttons=["fullscreen"]
+            )
             # Gradio would decode the file itself, and fail on what is no image before `open_image` can say why.
             photograph.preprocess = lambda upload: upload and upload.path
             example_gallery(examples, photograph)
@@ -250,10 +264,7 @@ def test_tab(folder: pathlib.Path) -> None:
     if isinstance(evaluation, str):
         gr.HTML(evaluation)
         return
-    shown = {"top1": "top-1 accuracy", "top5": "top-5 accuracy", "loss": "loss", "samples": "images"}
-    formats = {"top1": ".1%", "top5": ".1%", "loss": ".3f", "samples": ",.0f"}
-    numbers = {shown[key]: format(evaluation[key], formats[key]) for key in shown if evaluation[key] is not None}
-    gr.HTML(headline(numbers))
+    gr.HTML(headline(evaluation["numbers"]))
     with gr.Row():
         figure = heatmap(evaluation["confusion_matrix"], evaluation["classes"])
         gr.Plot(figure, label="Confusion matrix", show_label=False, elem_classes="heatmap", min_width=320)
@@ -275,6 +286,12 @@ def _read(path: pathlib.Path, parse: Callable[[str], Any], otherwise: str) -> An
     return f'<p class="missing">{html.escape(reason)}</p>'
 
 
+def _from_json(text: str) -> Any:
+    values = json.loads(text)
+    json.dumps(values, ensure_ascii=False).encode()  # raises ValueError for half characters, which no page can be sent
+    return values
+
+
 def parse_history(text: str) -> list[dict[str, float]]:
     """The rows of history.csv; a NaN leaves a gap in the curves."""
     rows = [{name: float(row[name]) for name in HISTORY_COLUMNS} for row in csv.DictReader(text.splitlines())]
@@ -287,15 +304,18 @@ def parse_evaluation(text: str) -> dict[str, Any]:
     """evaluation.json, its tables as rows of text and numbers.
 
     Returns:
-        classes (list of text), confusion_matrix (classes, classes) int64, per_class and predictions (rows of cells),
-        and the numbers top1, top5, loss, samples (or None).
+        numbers (texts by name), classes (texts), confusion_matrix (classes, classes) int64, per_class and predictions
+        (rows of cells).
     """
-    values = json.loads(text)
+    values = _from_json(text)
     classes = [str(label) for label in values["classes"]]
     matrix = np.array(values["confusion_matrix"], np.int64)
     if not classes or matrix.shape != (len(classes), len(classes)) or matrix.min() < 0:
         raise ValueError(f"its confusion matrix does not fit {len(classes)} classes")
-    numbers = {key: None if values.get(key) is None else float(values[key]) for key in ("top1", "top5", "loss", "samples")}
+    shown = {
+        "top1": ("top-1 accuracy", ".1%"), "top5": ("top-5 accuracy", ".1%"), "loss": ("loss", ".3f"), "samples": ("images", ",.0f")
+    }  # fmt: skip
+    numbers = {name: format(float(values[key]), form) for key, (name, form) in shown.items() if values.get(key) is not None}
     per_class = [
         (str(row["label"]), *(f"{float(row[key]):.3f}" for key in ("precision", "recall", "f1")), f"{row['support']:,d}")
         for row in values["per_class"]
@@ -305,12 +325,13 @@ def parse_evaluation(text: str) -> dict[str, Any]:
          "✓ right" if row["true"] == row["predicted"] else "✗ wrong")
         for row in values["predictions"][:10]
     ]  # fmt: skip
-    return {**numbers, "classes": classes, "confusion_matrix": matrix, "per_class": per_class, "predictions": predictions}
+    tables = {"per_class": per_class, "predictions": predictions}
+    return {"numbers": numbers, "classes": classes, "confusion_matrix": matrix, **tables}
 
 
 def recipe_tables(text: str) -> str:
     """recipe.json as HTML tables: the settings, the data set, the versions and the machine."""
-    values = json.loads(text)
+    values = _from_json(text)
     dataset, images = values["dataset"], values["dataset"]["images"]
     data = {"name": dataset["name"], **{f"{split} images": count for split, count in images.items()}}
     data |= {"fingerprint": dataset["fingerprint"][:12]}
@@ -470,10 +491,15 @@ command = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 @command.command()
 def main(
     model: Annotated[
-        str | None, typer.Option(envvar="RESNEXT_MODEL", help="Folder or Hub repository (OWNER/NAME); the bundled flowers if left out.")
+        str | None,
+        typer.Option(envvar="RESNEXT_MODEL", help="Folder or Hub repository (OWNER/NAME); the bundled flowers if left out."),
     ] = None,
-    host: Annotated[str | None, typer.Option(help="Address to listen on; 0.0.0.0 for all. [default: GRADIO_SERVER_NAME or 127.0.0.1]")] = None,
-    port: Annotated[int | None, typer.Option(min=1, max=65535, help="[default: GRADIO_SERVER_PORT or the first free one from 7860]")] = None,
+    host: Annotated[
+        str | None, typer.Option(help="Address to listen on, 0.0.0.0 for all; GRADIO_SERVER_NAME or 127.0.0.1 if left out.")
+    ] = None,
+    port: Annotated[
+        int | None, typer.Option(min=1, max=65535, help="GRADIO_SERVER_PORT or the first free from 7860 if left out.")
+    ] = None,
 ):
     """Show a web page that classifies photographs with a ResNeXt and tells how it was trained and tested."""
     classifier, notice = open_model(model or None)

@@ -323,6 +323,25 @@ def test_from_pretrained_keeps_the_network_and_changes_the_classifier(trained):
     assert from_pretrained(output, num_classes=7)(pixels).shape == (2, 7)
 
 
+def test_pretrained_weights_are_the_start_of_another_training(trained, photographs, tmp_path):
+    output, _ = trained
+    options = ("--epochs", 1, "--image-size", 41, "--batch-size", 8, "--learning-rate", 0)
+    result = run_training("fit", photographs, "--output", tmp_path / "same", "--pretrained", output, *options)
+    assert result.returncode == 0, result.stderr
+    before, after = (read_tensors(folder / "model.safetensors") for folder in (output, tmp_path / "same"))
+    assert all(np.array_equal(before[key], after[key]) for key in before if "running" not in key)
+    record = json.loads((tmp_path / "same" / "recipe.json").read_bytes())
+    assert record["pretrained"] == {"name": "colours", "revision": None}
+    assert "--pretrained colours" in record["commands"][0] and str(tmp_path) not in record["commands"][0]
+
+    two = paint(tmp_path / "two", {"blue": CLASSES["blue"], "mauve": (200, 100, 200)})
+    other = run_training("fit", two, "--output", tmp_path / "other", "--pretrained", output, *options)
+    assert other.returncode == 0, other.stderr
+    after = read_tensors(tmp_path / "other" / "model.safetensors")
+    assert after["fc.weight"].shape[0] == 2
+    assert np.array_equal(before["layer4.1.conv2.weight"], after["layer4.1.conv2.weight"])
+
+
 def test_summary_sets_resnext_50_beside_resnet_50():
     result = run_training("summary", "resnext50_32x4d")
     assert result.returncode == 0

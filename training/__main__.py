@@ -13,6 +13,7 @@ import typer
 
 from resnext.command import run
 from resnext.errors import RepositoryError
+from resnext.repository import find_repository
 
 app = typer.Typer(
     help="Train a ResNeXt on your own photographs, test it, and push it to the Hugging Face Hub.",
@@ -30,6 +31,9 @@ def fit_command(
     data: Data,
     output: Annotated[pathlib.Path, typer.Option(help="The model repository to make.")],
     model: Annotated[str | None, typer.Option(help="Architecture, such as resnext50_32x4d; the recipe's if left out.")] = None,
+    pretrained: Annotated[
+        str | None, typer.Option(metavar="M", help="Start from this folder's or Hub repository's weights, with a new classifier.")
+    ] = None,
     recipe: Annotated[str, typer.Option(help="How to train: small (best from scratch on few images) or tutorial.")] = "small",
     epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the training images.")] = None,
     batch_size: Annotated[
@@ -65,10 +69,14 @@ def fit_command(
     if labels and labels != "categorical":
         options |= {"mixup": 0.0, "cutmix": 0.0, "label_smoothing": 0.0}
     chosen = dataclasses.replace(chosen, **{key: value for key, value in options.items() if value is not None})
+    if pretrained and model:
+        raise typer.BadParameter("a pretrained network has its own architecture: leave --model out.", param_hint="'--model'")
+    repository = find_repository(pretrained) if pretrained else None
     images = find_images(data, seed=chosen.seed, skip_bad_files=skip_bad_files)
     from training.fit import fit
 
-    fit(images, output, chosen, resume=resume, halve_batch=halve_batch, commands=(_command(data, output),), report=_say)
+    commands = (_command(data, output, *([repository.folder] if repository else [])),)
+    fit(images, output, chosen, resume=resume, halve_batch=halve_batch, pretrained=repository, commands=commands, report=_say)
     if "test" in images.splits:
         _evaluate(images, output, output)
     _write_card(output)
@@ -160,9 +168,9 @@ def _batch_size(text: str | None) -> int | None:
     return None if text is None else int(text)
 
 
-def _command(data: pathlib.Path, output: pathlib.Path) -> str:
-    """This command line for the record, without the folders above data and output: they are nobody's business."""
-    names = {str(path): path.resolve().name for path in (data, output)}
+def _command(*folders: pathlib.Path) -> str:
+    """This command line for the record, without what is above these folders: that is nobody's business."""
+    names = {str(folder): folder.resolve().name for folder in folders}
     arguments = [names.get(str(pathlib.Path(argument)), argument) for argument in sys.argv[1:]]
     return shlex.join(["python", "-m", "training", *arguments])
 

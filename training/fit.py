@@ -17,7 +17,9 @@ from resnext.config import ModelConfig, Preprocessing
 from resnext.errors import ConfigError, DataError, RepositoryError
 from resnext.files import replacing, write_atomically
 from resnext.keras_model import build_model
-from resnext.weights import keras_tensors, load_into_keras, read_tensors, save_tensors
+from resnext.network_shapes import network_tensors
+from resnext.repository import Repository
+from resnext.weights import check_shapes, keras_tensors, load_into_keras, read_tensors, save_tensors
 from training import figures
 from training.data import ImageFolders, make_dataset
 from training.history import COLUMNS, best_epoch, read_history, write_history
@@ -42,6 +44,7 @@ def fit(
     *,
     resume: bool = False,
     halve_batch: bool = False,
+    pretrained: Repository | None = None,
     commands: tuple[str, ...] = (),
     report=print,
 ) -> pathlib.Path:
@@ -53,6 +56,8 @@ def fit(
         recipe: how to train.
         resume: go on after the last finished epoch of an interrupted run in `output`.
         halve_batch: if memory runs out in the first epoch, start again with half the batch size and learning rate.
+        pretrained: start from this network's weights instead of random ones; its classifier only if it has the same classes.
+            Its architecture, mean and std take the place of the recipe's.
         commands: the command lines that do this again, for recipe.json.
         report: takes a line of progress.
 
@@ -66,8 +71,14 @@ def fit(
     """
     if "train" not in data.splits:
         raise DataError(f"{data.root} has no train folder: make one with a folder of images for each class.")
+    if pretrained:
+        base = ModelConfig.read(pretrained.folder / "config.json")
+        recipe = dataclasses.replace(recipe, model=base.name, mean=base.preprocessing.mean, std=base.preprocessing.std)
+        architecture = base.architecture
+    else:
+        architecture = find_architecture(recipe.model)
     prep = Preprocessing(recipe.image_size, recipe.crop_pct, "bicubic", tuple(recipe.mean), tuple(recipe.std))
-    config = ModelConfig(recipe.model, find_architecture(recipe.model), data.label_names, prep)
+    config = ModelConfig(recipe.model, architecture, data.label_names, prep)
     if recipe.labels == "binary" and config.num_classes != 2:
         raise ConfigError(f"Binary labels need two classes, but {data.root} has {config.num_classes}.")
     hardware = set_up_devices()
@@ -76,9 +87,9 @@ def fit(
     if resume and halve_batch:
         recipe = _halved_before(output, recipe)
     while True:
-        _claim(output, checkpoint, _record(data, recipe, hardware, commands), resume)
+        _claim(output, checkpoint, _record(data, recipe, pretrained, hardware, commands), resume)
         try:
-            _train(data, output, recipe, config, checkpoint, resume, report)
+            _train(data, output, recipe, config, pretrained, checkpoint, resume, report)
             break
         except tf.errors.ResourceExhaustedError:
             half = dataclasses.replace(recipe, batch_size=recipe.batch_size // 2, learning_rate=recipe.learning_rate / 2) if recipe.batch_size > 1 else None
@@ -95,7 +106,7 @@ def fit(
     return output
 
 
-def _train(data, output, recipe, config, checkpoint, resume, report):
+def _train(data, output, recipe, config, pretrained, checkpoint, resume, report):
     keras.utils.set_random_seed(recipe.seed)
     keras.config.set_dtype_policy(_policy(recipe.precision))
     prep = config.preprocessing
@@ -108,6 +119,8 @@ def _train(data, output, recipe, config, checkpoint, resume, report):
         model.compile(_optimizer(recipe, len(train)), _loss(recipe), metrics=[_accuracy(recipe)])
     config.write(output / "config.json")
     start = checkpoint.restore(model) if resume and checkpoint.path.exists() else 0
+    if pretrained and not start:
+        _load_pretrained(model, pretrained, config)
     if start:
         report(f"Going on after epoch {start} of {recipe.epochs}.")
     else:
@@ -184,9 +197,25 @@ class EpochKeeper(keras.callbacks.Callback):
         )
 
 
-def _record(data, recipe, hardware, commands) -> dict:
+def _load_pretrained(model, pretrained, config):
+    path = pretrained.folder / "model.safetensors"
+    base = ModelConfig.read(pretrained.folder / "config.json")
+    tensors = read_tensors(path)
+    check_shapes(tensors, network_tensors(base.architecture, base.num_classes), path)
+    if base.label_names != config.label_names:
+        fresh = keras_tensors(model)
+        tensors |= {key: fresh[key] for key in ("fc.weight", "fc.bias")}
+    load_into_keras(model, tensors, path)
+
+
+def _record(data, recipe, pretrained, hardware, commands) -> dict:
+    origin = None
+    if pretrained:
+        name = pretrained.name if pretrained.revision else pretrained.folder.resolve().name
+        origin = {"name": name, "revision": pretrained.revision}
     return {
         "commands": list(commands),
+        "pretrained": origin,
         "recipe": dataclasses.asdict(recipe),
         "dataset": {
             "name": data.root.resolve().name,
@@ -224,8 +253,8 @@ def _claim(output, checkpoint, record, resume):
         if not recipe_file.exists() or finished:
             raise RepositoryError(f"{output} has no interrupted training to resume: leave --resume out to start one.")
         before = json.loads(recipe_file.read_bytes())
-        for part in ("recipe", "dataset"):
-            if json.loads(json.dumps(record[part])) != before[part]:
+        for part in ("recipe", "dataset", "pretrained"):
+            if json.loads(json.dumps(record[part])) != before.get(part):
                 raise RepositoryError(f"{output} was started with another {part}: resume with the same options and images.")
         record = {**record, "commands": [*before["commands"], *record["commands"]]}
     elif checkpoint.path.exists():
