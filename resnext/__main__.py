@@ -45,11 +45,11 @@ def classify(
             predictions = classifier(file, top_k)
         except ImageError as error:
             failed += 1
-            typer.echo(json.dumps({"file": str(file), "error": str(error)}, ensure_ascii=False) if as_json else str(error), err=not as_json)
+            typer.echo(json.dumps({"file": str(file), "error": str(error)}) if as_json else str(error), err=not as_json)
             continue
         if as_json:
             line = {"file": str(file), "predictions": [prediction._asdict() for prediction in predictions]}
-            typer.echo(json.dumps(line, ensure_ascii=False))
+            typer.echo(json.dumps(line))
         else:
             named = ", ".join(f"{prediction.label} {prediction.probability:.1%}" for prediction in predictions)
             typer.echo(f"{file}: {named}")

@@ -68,8 +68,12 @@ class Architecture:
             raise ConfigError(f"avg_down has to be true or false, not {self.avg_down!r}.")
         if not isinstance(self.drop_path_rate, (int, float)) or not 0 <= self.drop_path_rate < 1:
             raise ConfigError(f"drop_path_rate has to be a number from 0 to below 1, not {self.drop_path_rate!r}.")
+        if self.stem_type == "deep_tiered" and self.stem_width < 4:
+            raise ConfigError(f"A deep_tiered stem needs a stem_width of 4 or more, not {self.stem_width}.")
+        if max(*self.channels, self.cardinality, self.base_width, self.stem_width) > _MOST_CHANNELS:
+            raise ConfigError(f"channels, cardinality, base_width and stem_width can be {_MOST_CHANNELS} at most.")
         widths = [self.bottleneck_width(planes) for planes in self.channels]
-        if min(widths) < 1 or max(*widths, *self.channels, self.stem_width) > _MOST_CHANNELS:
+        if min(widths) < 1 or max(widths) > _MOST_CHANNELS:
             raise ConfigError(f"The stages would have {widths} bottleneck channels: each has to be 1 to {_MOST_CHANNELS}.")
         if sum(self.layers) > _MOST_LAYERS:
             raise ConfigError(f"{sum(self.layers)} residual units are more than the {_MOST_LAYERS} that are allowed.")

@@ -100,13 +100,14 @@ class Classifier:
 
         Args:
             image: a path, an encoded file's bytes, or an image that Pillow has opened.
-            top_k: how many classes at most.
+            top_k: how many classes at most, 1 or more.
 
         Returns:
             The likeliest classes, likeliest first.
 
         Raises:
             ImageError: it is no image.
+            ConfigError: top_k is below 1.
         """
         return self.top(self.answer(image), top_k)
 
@@ -123,6 +124,8 @@ class Classifier:
 
     def top(self, answer: Answer, top_k: int = 5) -> list[Prediction]:
         """The likeliest classes of an answer, likeliest first; of equal ones, the first."""
+        if top_k < 1:
+            raise ConfigError(f"top_k has to be at least 1, not {top_k}.")
         order = np.argsort(-answer.probabilities, kind="stable")[:top_k]
         return [Prediction(self.config.label_names[index], float(answer.probabilities[index])) for index in order]
 

@@ -9,6 +9,8 @@ from resnext.errors import ResNeXtError
 
 def run(app: typer.Typer, prog: str) -> None:
     """Runs a command line: exit status 0 for success, 2 for wrong usage, 1 and one line for anything else."""
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a file's name may hold bytes that are no UTF-8
     try:
         app(prog_name=prog)
     except ResNeXtError as error:

@@ -14,6 +14,7 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 INTERPOLATIONS = ("bilinear", "bicubic", "lanczos", "nearest")
 _TIMM_BASE = "resnext50_32x4d"  # what timm is told to build, with model_args, when it has no such name itself
 _ONLY_HERE = ("resnext26_small",)
+_LEAST_SIZE = 32  # the network's stride: below it, average pooling would have nothing to pool
 _MOST_BYTES = 16 * 2**20
 _MOST_CLASSES = 100_000
 
@@ -40,8 +41,8 @@ class Preprocessing:
     std: tuple[float, float, float] = IMAGENET_STD
 
     def __post_init__(self):
-        if not (isinstance(self.image_size, int) and 1 <= self.image_size <= 4096):
-            raise ConfigError(f"The image size has to be a whole number from 1 to 4096, not {self.image_size!r}.")
+        if not (isinstance(self.image_size, int) and _LEAST_SIZE <= self.image_size <= 4096):
+            raise ConfigError(f"The image size has to be a whole number from {_LEAST_SIZE} to 4096, not {self.image_size!r}.")
         if not (_is_number(self.crop_pct) and 0.05 <= self.crop_pct <= 1):
             raise ConfigError(f"crop_pct has to be a number from 0.05 to 1, not {self.crop_pct!r}.")
         if self.interpolation not in INTERPOLATIONS:
@@ -187,6 +188,8 @@ def _label_names(values: dict, cfg: dict) -> tuple[str, ...]:
         return tuple(f"class {index}" for index in range(count))
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise ConfigError("label_names has to be a list of names, one for each class.")
+    if any("\ud800" <= character <= "\udfff" for name in names for character in name):
+        raise ConfigError("label_names holds a name that is no Unicode text (a lone surrogate): write it in UTF-8.")
     if len(names) != count:
         raise ConfigError(f"label_names has {len(names)} names, but num_classes is {count}.")
     return tuple(names)

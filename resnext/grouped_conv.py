@@ -119,7 +119,7 @@ def dense_pieces(inputs, kernel, strides: int, padding: str, groups: int):
 
 
 def _check_groups(what, channels, groups):
-    if channels % groups:
+    if groups < 1 or channels % groups:
         raise ConfigError(
             f"{groups} groups do not divide {channels} {what}: choose groups that divide both input channels and filters."
         )

@@ -49,7 +49,7 @@ def open_image(source: str | os.PathLike | bytes | Image.Image, shorter_side: in
             raise ImageError(
                 f"{name} has {width} x {height} pixels, more than the {MOST_PIXELS:,} allowed: make it smaller first."
             )
-        if shorter_side:
+        if shorter_side and image is not source:  # a draft would shrink the caller's own image
             image.draft(None, (2 * shorter_side, 2 * shorter_side))
         return _to_rgb(ImageOps.exif_transpose(image))
     except ImageError:

@@ -44,8 +44,9 @@ def find_repository(model: str | os.PathLike | None = None, revision: str | None
     """
     if model is None:
         return Repository("flowers (bundled)", BUNDLED)
-    folder = pathlib.Path(model).expanduser()
-    if os.path.isdir(folder):  # also of a name that no file can have
+    path = os.path.expanduser(model)  # leaves an unknown user's ~ as it is, where pathlib's raises
+    if os.path.isdir(path):  # also of a name that no file can have
+        folder = pathlib.Path(path)
         if revision:
             raise RepositoryError(f"{model} is a folder and has no revisions: leave the revision {revision!r} out.")
         missing = [name for name in NEEDED if not (folder / name).is_file()]

@@ -48,7 +48,7 @@ def check_shapes(tensors: dict[str, np.ndarray], expected: dict[str, tuple[int, 
             raise WeightsError(
                 f"{where}: tensor {key!r} has shape {tensors[key].shape}, but the architecture needs {shape}."
             )
-        if tensors[key].dtype.kind != "f":
+        if tensors[key].dtype.kind != "f" and tensors[key].dtype.name != "bfloat16":
             raise WeightsError(f"{where}: tensor {key!r} holds {tensors[key].dtype}, but floating point is needed.")
     extra = sorted(key for key in tensors if key not in expected and not key.endswith("num_batches_tracked"))
     if extra:

@@ -171,6 +171,9 @@ def test_labels_and_credits_are_shown_and_never_run(visit, hostile_address):
     expect(page.locator(".heatmap .heatmaplayer image")).to_have_count(1, timeout=PATIENCE)
     page.locator(".heatmap .nsewdrag").hover(position={"x": 5, "y": 5})
     expect(page.locator(".heatmap .hoverlayer")).to_contain_text("true <img src=x onerror=")
+    plot = page.locator(".heatmap .nsewdrag").bounding_box()
+    page.locator(".heatmap .nsewdrag").hover(position={"x": plot["width"] - 5, "y": plot["height"] - 5})
+    expect(page.locator(".heatmap .hoverlayer")).to_contain_text("true <a href=")
     expect(page.get_by_role("region", name="Per class")).to_contain_text(HOSTILE[2])
     assert page.locator("a[href^=javascript]").count() == 0
     assert page.evaluate("window.hacked") is None

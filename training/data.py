@@ -49,7 +49,7 @@ class ImageFolders:
         for name, split in sorted(self.splits.items()):
             for file, label in zip(split.files, split.labels):
                 relative = file.relative_to(self.root).as_posix()
-                digest.update(f"{name}\0{relative}\0{file.stat().st_size}\0{label}\n".encode())
+                digest.update(os.fsencode(f"{name}\0{relative}\0{file.stat().st_size}\0{label}\n"))
         return digest.hexdigest()
 
 
@@ -83,13 +83,16 @@ def find_images(root: pathlib.Path, *, seed: int = 0, skip_bad_files: bool = Fal
     label_names = tuple(splits[first])
     if len(label_names) < 2:
         raise DataError(f"{root} has the one class {label_names[0]!r}: a classifier needs two class folders or more.")
+    foreign = [name for name in label_names if os.fsencode(name) != name.encode(errors="replace")]
+    if foreign:
+        raise DataError(f"The name of class folder {ascii(foreign[0])} in {root} is not UTF-8: rename it.")
     for split, classes in splits.items():
         different = sorted(set(classes) ^ set(label_names))
         if different:
             raise DataError(f"{folders[split][0]} and {folders[first][0]} differ in class {different[0]!r}: give both the same class folders.")
     bad = _bad_files([file for classes in splits.values() for files in classes.values() for file in files])
     if bad and not skip_bad_files:
-        listing = "\n".join(f"  {file}: {error}" for file, error in bad.items())
+        listing = "\n".join(f"  {error}" for error in bad.values())
         raise DataError(f"{len(bad)} files are no readable images (remove them, or go on without them by --skip-bad-files):\n{listing}")
     splits = {
         split: {name: [file for file in files if file not in bad] for name, files in classes.items()}
@@ -136,7 +139,7 @@ def make_dataset(split: Split, num_classes: int, recipe, preprocessing: Preproce
         load = functools.partial(_load_as_served, preprocessing=preprocessing)
 
     def decode(file, label):
-        image = tf.numpy_function(lambda path: load(path.decode()), [file], tf.uint8)
+        image = tf.numpy_function(lambda path: load(os.fsdecode(path)), [file], tf.uint8)
         return tf.ensure_shape(image, (side, side, 3)), label
 
     def prepare(images, labels):
@@ -146,7 +149,7 @@ def make_dataset(split: Split, num_classes: int, recipe, preprocessing: Preproce
             labels = tf.cast(labels[:, None], tf.float32)
         return tf.cast(images, tf.float32), labels
 
-    dataset = tf.data.Dataset.from_tensor_slices(([str(file) for file in split.files], split.labels))
+    dataset = tf.data.Dataset.from_tensor_slices(([os.fsencode(file) for file in split.files], split.labels))
     dataset = dataset.map(decode, num_parallel_calls=tf.data.AUTOTUNE)
     if len(split) * side * side * 3 < _free_memory() / 4:
         dataset = dataset.cache()
