@@ -1,4 +1,5 @@
 import json
+import os
 import pathlib
 import subprocess
 import sys
@@ -11,9 +12,11 @@ from resnext.classifier import Classifier
 ROOT = pathlib.Path(__file__).parent.parent
 
 
-def classify(*arguments):
+def classify(*arguments, **environment):
     command = [sys.executable, "-m", "resnext", "classify", *map(str, arguments)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    return subprocess.run(
+        command, cwd=ROOT, env={**os.environ, **environment}, capture_output=True, text=True, encoding="utf-8", timeout=60
+    )
 
 
 @pytest.fixture
@@ -71,11 +74,13 @@ def test_classifying_imports_neither_tensorflow_nor_keras_nor_torch(photographs,
         (("x.png", "--top-k", 0), 2, "top-k"),
         (("x.png", "--frobnicate"), 2, "No such option"),
         (("x.png", "--model", "/nowhere/at/all"), 1, "neither a folder nor a Hub repository"),
+        (("x.png", "--model", "nobody/no-such-model"), 1, "cannot be reached and nobody/no-such-model was never downloaded"),
         (("x.png", "--precision", "int1"), 1, "precision can be auto"),
     ],
 )
-def test_wrong_usage_has_status_2_and_other_errors_one_line(arguments, status, words):
-    result = classify(*arguments)
+def test_wrong_usage_has_status_2_and_other_errors_one_line(tiny_repository, arguments, status, words):
+    model = () if "--model" in arguments else ("--model", tiny_repository)
+    result = classify(*arguments, *model, HF_HUB_OFFLINE="1")
     assert result.returncode == status and words in result.stderr
     assert "Traceback" not in result.stderr
     if status == 1:
@@ -94,3 +99,13 @@ def test_an_unknown_name_of_the_package_is_an_attribute_error():
 
     with pytest.raises(AttributeError, match="no attribute 'Clasifier'"):
         resnext.Clasifier
+
+
+@pytest.mark.parametrize("encoding", ["utf-8:strict", "ascii:strict"])
+def test_names_beyond_the_terminal_s_encoding_are_answered(photographs, tiny_repository, encoding):
+    strange = pathlib.Path(os.fsdecode(os.fsencode(photographs) + b"/caf\xe9.png"))
+    (photographs / "red.png").rename(strange)
+    for options in ((), ("--json",)):
+        result = classify(strange, "--model", tiny_repository, *options, PYTHONIOENCODING=encoding)
+        assert result.returncode == 0, result.stderr
+    assert json.loads(result.stdout)["file"] == str(strange)

@@ -115,25 +115,30 @@ def test_the_probe_works_while_a_graph_is_traced():
     assert traced == [eager]
 
 
-def test_other_backends_use_keras_own_convolution():
+@pytest.mark.parametrize("backend", ["jax", "numpy"])
+def test_other_backends_use_keras_own_convolution(backend):
     code = """
 import keras, numpy as np
 from resnext.grouped_conv import GroupedConv2D
 layer = GroupedConv2D(8, 3, 2, groups=4)
 x = np.random.default_rng(0).standard_normal((2, 7, 6, 8)).astype("float32")
 y = np.asarray(layer(x))
-assert keras.backend.backend() == "jax" and y.shape == (2, 4, 3, 8), y.shape
+assert y.shape == (2, 4, 3, 8), y.shape
 kernel, padded = np.asarray(layer.kernel), np.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
 first = np.einsum("nijc,ijcf->nf", padded[:, :3, :3, :2], kernel[..., :2])
 assert np.allclose(y[:, 0, 0, :2], first, atol=1e-5)
+print(keras.backend.backend())
 """
-    result = python(code, KERAS_BACKEND="jax")
+    result = python(code, KERAS_BACKEND=backend)
     assert result.returncode == 0, result.stderr
+    assert result.stdout == f"{backend}\n"
 
 
 def test_groups_that_do_not_divide_are_named():
     with pytest.raises(ConfigError, match="3 groups do not divide 64 filters"):
         GroupedConv2D(64, 3, groups=3)
+    with pytest.raises(ConfigError, match="0 groups do not divide 64 filters"):
+        GroupedConv2D(64, 3, groups=0)
     with pytest.raises(ConfigError, match="4 groups do not divide 6 input channels"):
         GroupedConv2D(64, 3, groups=4)(np.zeros((1, 5, 5, 6), np.float32))
 

@@ -140,3 +140,27 @@ def test_random_damage_is_an_image_or_one_clear_error(photograph):
                 assert open_image(broken[: rng.integers(8, len(broken))].tobytes()).mode == "RGB"
             except ImageError as error:
                 assert "The image" in str(error)
+
+
+def test_orientation_is_applied_to_a_jpeg_decoded_at_reduced_scale(photograph):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    large = photograph.resize((1600, 1200), Image.Resampling.BICUBIC)
+    turned = open_image(encoded(large, "JPEG", quality=95, exif=exif), 73)
+    assert turned.size == (150, 200)
+    assert difference(turned, photograph.resize((200, 150), Image.Resampling.BICUBIC).transpose(Image.Transpose.ROTATE_270)) < 2
+
+
+def test_an_image_that_the_caller_has_opened_stays_as_it_is(photograph):
+    large = Image.open(io.BytesIO(encoded(photograph.resize((1600, 1200)), "JPEG")))
+    assert open_image(large, 73).size == large.size == (1600, 1200)
+
+
+def test_a_camera_s_multi_picture_jpeg_is_its_first_picture(photograph):
+    data = encoded(photograph, "MPO", save_all=True, append_images=[Image.new("RGB", photograph.size)], quality=95)
+    assert difference(open_image(data), photograph) < 3
+
+
+@pytest.mark.parametrize("size, crop_pct, side", [(224, 0.875, 256), (224, 0.95, 235), (288, 1.0, 288), (144, 0.9, 160), (64, 0.7, 91)])
+def test_the_shorter_side_is_the_floor_of_size_over_crop_ratio(size, crop_pct, side):
+    assert Preprocessing(size, crop_pct).resize_to == side

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import safetensors.numpy
 from conftest import random_tensors
 
 from resnext.config import ModelConfig
@@ -59,6 +60,15 @@ def test_tensors_that_do_not_fit_are_named_and_change_nothing(tiny_config, chang
     assert all(np.array_equal(value, before[key]) for key, value in keras_tensors(model).items())
     with pytest.raises(WeightsError, match=words):
         check_shapes(tensors, network_tensors(tiny_config.architecture, 3), "the file")
+
+
+def test_bfloat16_weights_are_read_as_they_are(tmp_path, tiny_config):
+    tensors = random_tensors(tiny_config.architecture, 3)
+    rounded = {key: value.astype("bfloat16") for key, value in tensors.items()}
+    safetensors.numpy.save_file(rounded, tmp_path / "w.safetensors")
+    model = build_model(tiny_config.architecture, 3)
+    load_into_keras(model, read_tensors(tmp_path / "w.safetensors"))
+    assert all(np.array_equal(value, rounded[key].astype(np.float32)) for key, value in keras_tensors(model).items())
 
 
 @pytest.mark.parametrize("content", [b"", b"no tensors", b"\xff" * 64, b"\x08\0\0\0\0\0\0\0{}      "])

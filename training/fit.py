@@ -211,6 +211,9 @@ def _load_pretrained(model, pretrained, config):
 def _record(data, recipe, pretrained, hardware, commands) -> dict:
     origin = None
     if pretrained:
+        made = pretrained.folder / "recipe.json"
+        before = json.loads(made.read_bytes()).get("commands", []) if made.exists() else []
+        commands = [*before, *commands]
         name = pretrained.name if pretrained.revision else pretrained.folder.resolve().name
         origin = {"name": name, "revision": pretrained.revision}
     return {
@@ -256,7 +259,7 @@ def _claim(output, checkpoint, record, resume):
         for part in ("recipe", "dataset", "pretrained"):
             if json.loads(json.dumps(record[part])) != before.get(part):
                 raise RepositoryError(f"{output} was started with another {part}: resume with the same options and images.")
-        record = {**record, "commands": [*before["commands"], *record["commands"]]}
+        record["commands"] = [*before["commands"], record["commands"][-1]] if record["commands"] else before["commands"]
     elif checkpoint.path.exists():
         raise RepositoryError(f"{output} holds an interrupted training: add --resume to go on with it, or choose another --output.")
     elif finished:
