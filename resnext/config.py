@@ -15,6 +15,7 @@ INTERPOLATIONS = ("bilinear", "bicubic", "lanczos", "nearest")
 _TIMM_BASE = "resnext50_32x4d"  # what timm is told to build, with model_args, when it has no such name itself
 _ONLY_HERE = ("resnext26_small",)
 _LEAST_SIZE = 32  # the network's stride: below it, average pooling would have nothing to pool
+_MOST_SIZE = 4096  # of an image's side in pixels, resized or cropped
 _MOST_BYTES = 16 * 2**20
 _MOST_CLASSES = 100_000
 
@@ -41,10 +42,12 @@ class Preprocessing:
     std: tuple[float, float, float] = IMAGENET_STD
 
     def __post_init__(self):
-        if not (isinstance(self.image_size, int) and _LEAST_SIZE <= self.image_size <= 4096):
-            raise ConfigError(f"The image size has to be a whole number from {_LEAST_SIZE} to 4096, not {self.image_size!r}.")
+        if not (isinstance(self.image_size, int) and _LEAST_SIZE <= self.image_size <= _MOST_SIZE):
+            raise ConfigError(f"The image size has to be a whole number from {_LEAST_SIZE} to {_MOST_SIZE}, not {self.image_size!r}.")
         if not (_is_number(self.crop_pct) and 0.05 <= self.crop_pct <= 1):
             raise ConfigError(f"crop_pct has to be a number from 0.05 to 1, not {self.crop_pct!r}.")
+        if self.resize_to > _MOST_SIZE:
+            raise ConfigError(f"crop_pct {self.crop_pct} asks for a resize to {self.resize_to} pixels: {_MOST_SIZE} is the most.")
         if self.interpolation not in INTERPOLATIONS:
             raise ConfigError(f"Unknown interpolation {self.interpolation!r}: it can be {', '.join(INTERPOLATIONS)}.")
         for field in ("mean", "std"):

@@ -56,8 +56,10 @@ def open_image(source: str | os.PathLike | bytes | Image.Image, shorter_side: in
         raise
     except FileNotFoundError:
         raise ImageError(f"{name} does not exist: check the path.") from None
+    except Image.DecompressionBombError:
+        raise ImageError(f"{name} has far more than the {MOST_PIXELS:,} pixels allowed: make it smaller first.") from None
     except (OSError, SyntaxError, ValueError, ZeroDivisionError, EOFError, TypeError, IndexError, KeyError,
-            OverflowError, MemoryError, Image.DecompressionBombError) as error:
+            OverflowError, MemoryError) as error:
         # Pillow's decoders raise all of these on damaged files.
         reason = "it is not an image of a known format" if isinstance(error, Image.UnidentifiedImageError) else error
         raise ImageError(f"{name} cannot be read as an image: {reason}.") from None

@@ -80,6 +80,7 @@ def test_a_small_net_is_written_as_a_name_and_arguments_that_timm_knows():
         ({"model_args": {"base_width": 10**400}}, "base_width"),
         ({"num_classes": 1, "label_names": ["\ud800"]}, "no Unicode text"),
         ({"pretrained_cfg": {"crop_pct": 0}}, "crop_pct"),
+        ({"pretrained_cfg": {"input_size": [3, 4096, 4096], "crop_pct": 0.05}}, "resize to 81920 pixels"),
         ({"pretrained_cfg": {"crop_pct": float("nan")}}, "crop_pct"),
         ({"pretrained_cfg": {"interpolation": "random"}}, "interpolation"),
         ({"pretrained_cfg": {"std": [0, 0, 0]}}, "std"),

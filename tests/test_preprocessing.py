@@ -102,6 +102,8 @@ def test_a_jpeg_decoded_at_reduced_scale_hardly_differs(photograph):
 
 def test_more_pixels_than_allowed_are_refused_before_decoding():
     side = int(MOST_PIXELS**0.5) + 1
+    with pytest.raises(ImageError, match="far more than the 100,000,000 pixels"):
+        open_image(encoded(Image.new("1", (2 * side, 2 * side)), "PNG")[:200])
     header = encoded(Image.new("1", (side, side)), "PNG")[:200]  # no pixel data: decoding would say something else
     with pytest.raises(ImageError, match=rf"{side} x {side} pixels, more than the 100,000,000 allowed"):
         open_image(header)

@@ -44,7 +44,7 @@ def evaluate(data: ImageFolders, classifier: Classifier, output: pathlib.Path, *
     logits = _logits(classifier, test.files)
     files = [file.relative_to(data.root).as_posix() for file in test.files]
     result = measure(logits, true, labels, files)
-    write_atomically(output / "evaluation.json", json.dumps(result, indent=1, ensure_ascii=False) + "\n")
+    write_atomically(output / "evaluation.json", json.dumps(result, indent=1) + "\n")
 
     top1 = result["top1"]
     figures.save_figure(figures.heatmap(np.array(result["confusion_matrix"]), labels, top1), output / "figures" / "heatmap.png")
