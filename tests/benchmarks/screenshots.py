@@ -1,0 +1,79 @@
+"""Makes the README's pictures of the page again.
+
+    python tests/benchmarks/screenshots.py
+"""
+
+import argparse
+import contextlib
+import io
+import pathlib
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+
+from PIL import Image
+from playwright.sync_api import expect, sync_playwright
+
+ROOT = pathlib.Path(__file__).parents[2]
+PICTURES = [  # name, tab, theme, width in pixels
+    ("classify", "Classify", "light", 1100),
+    ("training", "Training", "light", 1100),
+    ("test", "Test", "light", 1100),
+    ("classify-dark", "Classify", "dark", 1100),
+    ("training-dark", "Training", "dark", 1100),
+    ("classify-phone", "Classify", "light", 390),
+]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", help="folder or Hub repository (default: the bundled flowers)")
+    parser.add_argument("--photograph", type=pathlib.Path, help="what is classified (default: the page's last example)")
+    parser.add_argument("--output", type=pathlib.Path, default=ROOT / "tests" / "benchmarks" / "screenshots")
+    options = parser.parse_args()
+    options.output.mkdir(parents=True, exist_ok=True)
+    with page_server(options.model) as address, sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-gpu"])
+        for name, tab, theme, width in PICTURES:
+            page = browser.new_page(viewport={"width": width, "height": 760})
+            page.goto(f"{address}?__theme={theme}")
+            page.get_by_role("tab", name=tab).click()
+            if tab == "Classify":
+                if options.photograph:
+                    page.locator("input[type=file]").first.set_input_files(options.photograph)
+                else:
+                    page.locator("button.gallery-item").last.click()
+                expect(page.locator("[data-testid$=-confidence-set]").first).to_be_visible(timeout=30_000)
+            page.wait_for_timeout(2500)  # bars and figures move into place
+            picture = Image.open(io.BytesIO(page.screenshot(full_page=True))).convert("RGB")
+            picture.quantize(256, dither=Image.Dither.NONE).save(options.output / f"{name}.png", optimize=True)
+            page.close()
+        browser.close()
+
+
+@contextlib.contextmanager
+def page_server(model):
+    """`python app.py` on a free port; yields its address."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    address = f"http://127.0.0.1:{port}/"
+    process = subprocess.Popen([sys.executable, ROOT / "app.py", "--port", str(port), *(["--model", model] if model else [])])
+    try:
+        for _ in range(240):
+            with contextlib.suppress(urllib.error.URLError):
+                urllib.request.urlopen(address)
+                break
+            time.sleep(0.25)
+        yield address
+    finally:
+        process.terminate()
+        process.wait()
+
+
+if __name__ == "__main__":
+    main()
