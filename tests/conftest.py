@@ -1,6 +1,7 @@
 """The environment of all tests, and small model repositories to try things on."""
 
 import os
+import shutil
 import tempfile
 
 # Before anything imports huggingface_hub, TensorFlow or Gradio.
@@ -14,6 +15,7 @@ os.environ |= {
 
 import numpy as np
 import pytest
+from playwright.sync_api import sync_playwright
 
 from resnext.architecture import Architecture
 from resnext.config import ModelConfig, Preprocessing
@@ -50,3 +52,15 @@ def tiny_repository(tmp_path, tiny_config):
     tiny_config.write(folder / "config.json")
     save_tensors(random_tensors(tiny_config.architecture, tiny_config.num_classes), folder / "model.safetensors")
     return folder
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Headless Chromium."""
+    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if chromium is None:
+        pytest.fail("These tests need Chromium: run `apt-get update && apt-get install -y chromium`.")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
+        yield browser
+        browser.close()

@@ -1,25 +1,11 @@
 """The page in headless Chromium: what a visitor sees and does, in light and dark, on a desk and on a phone."""
 
-import shutil
-
 import pytest
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 
 from tests.test_app import FLOWERS, HOSTILE, make_repository, save_image, served
 
-CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 PATIENCE = 15_000  # milliseconds
-
-
-@pytest.fixture(scope="module")
-def browser():
-    chromium = next(filter(None, map(shutil.which, CHROMIUM)), None)
-    if chromium is None:
-        pytest.fail("These tests need Chromium: run `apt-get update && apt-get install -y chromium`.")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")
