@@ -8,9 +8,9 @@ import keras
 from resnext.config import ModelConfig
 from resnext.errors import ConfigError
 from resnext.keras_model import build_model
+from resnext.network_shapes import network_tensors
 from resnext.repository import find_repository
 from resnext.weights import check_shapes, keras_tensors, load_into_keras, read_tensors, save_tensors
-from resnext.network_shapes import network_tensors
 
 
 def from_pretrained(

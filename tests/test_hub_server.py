@@ -7,6 +7,7 @@ import sys
 import time
 
 import pytest
+from hub_server import TOKEN, HubServer, environment
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 from huggingface_hub.errors import (
     EntryNotFoundError,
@@ -16,8 +17,6 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 from huggingface_hub.utils import get_session
-
-from hub_server import TOKEN, HubServer, environment
 
 REPO = "tester/resnext"
 WEIGHTS = random.Random(0).randbytes(50_000)

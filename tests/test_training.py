@@ -28,11 +28,11 @@ RECIPE = Recipe(epochs=2, batch_size=8, image_size=32, train_size=32, warmup_epo
 CLASSES = {"blue": (40, 60, 200), "green": (50, 180, 60), "red": (200, 50, 40)}
 
 
-def paint(folder, classes=CLASSES, splits={"train": 12, "val": 4, "test": 4}, seed=0):
+def paint(folder, classes=CLASSES, train=12, val=4, test=4, seed=0):
     """Noisy images of one colour each: a class is its colour."""
-    rng = np.random.default_rng(seed)
+    rng, splits = np.random.default_rng(seed), {"train": train, "val": val, "test": test}
     for split, count in splits.items():
-        for name, colour in classes.items():
+        for name, colour in classes.items() if count else ():
             (folder / split / name).mkdir(parents=True)
             for index in range(count):
                 pixels = np.clip(rng.normal(colour, 40, (40, 48, 3)), 0, 255).astype(np.uint8)
@@ -308,7 +308,7 @@ def test_binary_labels_of_three_classes_are_refused(photographs, tmp_path):
 
 
 def test_a_test_class_that_the_model_does_not_know_is_named(trained, tmp_path):
-    data = find_images(paint(tmp_path / "data", {"blue": (0, 0, 255), "mauve": (200, 100, 200)}, {"test": 2}))
+    data = find_images(paint(tmp_path / "data", {"blue": (0, 0, 255), "mauve": (200, 100, 200)}, train=0, val=0, test=2))
     with pytest.raises(DataError, match="mauve"):
         evaluate(data, Classifier.from_pretrained(trained[0]), tmp_path)
 
