@@ -132,5 +132,5 @@ def _draw_samples(classifier, files, predictions, path):
     titles = []
     for row in (predictions[index] for index in chosen):
         right = row["true"] == row["predicted"]
-        titles.append(f"{row['true']} {row['probability']:.0%}" if right else f"{row['true']}, not {row['predicted']}")
+        titles.append(f"{row['true']} {row['probability']:.0%}" if right else f"{row['true']} → {row['predicted']}")
     figures.save_figure(figures.samples(images, titles), path)
