@@ -46,35 +46,46 @@ def parse_history(text: str) -> list[dict[str, float]]:
 
 
 def parse_evaluation(text: str) -> dict[str, Any]:
-    """evaluation.json, its tables as rows of text and numbers.
+    """evaluation.json, checked.
 
     Returns:
-        numbers (texts by name), classes (texts), confusion_matrix (classes, classes) int64, per_class and predictions
-        (rows of cells).
+        numbers (float by key), classes (texts), confusion_matrix (classes, classes) int64, per_class (rows of label,
+        precision, recall, F1, images), predictions (file, true, predicted, probability, thumbnail or None), calibration.
     """
     values = _from_json(text)
     classes = [str(label) for label in values["classes"]]
     matrix = np.array(values["confusion_matrix"], np.int64)
     if not classes or matrix.shape != (len(classes), len(classes)) or matrix.min() < 0:
         raise ValueError(f"its confusion matrix does not fit {len(classes)} classes")
-    shown = {
-        "top1": ("top-1 accuracy", ".1%"), "top5": ("top-5 accuracy", ".1%"), "loss": ("loss", ".3f"), "samples": ("images", ",.0f")
-    }  # fmt: skip
-    numbers = {name: format(float(values[key]), form) for key, (name, form) in shown.items() if values.get(key) is not None}
+    numbers = {key: float(values[key]) for key in ("top1", "top5", "loss", "samples") if values.get(key) is not None}
     per_class = [
-        (str(row["label"]), *(f"{float(row[key]):.3f}" for key in ("precision", "recall", "f1")), f"{row['support']:,d}")
+        (str(row["label"]), *(round(float(row[key]), 3) for key in ("precision", "recall", "f1")), int(row["support"]))
         for row in values["per_class"]
     ]
     predictions = [
-        (str(row["file"]), str(row["true"]), str(row["predicted"]), f"{float(row['probability']):.1%}",
-         "✓ right" if row["true"] == row["predicted"] else "✗ wrong")
-        for row in values["predictions"][:10]
-    ]  # fmt: skip
-    tables = {"per_class": per_class, "predictions": predictions}
-    return {"numbers": numbers, "classes": classes, "confusion_matrix": matrix, **tables}
+        (str(row["file"]), str(row["true"]), str(row["predicted"]), float(row["probability"]), row.get("thumbnail"))
+        for row in values["predictions"]
+    ]
+    bins = calibration(predictions)
+    return {"numbers": numbers, "classes": classes, "confusion_matrix": matrix, "per_class": per_class,
+            "predictions": predictions, "calibration": bins}  # fmt: skip
 
 
-def recipe_tables(text: str) -> str:
+def calibration(predictions: list[tuple], bins: int = 10) -> list[tuple[float, float, int]]:
+    """(mean probability, share right, images) of each of so many equal intervals of probability, if it has images."""
+    probability = np.array([row[3] for row in predictions], float)
+    right = np.array([row[1] == row[2] for row in predictions], float)
+    places = np.minimum((probability * bins).astype(int), bins - 1)
+    inside = (places == index for index in range(bins))
+    return [(float(probability[b].mean()), float(right[b].mean()), int(b.sum())) for b in inside if b.any()]
+
+
+def calibration_error(bins: list[tuple[float, float, int]]) -> float:
+    """Expected calibration error: the bins' gaps between probability and share right, weighted by their images."""
+    return sum(abs(given - right) * images for given, right, images in bins) / sum(images for *_, images in bins)
+
+
+def recipe_tables(text: str, tongue: str = "en") -> str:
     """recipe.json as HTML tables: the settings, the data set, the versions and the machine."""
     values = _from_json(text)
     dataset, images = values["dataset"], values["dataset"]["images"]
@@ -83,7 +94,7 @@ def recipe_tables(text: str) -> str:
     machine = {**values["versions"], "hardware": values["hardware"]}
     sections = {"Recipe": values["recipe"], "Data set": data, "Software and hardware": machine}
     tables = [
-        table(title, (), [(key.replace("_", " "), _as_text(value)) for key, value in section.items()])
+        table(say(tongue, title), (), [(key.replace("_", " "), _as_text(value)) for key, value in section.items()])
         for title, section in sections.items()
     ]
     return f'<div class="tables">{tables[0]}<div class="tables">{"".join(tables[1:])}</div></div>'

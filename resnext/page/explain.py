@@ -1,0 +1,49 @@
+"""Why a photograph got its answer: the class activation map over it, and the crop that the network saw."""
+
+import html
+
+import numpy as np
+from PIL import Image
+
+from resnext.page.markup import Picture
+from resnext.page.models import Look, Model
+from resnext.page.words import say
+
+# From dark violet to yellow: points of matplotlib's "inferno".
+_HEAT = np.array([(0, 0, 4), (87, 16, 110), (188, 55, 84), (249, 142, 9), (252, 255, 164)])
+
+
+def heat(model: Model, look: Look, label: int) -> Image.Image:
+    """The class activation map as an RGBA picture of the crop's size: bright and opaque where it speaks for the class."""
+    evidence = np.maximum(model.classifier.class_activation_map(look.answer, label), 0)
+    evidence = evidence / max(float(evidence.max()), 1e-9)
+    size = look.pixels.shape[1::-1]
+    evidence = np.asarray(Image.fromarray(evidence.astype(np.float32)).resize(size, Image.Resampling.BICUBIC)).clip(0, 1)
+    stops = np.linspace(0, 1, len(_HEAT))
+    channels = [np.interp(evidence, stops, _HEAT[:, channel]) for channel in range(3)]
+    return Image.fromarray(np.stack([*channels, 255 * evidence], -1).astype(np.uint8), "RGBA")
+
+
+def overlay(model: Model, look: Look, label: int, opacity: float) -> Image.Image:
+    """The crop with the map over it, as one RGB picture."""
+    crop, layer = Image.fromarray(look.pixels).convert("RGBA"), heat(model, look, label)
+    layer.putalpha(layer.getchannel("A").point(lambda alpha: round(alpha * opacity)))
+    return Image.alpha_composite(crop, layer).convert("RGB")
+
+
+def why(model: Model, look: Look, label: int, tongue: str) -> str:
+    """The whole photograph with the map in the frame that the network saw, and that crop alone, as HTML."""
+    preprocessing, name = model.classifier.config.preprocessing, model.classifier.config.label_names[label]
+    width, height = look.photograph.size
+    side = min(width, height) * preprocessing.image_size / preprocessing.resize_to
+    box = f"left:{50 - 50 * side / width:.2f}%;top:{50 - 50 * side / height:.2f}%;width:{100 * side / width:.2f}%"
+    photograph = Picture(look.photograph, say(tongue, "Your photograph, with the places that speak for {label}", label=name))
+    layer = Picture(heat(model, look, label), "")
+    size = preprocessing.image_size
+    caption = say(tongue, "What the network saw: {size} × {size} pixels", size=size)
+    explanation = say(tongue, "The brighter, the more this place speaks for {label}. The frame is all that the network saw.", label=name)
+    return (
+        f'<div class="why"><figure><div class="seen">{photograph.html}<div class="frame" style="{box}">{layer.html}</div></div>'
+        f"<figcaption>{html.escape(explanation)}</figcaption></figure>"
+        f"<figure>{Picture(Image.fromarray(look.pixels), caption).html}<figcaption>{html.escape(caption)}</figcaption></figure></div>"
+    )
