@@ -43,7 +43,8 @@ def render_card(folder: pathlib.Path, tongue: str) -> str:
         token.attrs |= {"target": "_blank", "rel": "noopener noreferrer nofollow"}
         return renderer.renderToken(tokens, index, options, environment)
 
-    markdown.renderer.rules |= {"image": image, "link_open": link}
+    markdown.add_render_rule("image", image)
+    markdown.add_render_rule("link_open", link)
     return f'<article class="card">{markdown.render(text)}</article>'
 
 

@@ -91,3 +91,27 @@ footer .divider { display: none; }
 .dark .js-plotly-plot [style*="stroke: rgb(0, 68, 136)"] { stroke: #7DB3EC !important; }
 .dark .js-plotly-plot .hoverlayer [style*="fill: rgb(255, 255, 255)"] { fill: #27272A !important; }
 """
+CSS += """
+.answer { font-size: 1.05rem; margin: .2rem 0 0; overflow-wrap: anywhere; }
+.why { display: grid; grid-template-columns: minmax(0, 3fr) minmax(0, 2fr); gap: 1rem; align-items: start; }
+.why figure { margin: 0; } .why img { width: 100%; display: block; margin: 0; border-radius: 6px; }
+.why figcaption, .pictures figcaption, .wires figcaption { font-size: .8125rem; color: var(--body-text-color-subdued);
+  margin-top: .4rem; overflow-wrap: anywhere; }
+.seen { position: relative; overflow: hidden; border-radius: 6px; }
+.frame { position: absolute; aspect-ratio: 1; box-shadow: 0 0 0 4000px rgba(0, 0, 0, .45); outline: 2px solid white; }
+.frame img { opacity: var(--heat, .7); border-radius: 0; height: 100%; }
+.pictures { display: grid; grid-template-columns: repeat(auto-fill, minmax(7rem, 1fr)); gap: .8rem; }
+.pictures figure { margin: 0; } .pictures img { width: 100%; margin: 0; border-radius: 6px; image-rendering: pixelated; }
+.wires { margin: 0; padding: .9rem; border: 1px solid var(--border-color-primary); border-radius: var(--block-radius);
+  background: var(--block-background-fill); }
+.wires h3 { margin: 0 0 .4rem; font-size: .95rem; } .wires svg { width: 100%; max-width: 420px; display: block; margin: auto; }
+.wires text { fill: var(--body-text-color); font-size: 11px; text-anchor: middle; }
+.wires line, .wires path { stroke-width: 1; fill: none; } .arrow { stroke: var(--body-text-color-subdued); }
+.box { fill: var(--background-fill-secondary); stroke-width: 1.5; }
+.three { grid-template-columns: repeat(auto-fit, minmax(min(15rem, 100%), 1fr)); }
+.found { margin: .6rem 0; } .bar { display: block; height: 4px; border-radius: 2px; margin-left: auto; min-width: 1px; }
+.card { overflow-wrap: anywhere; max-width: 48rem; } .card img { max-width: 100%; } .card pre { overflow: auto; }
+.card table { display: block; overflow: auto; }
+.square [data-testid=plotly] { aspect-ratio: 1; }
+@media (max-width: 640px) { .why { grid-template-columns: 1fr; } }
+"""
