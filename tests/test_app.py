@@ -24,6 +24,7 @@ from resnext.architecture import find_architecture
 from resnext.classifier import Classifier
 from resnext.config import ModelConfig, Preprocessing
 from resnext.network_shapes import network_tensors
+from resnext.page import figures, records
 from resnext.repository import Repository
 from resnext.weights import save_tensors
 
@@ -234,17 +235,17 @@ def test_a_broken_file_costs_only_what_it_would_have_shown(classifier, tmp_path,
 def test_half_a_character_in_a_file_does_not_break_the_page():
     broken = evaluation(["\ud800"])
     with pytest.raises(ValueError, match="surrogates"):
-        app.parse_evaluation(json.dumps(broken))
+        records.parse_evaluation(json.dumps(broken))
 
 
 def test_curves_have_a_gap_where_training_diverged():
-    history = app.parse_history("epoch,loss,accuracy,val_loss,val_accuracy,learning_rate\n1,nan,0.5,inf,0.5,0.1\n2,1,0.5,1,0.5,0.1\n")
-    training, validation = app.curve(history, "loss", best_epoch=2).data[:2]
+    history = records.parse_history("epoch,loss,accuracy,val_loss,val_accuracy,learning_rate\n1,nan,0.5,inf,0.5,0.1\n2,1,0.5,1,0.5,0.1\n")
+    training, validation = figures.curve(history, "loss", best_epoch=2).data[:2]
     assert training.y == validation.y == (None, 1.0)
 
 
 def test_the_heatmap_knows_count_and_rate_of_every_cell_and_keeps_classes_of_one_name_apart():
-    heatmap = app.heatmap(np.array([[3, 1], [0, 0]]), ["crane", "crane"]).data[0]
+    heatmap = figures.heatmap(np.array([[3, 1], [0, 0]]), ["crane", "crane"], show="counts").data[0]
     assert heatmap.customdata.tolist() == [[3, 1], [0, 0]]
     assert heatmap.z.tolist() == [[0.75, 0.25], [0, 0]]
     assert len(set(heatmap.x)) == 2

@@ -1,5 +1,7 @@
 """The page in headless Chromium: what a visitor sees and does, in light and dark, on a desk and on a phone."""
 
+import zipfile
+
 import pytest
 from playwright.sync_api import Page, expect
 
@@ -62,7 +64,7 @@ def test_the_number_of_classes_follows_the_slider(visit, address, tmp_path):
     page = visit(address)
     upload(page, save_image(tmp_path / "photograph.jpg", seed=5))
     expect(bars(page)).to_have_count(5, timeout=PATIENCE)
-    page.get_by_role("slider").press("ArrowLeft")
+    page.locator(".top-k").get_by_role("slider").press("ArrowLeft")
     expect(bars(page)).to_have_count(4, timeout=PATIENCE)
 
 
@@ -170,3 +172,56 @@ def test_a_hostile_file_name_is_text_in_the_message(visit, address, tmp_path):
     upload(page, {"name": "<img src=x onerror=hacked=7>.jpg", "mimeType": "image/jpeg", "buffer": b"no image"})
     expect(page.get_by_test_id("toast-body")).to_contain_text("cannot be read as an image", timeout=PATIENCE)
     assert page.evaluate("window.hacked") is None
+
+
+def test_an_answer_comes_in_words_with_its_reasons_and_another_class_can_be_explained(visit, address, tmp_path):
+    page = visit(address)
+    upload(page, save_image(tmp_path / "photograph.jpg", seed=5))
+    expect(page.locator(".answer")).to_contain_text("percent", timeout=PATIENCE)
+    first = page.locator(".why img").first.get_attribute("alt")
+    bars(page).nth(2).click()
+    expect(page.locator(".why img").first).not_to_have_attribute("alt", first, timeout=PATIENCE)
+    expect(page.locator(".why")).to_contain_text("64 × 64 pixels")
+
+
+def test_a_batch_is_a_table_in_which_a_bad_file_is_a_row(visit, address, tmp_path):
+    page = visit(address)
+    page.get_by_role("tab", name="Batch").click()
+    (tmp_path / "notes.jpg").write_text("no image")
+    with zipfile.ZipFile(tmp_path / "more.zip", "w") as archive:
+        archive.write(save_image(tmp_path / "inside.jpg", seed=6), "../../etc/inside.jpg")
+    files = [save_image(tmp_path / "photograph.jpg", seed=5), tmp_path / "notes.jpg", tmp_path / "more.zip"]
+    page.locator(".many input[type=file]").set_input_files(files)
+    rows = page.get_by_role("region", name="3 files, 1 of them could not be read.").locator("tbody tr")
+    expect(rows).to_have_count(3, timeout=PATIENCE)
+    expect(rows.nth(1)).to_contain_text("notes.jpg cannot be read as an image")
+    expect(rows.nth(2)).to_contain_text("inside.jpg")
+    expect(rows.nth(2)).not_to_contain_text("etc")
+    expect(page.get_by_text("Download as CSV")).to_be_visible()
+
+
+def test_the_lesson_can_be_played_with(visit, address):
+    page = visit(address)
+    page.get_by_role("tab", name="Inside ResNeXt").click()
+    expect(page.locator(".wires").nth(1)).to_contain_text("432 parameters", timeout=PATIENCE)
+    page.get_by_role("button", name="Run the three forms").click()
+    expect(page.locator(".outputs .found")).to_contain_text("the largest difference is", timeout=PATIENCE)
+    page.locator(".stages").get_by_label("8", exact=True).click()
+    expect(page.get_by_role("region", name="ResNet-50 beside ResNeXt-50")).to_contain_text("ResNeXt-50 8×14d", timeout=PATIENCE)
+
+
+def test_cells_show_rates_when_asked_for(visit, address):
+    page = visit(address)
+    page.get_by_role("tab", name="Test", exact=True).click()
+    expect(page.locator(".heatmap .heatmaplayer image")).to_have_count(1, timeout=PATIENCE)
+    page.get_by_label("rates").click()
+    expect(page.locator(".heatmap .annotation-text").first).to_contain_text("84%", timeout=PATIENCE)
+
+
+def test_a_chinese_browser_reads_chinese(browser, address, tmp_path):
+    page = browser.new_page(locale="zh-CN")
+    page.goto(address)
+    expect(page.get_by_role("tab", name="训练")).to_be_visible(timeout=PATIENCE)
+    upload(page, save_image(tmp_path / "photograph.jpg", seed=5))
+    expect(page.locator(".seconds")).to_contain_text("毫秒", timeout=PATIENCE)
+    page.close()

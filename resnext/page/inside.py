@@ -44,7 +44,7 @@ def _convolution(channels, filters, kernel, groups, title, tongue) -> str:
     picture = _wires(channels, filters, groups, f"{title}. {seen}", tongue)
     return (
         f'<figure class="wires"><h3>{html.escape(title)}</h3>{picture}'
-        f"<figcaption><b>{html.escape(facts)}</b><br>{html.escape(seen)}</figcaption></figure>"
+        f"<figcaption><strong>{html.escape(facts)}</strong><br>{html.escape(seen)}</figcaption></figure>"
     )
 
 
@@ -167,7 +167,7 @@ def beside(cardinality: int, tongue: str) -> str:
     for stage in next(iter(costs.values())):
         cells = "".join(_bar(costs[name][stage][kind], largest[kind], index) for kind in range(2) for index, name in enumerate(costs))
         rows.append(f"<tr><th>{stage}</th>{cells}</tr>")
-    totals = "".join(f'<td class="number"><b>{sum(cost[kind] for cost in costs[name].values()):,}</b></td>' for kind in range(2) for name in costs)
+    totals = "".join(f'<td class="number"><strong>{sum(cost[kind] for cost in costs[name].values()):,}</strong></td>' for kind in range(2) for name in costs)
     text = "More paths, each thinner: cardinality {cardinality} × width {width} costs what ResNet-50 costs."
     title = html.escape(say(tongue, "ResNet-50 beside ResNeXt-50"))
     return (

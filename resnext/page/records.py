@@ -2,7 +2,6 @@
 
 import csv
 import json
-import math
 import pathlib
 from collections.abc import Callable
 from typing import Any
