@@ -41,7 +41,7 @@ def build_page(classifier: Classifier, notice: str | None = None) -> gr.Blocks:
         gr.HTML(masthead(classifier))
         if notice:
             gr.HTML(f'<p class="notice" role="status">{html.escape(notice)}</p>')
-        model = Model(_title(classifier), classifier)
+        model = Model(classifier)
         with gr.Tabs(overflow_behavior="wrap"):  # a phone shows all of them
             with gr.Tab(translated("Classify")):
                 classify_tab(model, folder / "examples")

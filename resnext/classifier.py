@@ -84,20 +84,18 @@ class Classifier:
         revision: str | None = None,
         *,
         precision: str = "auto",
-        hub_only: bool = False,
     ) -> "Classifier":
         """Opens a model repository.
 
         Args:
-            model: a folder, or a repository id on the Hub such as "OWNER/NAME"; the bundled model if left out.
+            model: a folder, or a repository id on the Hub such as "OWNER/NAME" or "OWNER/NAME@REVISION"; the bundled model if left out.
             revision: branch, tag or commit of a Hub repository.
             precision: see the class.
-            hub_only: take no folder of this machine, whatever its name (for names that strangers give).
 
         Raises:
             RepositoryError, ConfigError, WeightsError: it cannot be found, reached or used.
         """
-        repository = find_repository(model, revision, hub_only=hub_only)
+        repository = find_repository(model, revision)
         config = ModelConfig.read(repository.folder / "config.json")
         return cls(config, read_tensors(repository.folder / "model.safetensors"), precision, repository)
 

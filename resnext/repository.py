@@ -7,11 +7,11 @@ import re
 
 from resnext.errors import RepositoryError
 
-BUNDLED, BUNDLED_NAME = pathlib.Path(__file__).parent / "flowers", "flowers (bundled)"
+BUNDLED = pathlib.Path(__file__).parent / "flowers"
 NEEDED = ("config.json", "model.safetensors")
 # All that this project reads of a repository; nothing else is downloaded.
-PATTERNS = [*NEEDED, "recipe.json", "history.csv", "evaluation.json", "README.md", "figures/*.png", "examples/*", "mistakes/*.jpg"]
-REPOSITORY_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9][\w.-]{0,95})?", re.ASCII)
+PATTERNS = [*NEEDED, "recipe.json", "history.csv", "evaluation.json", "README.md", "figures/*.png", "examples/*"]
+_REPO_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9][\w.-]{0,95})?", re.ASCII)
 _PATIENCE = 15  # seconds to wait for the Hub's first answer
 
 
@@ -32,31 +32,20 @@ class Repository:
     stale: bool = False
 
 
-def split_revision(model: str | None) -> tuple[str | None, str | None]:
-    """("OWNER/NAME", "REVISION") of "OWNER/NAME@REVISION"; of anything else, itself and None."""
-    if model is None or os.path.isdir(os.path.expanduser(model)):
-        return model, None
-    name, _, revision = model.partition("@")
-    return name, revision or None
-
-
-def find_repository(
-    model: str | os.PathLike | None = None, revision: str | None = None, *, hub_only: bool = False
-) -> Repository:
+def find_repository(model: str | os.PathLike | None = None, revision: str | None = None) -> Repository:
     """Finds a model repository, and downloads it from the Hub if need be.
 
     Args:
-        model: a folder, or a repository id such as "OWNER/NAME"; the bundled model if left out.
+        model: a folder, or a repository id such as "OWNER/NAME" or "OWNER/NAME@REVISION"; the bundled model if left out.
         revision: branch, tag or commit of a Hub repository.
-        hub_only: take no folder of this machine, whatever its name (for names that strangers give).
 
     Raises:
         RepositoryError: it is neither, it does not exist, or it cannot be reached and was never downloaded.
     """
     if model is None:
-        return Repository(BUNDLED_NAME, BUNDLED)
+        return Repository("flowers (bundled)", BUNDLED)
     path = os.path.expanduser(model)  # leaves an unknown user's ~ as it is, where pathlib's raises
-    if not hub_only and os.path.isdir(path):  # also of a name that no file can have
+    if os.path.isdir(path):  # also of a name that no file can have
         folder = pathlib.Path(path)
         if revision:
             raise RepositoryError(f"{model} is a folder and has no revisions: leave the revision {revision!r} out.")
@@ -64,9 +53,11 @@ def find_repository(
         if missing:
             raise RepositoryError(f"{model} is no model repository: it has no {missing[0]}. Make one with `python -m training fit`.")
         return Repository(str(model), folder)
-    if not REPOSITORY_ID.fullmatch(str(model)):
+    if revision is None:
+        model, _, revision = str(model).partition("@")
+    if not _REPO_ID.fullmatch(str(model)):
         raise RepositoryError(f"{str(model)[:200]!r} is neither a folder nor a Hub repository such as OWNER/NAME.")
-    return _download(str(model), revision)
+    return _download(str(model), revision or None)
 
 
 def _download(repo_id: str, revision: str | None) -> Repository:

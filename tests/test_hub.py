@@ -89,6 +89,7 @@ def test_an_older_revision_is_still_served(hub, run, tiny_repository, photograph
     assert json.loads(after)["predictions"][0]["label"].startswith("new ")
     again = run("resnext", "classify", photograph, "--model", "tester/colours", "--revision", first, "--json")
     assert again.stdout == before
+    assert run("resnext", "classify", photograph, "--model", f"tester/colours@{first}", "--json").stdout == before
 
 
 def test_a_private_repository_opens_with_a_token_only(hub, run, tiny_repository, photograph):

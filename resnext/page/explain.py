@@ -24,13 +24,6 @@ def heat(model: Model, look: Look, label: int) -> Image.Image:
     return Image.fromarray(np.stack([*channels, 255 * evidence], -1).astype(np.uint8), "RGBA")
 
 
-def overlay(model: Model, look: Look, label: int, opacity: float) -> Image.Image:
-    """The crop with the map over it, as one RGB picture."""
-    crop, layer = Image.fromarray(look.pixels).convert("RGBA"), heat(model, look, label)
-    layer.putalpha(layer.getchannel("A").point(lambda alpha: round(alpha * opacity)))
-    return Image.alpha_composite(crop, layer).convert("RGB")
-
-
 def why(model: Model, look: Look, label: int, tongue: str) -> str:
     """The whole photograph with the map in the frame that the network saw, and that crop alone, as HTML."""
     preprocessing, name = model.classifier.config.preprocessing, model.classifier.config.label_names[label]

@@ -123,7 +123,7 @@ def _form(form: str, cardinality: int, title: str) -> str:
             else:
                 parts.append(arrow(x, 110, 150, joint))
         if cardinality > 2:
-            parts.append(f'<text x="198" y="102">…</text><text x="198" y="56">…</text><text x="272" y="16">C = {cardinality}</text>')
+            parts.append(f'<text x="198" y="102">…</text><text x="198" y="56">…</text><text x="60" y="16">C = {cardinality}</text>')
         if form == "b":
             parts += [box(150, 132, f"[{wide}] → 1×1, 256", _COLOURS[0], 130), arrow(150, 156, 150, 190)]
     parts.append('<text x="150" y="16">256</text><circle class="box" cx="150" cy="200" r="10" stroke="#6B6B6B"/><text x="150" y="205">+</text>')
@@ -166,7 +166,7 @@ def beside(cardinality: int, tongue: str) -> str:
     rows = []
     for stage in next(iter(costs.values())):
         cells = "".join(_bar(costs[name][stage][kind], largest[kind], index) for kind in range(2) for index, name in enumerate(costs))
-        rows.append(f"<tr><th>{stage}</th>{cells}</tr>")
+        rows.append(f"<tr><th class='stage'>{stage}</th>{cells}</tr>")
     totals = "".join(f'<td class="number"><strong>{sum(cost[kind] for cost in costs[name].values()):,}</strong></td>' for kind in range(2) for name in costs)
     text = "More paths, each thinner: cardinality {cardinality} × width {width} costs what ResNet-50 costs."
     title = html.escape(say(tongue, "ResNet-50 beside ResNeXt-50"))

@@ -109,6 +109,7 @@ CSS += """
 .wires line, .wires path { stroke-width: 1; fill: none; } .arrow { stroke: var(--body-text-color-subdued); }
 .box { fill: var(--background-fill-secondary); stroke-width: 1.5; }
 .three { grid-template-columns: repeat(auto-fit, minmax(min(15rem, 100%), 1fr)); }
+.scroll .stage { white-space: nowrap; }
 .found { margin: .6rem 0; } .bar { display: block; height: 4px; border-radius: 2px; margin-left: auto; min-width: 1px; }
 .card { overflow-wrap: anywhere; max-width: 48rem; } .card img { max-width: 100%; } .card pre { overflow: auto; }
 .card table { display: block; overflow: auto; }

@@ -1,0 +1,72 @@
+"""The page's parts by themselves: calibration, orders of classes, batches, the lesson and the card."""
+
+import zipfile
+
+import numpy as np
+import pytest
+
+from resnext.errors import ImageError
+from resnext.page import batch, card, figures, inside, records
+from resnext.page.words import CHINESE, say
+
+
+def test_calibration_error_is_the_gap_between_what_was_said_and_what_was_right():
+    predictions = [("a.jpg", "x", "x", 0.95, None), ("b.jpg", "x", "y", 0.95, None), ("c.jpg", "y", "y", 0.55, None)]
+    bins = records.calibration(predictions)
+    assert bins == [(pytest.approx(0.55), 1.0, 1), (pytest.approx(0.95), 0.5, 2)]
+    assert records.calibration_error(bins) == pytest.approx((0.45 + 2 * 0.45) / 3)
+
+
+def test_similar_classes_are_neighbours_and_the_worst_class_comes_first():
+    matrix = np.diag([9, 9, 9, 9])
+    matrix[0, 2] = matrix[2, 0] = matrix[1, 3] = matrix[3, 1] = 4
+    matrix[3, 0] = 1
+    order = list(figures.class_order(matrix, "similar ones together"))
+    assert abs(order.index(0) - order.index(2)) == abs(order.index(1) - order.index(3)) == 1
+    assert figures.class_order(matrix, "most confused first")[0] == 3
+
+
+@pytest.mark.parametrize("classes", [2, 5, 100, 1000])
+def test_the_heatmap_is_drawn_for_few_and_many_classes(classes):
+    matrix = np.eye(classes, dtype=int) * 50
+    for order in ("as trained", "most confused first", "similar ones together"):
+        assert figures.heatmap(matrix, [f"class {index}" for index in range(classes)], order).data[0].z.shape == (classes, classes)
+
+
+def test_a_zip_is_read_without_folders_and_a_bomb_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(batch, "MOST_BYTES", 1000)
+    with zipfile.ZipFile(tmp_path / "all.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("../../evil.jpg", b"content")
+        archive.writestr("bomb.jpg", bytes(10_000_000))
+    (evil, content), (bomb, fault) = batch.files_in([str(tmp_path / "all.zip")])
+    assert (evil, content) == ("evil.jpg", b"content")
+    assert bomb == "bomb.jpg" and isinstance(fault, ImageError) and "larger than" in str(fault)
+    assert not (tmp_path.parent / "evil.jpg").exists()
+
+
+def test_a_batch_ends_at_its_limit_and_says_so(tmp_path):
+    found = batch.files_in([f"{index}.jpg" for index in range(batch.MOST_FILES + 5)])
+    assert len(found) == batch.MOST_FILES + 1
+    assert "Only the first 200 files" in str(found[-1][1])
+
+
+def test_groups_that_do_not_divide_are_named_with_those_that_do():
+    assert "These do: 1, 2, 4." in inside.calculator(8, 12, 3, 3, "en")
+    assert "162 parameters" in inside.calculator(6, 3, 3, 3, "en") and "54 parameters" in inside.calculator(6, 3, 3, 3, "en")
+
+
+def test_a_card_neither_runs_nor_fetches_anything(tmp_path):
+    (tmp_path / "README.md").write_text(
+        "---\nlicense: mit\n---\n<script>hacked()</script>\n![spy](https://example.com/spy.png)\n"
+        "[run](javascript:hacked())\n![up](../secret.png)\n[home](https://example.com)\n"
+    )
+    html = card.render_card(tmp_path, "en")
+    assert "<script" not in html and "<img" not in html and 'href="javascript' not in html and "license: mit" not in html
+    assert 'href="https://example.com"' in html and "noopener" in html
+
+
+def test_every_chinese_sentence_has_the_placeholders_of_the_english_one():
+    for english, chinese in CHINESE.items():
+        values = {word.partition("}")[0]: "1" for word in english.split("{")[1:]}
+        assert say("en", english, **values) and say("zh", english, **values)
+        assert {word.partition("}")[0] for word in chinese.split("{")[1:]} <= set(values)
