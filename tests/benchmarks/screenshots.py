@@ -23,6 +23,7 @@ PICTURES = [  # name, tab, theme, width in pixels
     ("classify", "Classify", "light", 1100),
     ("training", "Training", "light", 1100),
     ("test", "Test", "light", 1100),
+    ("inside", "Inside ResNeXt", "light", 1100),
     ("classify-dark", "Classify", "dark", 1100),
     ("training-dark", "Training", "dark", 1100),
     ("classify-phone", "Classify", "light", 390),
@@ -41,7 +42,7 @@ def main():
         for name, tab, theme, width in PICTURES:
             page = browser.new_page(viewport={"width": width, "height": 760})
             page.goto(f"{address}?__theme={theme}")
-            page.get_by_role("tab", name=tab).click()
+            page.get_by_role("tab", name=tab, exact=True).click()
             if tab == "Classify":
                 if options.photograph:
                     page.locator("input[type=file]").first.set_input_files(options.photograph)
