@@ -1,21 +1,79 @@
-"""Many photographs at once: files, or those in a ZIP, which is read and never unpacked."""
+"""The tab of many photographs at once: files, or those in a ZIP, which is read and never unpacked."""
 
 import csv
 import dataclasses
 import io
 import pathlib
+import tempfile
 import zipfile
 from collections.abc import Iterator
+from typing import Any
 
+import gradio as gr
 import numpy as np
 from PIL import Image
 
 from resnext.errors import ImageError
-from resnext.page.models import Model
+from resnext.page.markup import Picture, table
+from resnext.page.models import Model, Models
+from resnext.page.words import language, say, translated
 from resnext.preprocessing import open_image, preprocess
 
 MOST_FILES = 200
 MOST_BYTES = 64 * 2**20  # of one file, unpacked
+
+
+def batch_tab(models: Models, model: gr.Dropdown) -> tuple[gr.HTML, gr.DownloadButton]:
+    """Files in, a table and a CSV out; returns these two."""
+
+    def show_batch(paths: list[str] | None, name: str, request: gr.Request, progress=gr.Progress()):
+        if not paths:
+            return "", gr.DownloadButton(visible=False)
+        tongue, chosen = language(request), models.get(name)
+        rows = [classify_file(chosen, *file) for file in progress.tqdm(files_in(paths))]
+        # Where Gradio keeps uploads, so that it is deleted with them.
+        with tempfile.NamedTemporaryFile("w", suffix=".csv", prefix="classes-", dir=results.GRADIO_CACHE, delete=False, encoding="utf-8") as file:
+            file.write(to_csv(rows))
+        return _table(rows, tongue), gr.DownloadButton(value=file.name, visible=True)
+
+    def classify_batch(files: list[gr.FileData], model: str = "") -> list[dict[str, Any]]:
+        """Classify many images at once.
+
+        Args:
+            files: up to 200 images, or ZIPs of them.
+            model: one of the models that the page offers; its own if left out.
+
+        Returns:
+            For each image its file's name, and its likeliest class ("label") with the probability, or what is wrong ("error").
+        """
+        chosen, answers = models.get(model), []
+        for name, source in files_in([file["path"] for file in files]):
+            row = classify_file(chosen, name, source)
+            answers.append({"file": row.file, "error": row.error} if row.error else {"file": row.file, "label": row.label, "probability": row.probability})
+        return answers
+
+    files = gr.File(label=translated("Photographs, or a ZIP of them"), file_count="multiple", type="filepath", elem_classes="many")
+    results = gr.HTML()
+    download = gr.DownloadButton(translated("Download as CSV"), visible=False, size="sm")
+    files.change(show_batch, (files, model), (results, download), api_visibility="private", show_progress_on=results)
+    gr.api(classify_batch, api_name="classify_batch")
+    return results, download
+
+
+def _table(rows: list["Row"], tongue: str) -> str:
+    cells = [
+        (
+            Picture(row.thumbnail, "") if row.thumbnail else "",
+            row.file,
+            row.error or row.label,
+            "" if row.probability is None else f"{row.probability:.1%}",
+        )
+        for row in rows
+    ]
+    bad = sum(bool(row.error) for row in rows)
+    title = say(tongue, "{count} files, {bad} of them could not be read.", count=len(rows), bad=bad)
+    header = tuple(say(tongue, name) for name in ("thumbnail", "file", "class", "probability"))
+    return table(title, header, cells, numbers=(3,))
 
 
 @dataclasses.dataclass(frozen=True)

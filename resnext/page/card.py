@@ -1,13 +1,33 @@
-"""A repository's README as HTML that can neither run anything nor tell anyone who reads it."""
+"""The tab of the model card: a repository's README as HTML that can neither run anything nor tell anyone who reads it."""
 
 import pathlib
 
+import gradio as gr
 from markdown_it import MarkdownIt
 
 from resnext.page.markup import Picture, sentence
-from resnext.page.words import say
+from resnext.page.models import Model
+from resnext.page.words import say, translated
 
 _MOST_BYTES = 2**20  # of the README, and of a picture in it
+
+
+def card_tab():
+    """How to download the weights, and the card.
+
+    Returns:
+        `show(model, tongue)`, which gives the values of the components that follow it; and those components.
+    """
+    gr.Markdown(translated("Download the weights"), elem_classes="title")
+    lines = [gr.Code(label=name, language="python", interactive=False, lines=1, buttons=["copy"]) for name in one_liners("", None)]
+    card = gr.HTML()
+
+    def show(model: Model, tongue: str):
+        repository = model.classifier.repository
+        rendered = model.once(("card", tongue), lambda: render_card(model.folder, tongue))
+        return *one_liners(repository.name, repository.revision).values(), rendered
+
+    return show, (*lines, card)
 
 
 def render_card(folder: pathlib.Path, tongue: str) -> str:

@@ -40,3 +40,10 @@ def why(model: Model, look: Look, label: int, tongue: str) -> str:
         f"<figcaption>{html.escape(explanation)}</figcaption></figure>"
         f"<figure>{Picture(Image.fromarray(look.pixels), caption).html}<figcaption>{html.escape(caption)}</figcaption></figure></div>"
     )
+
+
+def overlay(model: Model, look: Look, label: int, opacity: float = 0.7) -> Image.Image:
+    """The crop that the network saw with the map over it, RGB."""
+    layer = heat(model, look, label)
+    layer.putalpha(layer.getchannel("A").point(lambda alpha: round(alpha * opacity)))
+    return Image.alpha_composite(Image.fromarray(look.pixels).convert("RGBA"), layer).convert("RGB")

@@ -6,13 +6,20 @@ from collections import Counter
 
 import numpy as np
 import plotly.graph_objects as go
+from gradio.components.plot import PlotData
 
 from resnext.page.records import HISTORY_COLUMNS
 from resnext.page.style import INK, LAYOUT, QUIET, RATES, RULE, TRAINING, VALIDATION
 from resnext.page.words import say
 
+ORDERS = ("as trained", "most confused first", "similar ones together")
 OTHERS = ("#228833", "#AA3377", "#66A0C8", "#BBAA33")  # other models' curves
 MOST_COUNTED_CLASSES, MOST_NAMED_CLASSES = 12, 25  # heatmaps with counts in the cells, with names at the axes
+
+
+def as_plot(figure: go.Figure) -> PlotData:
+    """The figure as `gr.Plot` sends it, so that one which is kept need not be written out again."""
+    return PlotData(type="plotly", plot=figure.to_json())
 
 
 def curve(

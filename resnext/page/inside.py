@@ -1,15 +1,16 @@
-"""The lesson of ResNeXt in pictures: grouped convolution, the three forms of a unit, and ResNet-50 beside ResNeXt-50."""
+"""The tab of the lesson, in pictures: grouped convolution, the three forms of a unit, and ResNet-50 beside ResNeXt-50."""
 
 import dataclasses
 import html
 
+import gradio as gr
 import numpy as np
 from PIL import Image
 
 from resnext.architecture import find_architecture
 from resnext.network_shapes import network_modules
 from resnext.page.markup import Picture, pictures, sentence
-from resnext.page.words import say
+from resnext.page.words import language, say, translated
 from resnext.residual_forms import FormC, b_to_a, c_to_b, convolution_parameters
 
 # Bottleneck width of ResNeXt-50 by cardinality, at the complexity of ResNet-50 (Table 2 of arXiv:1611.05431)
@@ -17,6 +18,53 @@ WIDTHS = {1: 64, 2: 40, 4: 24, 8: 14, 32: 4}
 _COLOURS = ("#2B74B8", "#EE7733", "#228833", "#AA3377", "#997700", "#117788", "#CC3311", "#6655AA")
 _MOST_DRAWN = 32
 _SIDE = 56  # of the feature map that multiply-adds are counted on
+
+
+def inside_tab():
+    """What a grouped convolution and a residual unit are, to play with.
+
+    Returns:
+        `show(tongue)`, which gives the values of the components that follow it; and those components.
+    """
+    gr.Markdown(translated("Grouped convolution"), elem_classes="title")
+    with gr.Row():
+        sizes = [
+            gr.Slider(1, 64, value=12, step=1, label=translated("Input channels"), min_width=140),
+            gr.Slider(1, 64, value=12, step=1, label=translated("Filters"), min_width=140),
+            gr.Slider(1, 7, value=3, step=2, label=translated("Kernel"), min_width=140),
+            gr.Slider(1, 64, value=3, step=1, label=translated("Groups"), min_width=140),
+        ]
+    wires = gr.HTML()
+    gr.Markdown(translated("Three equal forms of the residual unit"), elem_classes="title")
+    paths = gr.Slider(1, 32, value=32, step=1, label=translated("Cardinality"))
+    drawn = gr.HTML()
+    run = gr.Button(translated("Run the three forms"), variant="primary")
+    outputs = gr.HTML(elem_classes="outputs")
+    gr.Markdown(translated("ResNet-50 beside ResNeXt-50"), elem_classes="title")
+    cardinality = gr.Radio(list(WIDTHS), value=32, label=translated("Cardinality"), elem_classes="stages")
+    stages = gr.HTML()
+
+    def calculate(channels: float, filters: float, kernel: float, groups: float, request: gr.Request) -> str:
+        return calculator(channels, filters, kernel, groups, language(request))
+
+    def draw_forms(count: float, request: gr.Request) -> str:
+        return forms(count, language(request))
+
+    def run_all(count: float, request: gr.Request) -> str:
+        return run_forms(count, language(request))
+
+    def compare(count: int, request: gr.Request) -> str:
+        return beside(count, language(request))
+
+    def show(tongue: str):
+        return calculator(12, 12, 3, 3, tongue), forms(32, tongue), beside(32, tongue)
+
+    quick = {"api_visibility": "private", "show_progress": "hidden", "queue": False, "trigger_mode": "always_last"}
+    gr.on([size.input for size in sizes], calculate, sizes, wires, **quick)
+    paths.input(draw_forms, paths, drawn, **quick)
+    run.click(run_all, paths, outputs, api_visibility="private", show_progress="hidden")
+    cardinality.input(compare, cardinality, stages, **quick)
+    return show, (wires, drawn, stages)
 
 
 def calculator(channels: int, filters: int, kernel: int, groups: int, tongue: str) -> str:

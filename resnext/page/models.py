@@ -1,16 +1,26 @@
-"""An open model, with the last answers that it gave."""
+"""The models that the page offers: opened when asked for, and the last answers that each gave."""
 
 import collections
 import dataclasses
+import os
+import pathlib
+import re
+import tempfile
 import threading
 import time
+from collections.abc import Callable, Hashable, Iterable
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from resnext.classifier import Answer, Classifier
+from resnext.errors import RepositoryError, ResNeXtError
 from resnext.preprocessing import open_image, preprocess
 
+BUNDLED = "flowers (bundled)"
+MOST_EXAMPLES = 24
+_EXAMPLE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 _MOST_LOOKS = 32  # answers kept for each model, with their feature maps (400 kB each for ResNeXt-50 at 224)
 
 
@@ -34,12 +44,24 @@ class Look:
 
 
 class Model:
-    """A classifier that remembers its last answers, so that telling and explaining them runs no network again."""
+    """A classifier that remembers its last answers, and what the page has drawn of it, so that no work is done twice.
 
-    def __init__(self, classifier: Classifier):
-        self.classifier = classifier
+    Args:
+        classifier: opened from a model repository.
+        name: what the page calls it; no folder of the server.
+    """
+
+    def __init__(self, classifier: Classifier, name: str):
+        self.classifier, self.name = classifier, name
+        self.folder = classifier.repository.folder
         self._looks: collections.OrderedDict[str, Look] = collections.OrderedDict()
-        self._lock = threading.Lock()
+        self._made: dict[Hashable, Any] = {}
+        self._lock, self._making = threading.Lock(), threading.RLock()
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The classes' names, in the order of the logits."""
+        return self.classifier.config.label_names
 
     def look(self, path: str) -> Look:
         """Classifies an uploaded photograph; the last few answers are remembered.
@@ -65,3 +87,108 @@ class Model:
             while len(self._looks) > _MOST_LOOKS:
                 self._looks.popitem(last=False)
         return look
+
+    def once(self, key: Hashable, make: Callable[[], Any]) -> Any:
+        """What `make` gives, made at the first call with this key and kept as long as the model is open."""
+        with self._making:
+            if key not in self._made:
+                self._made[key] = make()
+            return self._made[key]
+
+    def examples(self) -> list[pathlib.Path]:
+        """The repository's example photographs, copied to where the page may serve them from."""
+
+        def copy() -> list[pathlib.Path]:
+            found = sorted(f for f in self.folder.glob("examples/*") if f.suffix.lower() in _EXAMPLE_SUFFIXES)[:MOST_EXAMPLES]
+            self._copies = tempfile.TemporaryDirectory(prefix="examples-")  # gone with the model
+            copies = []
+            for file in found:
+                copies.append(pathlib.Path(self._copies.name, file.name))
+                copies[-1].write_bytes(file.read_bytes())
+            return copies
+
+        return self.once("examples", copy)
+
+
+class Models:
+    """The models that a visitor may choose; the least recently used is closed when there are too many.
+
+    Args:
+        offered: folders, repository ids on the Hub, or None for the bundled model; the first is the page's own.
+        allow_any: a visitor may name any other repository of the Hub (and so fill this machine's disk).
+        most: how many are kept in memory.
+        """
+
+    def __init__(self, offered: Iterable[str | None] = (None,), *, allow_any: bool = False, most: int = 3):
+        self.allow_any, self.most = allow_any, most
+        self.sources: dict[str, str | None] = {}
+        for source in dict.fromkeys(offered):
+            self.sources.setdefault(_page_name(source, self.sources), source)
+        self._open: collections.OrderedDict[str, Model] = collections.OrderedDict()
+        self._lock, self._opening = threading.Lock(), collections.defaultdict(threading.Lock)
+
+    @property
+    def first(self) -> str:
+        """The page's own model."""
+        return next(iter(self.sources))
+
+    def get(self, name: str | None) -> Model:
+        """Opens a model by the page's name for it, or gives the open one; None stands for the page's own.
+
+        Raises:
+            RepositoryError: the page does not offer it.
+            ResNeXtError: it cannot be had or used.
+        """
+        name = (name or self.first).strip()
+        source = self.sources.get(name, name)
+        if name not in self.sources and not (self.allow_any and is_hub_id(name)):
+            raise RepositoryError(f"{name[:200]} is not offered on this page: choose one from the list.")
+        with self._lock:
+            opening = self._opening[name]
+        with opening:  # two visitors who ask for one model wait for the same download
+            with self._lock:
+                if name in self._open:
+                    self._open.move_to_end(name)
+                    return self._open[name]
+            try:
+                model = Model(Classifier.from_pretrained(source), name)
+            finally:
+                with self._lock:
+                    self._opening.pop(name, None)
+            with self._lock:
+                self._open[name] = model
+                while len(self._open) > self.most:
+                    self._open.popitem(last=False)
+            return model
+
+
+def open_models(model: str | None, more: Iterable[str] = (), **options) -> tuple[Models, str]:
+    """The models asked for, with the bundled one in the place of a first that cannot be had; and a notice for the page."""
+    models = Models([model, *more, None], **options)
+    try:
+        models.get(None)
+    except ResNeXtError as error:
+        if model is None:
+            raise
+        message = re.sub(r"(?<!\S)/\S*/", "", str(error))  # visitors need not know the server's folders
+        models = Models([None, model, *more], **options)
+        models.get(None)
+        return models, f"{message} Until then, this page shows the bundled model."
+    return models, ""
+
+
+def is_hub_id(name: str) -> bool:
+    """Whether it can only be a repository of the Hub, perhaps with a revision: a visitor must not reach folders here."""
+    return re.fullmatch(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(@[\w./-]+)?", name, re.ASCII) is not None and not os.path.exists(name)
+
+
+def _page_name(source: str | None, taken: Iterable[str]) -> str:
+    if source is None:
+        return BUNDLED
+    if is_hub_id(source):
+        return source
+    name = folder = pathlib.Path(source).expanduser().resolve().name
+    number = 2
+    while name in taken:
+        name, number = f"{folder} ({number})", number + 1
+    return name

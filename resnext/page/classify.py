@@ -1,0 +1,220 @@
+"""The tab in which one photograph is classified, and the answer explained."""
+
+import html
+import pathlib
+
+import gradio as gr
+from PIL import Image
+
+from resnext.errors import ImageError
+from resnext.page import explain
+from resnext.page.fetch import fetch_image
+from resnext.page.markup import Picture
+from resnext.page.models import Model, Models
+from resnext.page.words import language, say, translated
+
+PRIVATE = {"api_visibility": "private", "show_progress": "hidden"}
+QUICK = {**PRIVATE, "queue": False}  # no network runs: such an event need not wait behind those that do
+_CHOOSE_EXAMPLE = """
+element.addEventListener('click', event => {
+  const button = event.target.closest('button');
+  if (button) trigger('click', { index: Number(button.dataset.index) });
+});"""
+
+
+def classify_tab(models: Models, model: gr.Dropdown):
+    """A photograph on the left, its likeliest classes and the reasons on the right.
+
+    Returns:
+        `reset(model, tongue)`, which gives the values of the components that follow it when another model is chosen; those
+        components; and the event listener to call then.
+    """
+
+    def classify(image: str | None, top_k: float = 5, model: str | None = None) -> dict[str, float]:
+        """Classify an image.
+
+        Args:
+            image: a photograph's file.
+            top_k: how many classes to name, from 1 to 10.
+            model: one of the models that the page offers.
+
+        Returns:
+            The likeliest classes, likeliest first, with their probabilities.
+        """
+        if image is None:
+            return {}
+        chosen = models.get(model)
+        try:
+            look = chosen.look(image)
+        except ImageError as error:
+            raise complaint(error, image) from None
+        confidences = {}
+        for prediction in chosen.classifier.top(look.answer, int(top_k)):  # of two classes with one name, the likelier counts
+            confidences.setdefault(prediction.label, prediction.probability)
+        return confidences
+
+    def tell(image: str | None, top_k: float, name: str, request: gr.Request):
+        if image is None:
+            return "", "", gr.Dropdown(choices=[], value=None, visible=False), "", gr.Slider(visible=False)
+        chosen, tongue = models.get(name), language(request)
+        look, labels = chosen.look(image), chosen.labels
+        likeliest = _likeliest(look, top_k)
+        best = likeliest[0]
+        answer = in_words(labels[best], float(look.answer.probabilities[best]), len(labels), tongue)
+        times = {"network": f"{1000 * look.network:.0f}", "all": f"{1000 * look.seconds:.0f}"}
+        return (
+            f'<p class="answer" role="status">{html.escape(answer)}</p>',
+            f'<p class="quiet seconds">{say(tongue, "network {network} ms · in all {all} ms", **times)}</p>',
+            gr.Dropdown(choices=[(labels[index], index) for index in likeliest], value=best, visible=True),
+            explain.why(chosen, look, best, tongue),
+            gr.Slider(visible=True),
+        )
+
+    def explain_class(image: str | None, label: int | None, name: str, request: gr.Request) -> str:
+        if image is None or label is None:
+            return ""
+        chosen = models.get(name)
+        return explain.why(chosen, chosen.look(image), label, language(request))
+
+    def chosen_bar(image: str, top_k: float, name: str, event: gr.SelectData) -> int | None:
+        chosen = models.get(name)
+        likeliest = _likeliest(chosen.look(image), top_k)
+        return next((index for index in likeliest if chosen.labels[index] == event.value), None)
+
+    def explain_endpoint(image: str | None, label: str | None = None, model: str | None = None) -> Image.Image:
+        """Show where an image speaks for a class: the class activation map over what the network saw.
+
+        Args:
+            image: a photograph's file.
+            label: name of the class to explain; the likeliest if left out.
+            model: one of the models that the page offers.
+
+        Returns:
+            The crop that the network saw with the map over it.
+        """
+        chosen = models.get(model)
+        if image is None:
+            raise gr.Error("Give an image to explain.", print_exception=False)
+        try:
+            look = chosen.look(image)
+        except ImageError as error:
+            raise complaint(error, image) from None
+        if label and label not in chosen.labels:
+            named = ", ".join(chosen.labels[:20])
+            raise gr.Error(html.escape(f"{label[:200]} is no class of {chosen.name}: it knows {named}.", quote=False), print_exception=False)
+        index = chosen.labels.index(label) if label else _likeliest(look, 1)[0]
+        return explain.overlay(chosen, look, index)
+
+    async def fetch(url: str) -> str | None:
+        if not url.strip():
+            return None
+        try:
+            return str(await fetch_image(url, pathlib.Path(photograph.GRADIO_CACHE)))  # where uploads are, too
+        except ImageError as error:
+            raise gr.Error(html.escape(str(error), quote=False), print_exception=False) from None
+
+    def show_examples(chosen: Model, tongue: str):
+        return example_gallery(chosen, tongue), _credits(chosen, tongue)
+
+    first = models.get(None)
+    with gr.Row():
+        with gr.Column(min_width=320):
+            photograph = gr.Image(
+                label=translated("Photograph"), type="filepath", height=400, elem_classes="photograph", buttons=["fullscreen"]
+            )
+            # Gradio would decode the file itself, and fail on what is no image before `open_image` can say why.
+            photograph.preprocess = lambda upload: upload and upload.path
+            with gr.Row(elem_classes="address"):
+                url = gr.Textbox(
+                    label=translated("or the address of an image"), placeholder="https://", max_lines=1, scale=1, min_width=200
+                )
+                go = gr.Button(translated("Fetch"), size="md", scale=0, min_width=88)
+            gallery = gr.HTML(example_gallery(first, "en"), js_on_load=_CHOOSE_EXAMPLE, elem_classes="examples")
+            credits = gr.HTML(_credits(first, "en"))
+        with gr.Column(min_width=320):
+            words = gr.HTML()
+            bars = gr.Label(label=translated("Likeliest classes"), show_heading=False)
+            took = gr.HTML()
+            top_k = gr.Slider(1, 10, value=5, step=1, label=translated("Classes to name"), elem_classes="top-k")
+            label = gr.Dropdown([], label=translated("Class to explain"), visible=False, interactive=True)
+            why = gr.HTML()
+            opacity = gr.Slider(0, 1, value=0.7, step=0.05, label=translated("Opacity of the map"), visible=False)
+
+    shown = (photograph, top_k, model)
+    classified = gr.on(
+        (photograph.change, top_k.change), classify, shown, bars, api_name="classify", show_progress="minimal"
+    )
+    classified.success(tell, shown, (words, took, label, why, opacity), **QUICK)
+    classified.failure(lambda: None, outputs=photograph, **QUICK)
+    bars.select(chosen_bar, shown, label, **QUICK)
+    label.change(explain_class, (photograph, label, model), why, **QUICK)
+    opacity.input(None, opacity, js="value => { document.documentElement.style.setProperty('--heat', value) }", **PRIVATE)
+    fetched = {"api_visibility": "private", "show_progress": "minimal", "show_progress_on": url}
+    gr.on((go.click, url.submit), fetch, url, photograph, **fetched)
+
+    def choose_example(name: str, event: gr.EventData) -> str:
+        return str(models.get(name).examples()[event.index])
+
+    gallery.click(choose_example, model, photograph, **QUICK)
+    for_programs = gr.Button(visible=False)
+    for_programs.click(
+        explain_endpoint, (photograph, gr.Textbox(label="label", visible=False), model), gr.Image(visible=False), api_name="explain"
+    )
+
+    def again(switched) -> None:
+        """Classifies the photograph anew after an event."""
+        renewed = switched.success(classify, shown, bars, api_visibility="private", show_progress="minimal")
+        renewed.success(tell, shown, (words, took, label, why, opacity), **QUICK)
+
+    return show_examples, (gallery, credits), again
+
+
+def _likeliest(look, top_k: float) -> list[int]:
+    return [int(index) for index in (-look.answer.probabilities).argsort(kind="stable")[: int(top_k)]]
+
+
+def complaint(error: ImageError, image: str) -> gr.Error:
+    """What a visitor reads of a bad image: its name without the server's folder."""
+    message = str(error).replace(image, pathlib.Path(image).name)
+    return gr.Error(html.escape(message, quote=False), print_exception=False)
+
+
+def in_words(label: str, probability: float, classes: int, tongue: str = "en") -> str:
+    """The answer as a sentence; one that is uncertain says so."""
+    if probability >= 0.9:
+        text = "{label}, {percent} percent."
+    elif probability >= 0.5:
+        text = "Probably {label}, {percent} percent."
+    else:
+        text = "Not sure: {label} is only the best guess, {percent} percent. The network knows {classes} classes and nothing else."
+    return say(tongue, text, label=label, percent=f"{100 * probability:.0f}", classes=classes)
+
+
+def example_gallery(model: Model, tongue: str) -> str:
+    """The repository's examples as buttons, or nothing."""
+
+    def make() -> list[str]:
+        buttons = []
+        for index, file in enumerate(model.examples()):
+            try:
+                with Image.open(file) as image:
+                    image.draft("RGB", (192, 192))
+                    thumbnail = image.convert("RGB")
+            except OSError:
+                continue
+            thumbnail.thumbnail((192, 192))
+            alt = file.stem.replace("_", " ")
+            buttons.append(f'<button type="button" data-index="{index}" title="{html.escape(alt)}">{Picture(thumbnail, alt).html}</button>')
+        return buttons
+
+    buttons = "".join(model.once("gallery", make))
+    return f'<h2 class="title">{say(tongue, "Examples")}</h2><div class="gallery">{buttons}</div>' if buttons else ""
+
+
+def _credits(model: Model, tongue: str) -> str:
+    file = model.folder / "examples" / "CREDITS.md"
+    if not file.is_file():
+        return ""
+    with file.open("rb") as opened:
+        text = opened.read(2**16).decode("utf-8", errors="replace").strip()
+    return f'<details class="quiet"><summary>{say(tongue, "Credits")}</summary>{html.escape(text)}</details>'

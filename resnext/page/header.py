@@ -1,0 +1,55 @@
+"""The page's top: which model it shows, and what that is."""
+
+import html
+from typing import Any
+
+from huggingface_hub import constants
+
+from resnext.network_shapes import network_modules
+from resnext.page.models import Model
+from resnext.page.words import say
+
+
+def masthead(model: Model, tongue: str = "en") -> str:
+    """The model's name and what it is, as HTML."""
+    about = model_info(model)
+    facts = [
+        about["architecture"],
+        say(tongue, "cardinality {cardinality}, bottleneck width {width}", cardinality=about["cardinality"], width=about["bottleneck_width"]),
+        say(tongue, "{millions} M parameters", millions=f"{about['parameters'] / 1e6:.1f}"),
+        say(tongue, "{size} × {size} pixels", size=about["image_size"]),
+        say(tongue, "{classes} classes", classes=f"{len(about['classes']):,}"),
+    ]
+    items = [html.escape(fact) for fact in facts]
+    if about["revision"]:
+        address = html.escape(f"{constants.ENDPOINT}/{model.classifier.repository.name}/tree/{about['revision']}")
+        commit = html.escape(say(tongue, "on the Hub at {commit}", commit=about["revision"][:7]))
+        items.append(f'<a href="{address}" target="_blank" rel="noopener">{commit}</a>')
+    chips = "".join(f"<li>{item}</li>" for item in items)
+    title = html.escape(model.name).replace("/", "/<wbr>")
+    return f'<header class="masthead"><h1>{title}</h1><ul>{chips}</ul></header>'
+
+
+def notice(model: Model, tongue: str = "en") -> str:
+    """What a visitor has to know of an open model before all else, as plain text; usually nothing."""
+    repository = model.classifier.repository
+    if not repository.stale:
+        return ""
+    text = "The Hub cannot be reached: this is the copy downloaded last, at commit {commit}."
+    return say(tongue, text, commit=repository.revision[:7])
+
+
+def model_info(model: Model) -> dict[str, Any]:
+    """What a program may want to know of a model."""
+    config, repository = model.classifier.config, model.classifier.repository
+    architecture = config.architecture
+    return {
+        "model": model.name,
+        "revision": repository.revision,
+        "architecture": config.name,
+        "cardinality": architecture.cardinality,
+        "bottleneck_width": architecture.base_width,
+        "parameters": sum(module.parameters for module in network_modules(architecture, config.num_classes)),
+        "image_size": config.preprocessing.image_size,
+        "classes": list(config.label_names),
+    }

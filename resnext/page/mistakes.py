@@ -1,0 +1,54 @@
+"""The pictures behind a cell of the confusion matrix: small files of a repository, untrusted and checked here."""
+
+import io
+import pathlib
+import re
+from typing import Any
+
+from PIL import Image
+
+MOST_PICTURES = 48  # of one cell; a file may name as many as it likes
+MOST_BYTES = 200_000
+LONGEST_SIDE = 1024  # a small file may claim 65,535 x 65,535 pixels, and a visitor's browser would have to decode them
+_NAME = re.compile(r"mistakes/[\w.-]+\.jpg", re.ASCII)  # neither absolute nor able to climb out of its folder
+_JPEG = b"\xff\xd8\xff"
+
+
+def mistakes_in(
+    evaluation: dict[str, Any], folder: pathlib.Path, true: str, predicted: str
+) -> tuple[list[tuple[bytes, str]], int]:
+    """The test images of one class that the network took for another.
+
+    Args:
+        evaluation: as `records.parse_evaluation` gives it.
+        folder: the model repository. The Hub's files may be links to elsewhere, so links are followed.
+        true: name of the row.
+        predicted: name of the column.
+
+    Returns:
+        The pictures that the repository holds, most confident first, each a JPEG file with a caption (the image's name
+        and the probability of `predicted`; plain text, not escaped); and how many images the cell has in all.
+    """
+    cell = [row for row in evaluation["predictions"] if row[1:3] == (true, predicted)]
+    cell.sort(key=lambda row: -row[3])
+    named = [row for row in cell if isinstance(row[4], str) and _NAME.fullmatch(row[4])]
+    pictures = [
+        (content, f"{pathlib.PurePosixPath(file).name} {probability:.1%}")
+        for file, _, _, probability, thumbnail in named[:MOST_PICTURES]
+        if (content := _read_jpeg(folder / thumbnail)) is not None
+    ]
+    return pictures, len(cell)
+
+
+def _read_jpeg(path: pathlib.Path) -> bytes | None:
+    try:
+        if not path.is_file():  # opening a pipe would wait forever
+            return None
+        with path.open("rb") as file:
+            content = file.read(MOST_BYTES + 1)
+        if len(content) > MOST_BYTES or not content.startswith(_JPEG):
+            return None
+        with Image.open(io.BytesIO(content), formats=("JPEG",)) as image:  # reads the header only
+            return content if max(image.size) <= LONGEST_SIDE else None
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        return None
