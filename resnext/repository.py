@@ -10,7 +10,9 @@ from resnext.errors import RepositoryError
 BUNDLED = pathlib.Path(__file__).parent / "flowers"
 NEEDED = ("config.json", "model.safetensors")
 # All that this project reads of a repository; nothing else is downloaded.
-PATTERNS = [*NEEDED, "recipe.json", "history.csv", "evaluation.json", "README.md", "figures/*.png", "examples/*"]
+PATTERNS = [
+    *NEEDED, "recipe.json", "history.csv", "evaluation.json", "README.md", "figures/*.png", "examples/*", "mistakes/*.jpg"
+]  # fmt: skip
 _REPO_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9][\w.-]{0,95})?", re.ASCII)
 _PATIENCE = 15  # seconds to wait for the Hub's first answer
 

@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 
@@ -76,6 +77,57 @@ def test_files_beside_the_repository_s_own_are_not_pushed(hub, run, tiny_reposit
     assert run("training", "push", tiny_repository, "tester/colours").returncode == 0
     _, _, files = hub.repos["model", "tester/colours"].find("main")
     assert set(files) == {".gitattributes", "README.md", "config.json", "model.safetensors"}
+
+
+def with_mistakes(repository, count):
+    """An evaluation with so many pictures of mistakes."""
+    (repository / "mistakes").mkdir(exist_ok=True)
+    for path in (repository / "mistakes").iterdir():
+        path.unlink()
+    predictions = []
+    for number in range(1, count + 1):
+        Image.new("RGB", (16, 16), (number, count, 0)).save(repository / "mistakes" / f"{number:04}.jpg")
+        row = {"file": f"{number}.jpg", "true": "ant", "predicted": "bee", "probability": 0.5}
+        predictions.append(row | {"thumbnail": f"mistakes/{number:04}.jpg"})
+    evaluation = {"top1": 0.0, "top5": 1.0, "loss": 1.0, "samples": count, "dtype": "float32", "classes": ["ant", "bee"]}
+    evaluation |= {"confusion_matrix": [[0, count], [0, 0]], "per_class": [], "predictions": predictions}
+    (repository / "evaluation.json").write_text(json.dumps(evaluation))
+
+
+def test_a_pushed_repository_holds_the_pictures_of_its_evaluation_and_none_of_an_older_one(
+    hub, run, tiny_repository, photograph, tmp_path
+):
+    def pictures():
+        _, _, files = hub.repos["model", "tester/colours"].find("main")
+        return {name: file.content for name, file in files.items() if name.startswith("mistakes/")}
+
+    def local():
+        return {f"mistakes/{path.name}": path.read_bytes() for path in (tiny_repository / "mistakes").iterdir()}
+
+    with_mistakes(tiny_repository, 3)
+    assert run("training", "push", tiny_repository, "tester/colours").returncode == 0
+    assert pictures() == local() and len(local()) == 3
+    with_mistakes(tiny_repository, 2)
+    before = len(hub.requests)
+    result = run("training", "push", tiny_repository, "tester/colours")
+    assert result.returncode == 0, result.stderr
+    assert len([path for _, path in hub.requests[before:] if "/commit/" in path]) == 1
+    assert pictures() == local() and len(local()) == 2
+
+    assert run("resnext", "classify", photograph, "--model", "tester/colours").returncode == 0
+    pulled = {f"mistakes/{path.name}": path.read_bytes() for path in tmp_path.glob("home/hub/*/snapshots/*/mistakes/*")}
+    assert pulled == local()
+
+
+def test_a_push_without_an_evaluation_leaves_the_hub_s_evaluation_and_its_pictures(hub, run, tiny_repository):
+    with_mistakes(tiny_repository, 2)
+    assert run("training", "push", tiny_repository, "tester/colours").returncode == 0
+    (tiny_repository / "evaluation.json").unlink()
+    shutil.rmtree(tiny_repository / "mistakes")
+    (tiny_repository / "history.csv").write_text("epoch,loss,accuracy,val_loss,val_accuracy,learning_rate,seconds\n")
+    assert run("training", "push", tiny_repository, "tester/colours").returncode == 0
+    _, _, files = hub.repos["model", "tester/colours"].find("main")
+    assert {"evaluation.json", "mistakes/0001.jpg", "mistakes/0002.jpg", "history.csv"} < set(files)
 
 
 def test_an_older_revision_is_still_served(hub, run, tiny_repository, photograph):

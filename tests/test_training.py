@@ -1,7 +1,10 @@
+import contextlib
 import dataclasses
+import itertools
 import json
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,14 +16,16 @@ import tensorflow as tf
 from PIL import Image
 
 from resnext.classifier import Classifier
-from resnext.config import ModelConfig
+from resnext.config import ModelConfig, Preprocessing
 from resnext.errors import ConfigError, DataError, RepositoryError
+from resnext.preprocessing import open_image, preprocess
 from resnext.pretrained import from_pretrained, save_pretrained
 from resnext.weights import read_tensors
 from training.data import find_images
 from training.evaluate import evaluate, first_predictions, measure
 from training.fit import Checkpoint, fit
 from training.history import best_epoch, read_history
+from training.mistakes import MOST_MISTAKES, choose_mistakes
 from training.recipe import RECIPES, Recipe
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -38,6 +43,33 @@ def paint(folder, classes=CLASSES, train=12, val=4, test=4, seed=0):
                 pixels = np.clip(rng.normal(colour, 40, (40, 48, 3)), 0, 255).astype(np.uint8)
                 Image.fromarray(pixels).save(folder / split / name / f"{index}.jpg")
     return folder
+
+
+def thumbnails(output):
+    """The pictures that evaluation.json names, by the image that each is of."""
+    predictions = json.loads((output / "evaluation.json").read_bytes())["predictions"]
+    return {row["file"]: row["thumbnail"] for row in predictions if "thumbnail" in row}
+
+
+def evaluate_quietly(data, repository, output):
+    classifier = Classifier.from_pretrained(repository, precision="float32")
+    return evaluate(find_images(data), classifier, output, report=lambda line: None)
+
+
+def shows(picture, file, preprocessing):
+    """Whether a picture is what the network sees of an image file, but for size and JPEG's losses."""
+    seen = Image.fromarray(preprocess(open_image(file, preprocessing.resize_to), preprocessing))
+    with Image.open(picture) as image:
+        difference = np.asarray(image, float) - np.asarray(seen.resize(image.size))
+    return np.abs(difference).mean() < 8
+
+
+def mistakes(cells):
+    """Predictions: so many mistakes of each cell (true, predicted), and one that is right."""
+    rows = [{"file": "right", "true": "a", "predicted": "a", "probability": 0.99}]
+    for (true, predicted), probabilities in cells.items():
+        rows += [{"file": "x", "true": true, "predicted": predicted, "probability": value} for value in probabilities]
+    return rows
 
 
 def run_training(*arguments, **options):
@@ -63,7 +95,7 @@ def test_a_two_epoch_training_makes_a_whole_model_repository(trained):
     output, text = trained
     assert {path.relative_to(output).as_posix() for path in output.rglob("*") if path.is_file()} == {
         "README.md", "config.json", "evaluation.json", "history.csv", "model.safetensors", "recipe.json",
-        "figures/batch.png", "figures/curves.png", "figures/heatmap.png", "figures/samples.png",
+        "figures/batch.png", "figures/curves.png", "figures/heatmap.png", "figures/samples.png", *thumbnails(output).values(),
     }  # fmt: skip
     assert "No GPU found" in text or "GPU" in text
     assert "epoch 2/2" in text and "left" in text
@@ -280,6 +312,123 @@ def test_measure_agrees_with_a_count_by_hand():
     assert result["per_class"][0] == {"label": "a", "precision": 0.5, "recall": 1.0, "f1": pytest.approx(2 / 3), "support": 1}
     assert result["predictions"][1] == {"file": "2", "true": "b", "predicted": "a", "probability": 0.6}
     assert len(first_predictions(result)) == 5 and first_predictions(result)[2].endswith("wrong")
+
+
+def test_every_cell_with_mistakes_has_a_picture_before_any_has_its_second(monkeypatch):
+    rows = mistakes({("a", "b"): [0.6, 0.9, 0.8, 0.7], ("b", "a"): [0.3, 0.35], ("c", "a"): [0.2]})
+    chosen = {}
+    for most in range(1, 8):
+        monkeypatch.setattr("training.mistakes.MOST_MISTAKES", most)
+        chosen[most] = [rows[place]["probability"] for place in choose_mistakes(rows)]
+    assert chosen == {
+        1: [0.9],
+        2: [0.9, 0.35],
+        3: [0.9, 0.35, 0.2],
+        4: [0.9, 0.8, 0.35, 0.2],
+        5: [0.9, 0.8, 0.3, 0.35, 0.2],
+        6: [0.9, 0.8, 0.7, 0.3, 0.35, 0.2],
+        7: [0.6, 0.9, 0.8, 0.7, 0.3, 0.35, 0.2],
+    }
+
+
+def test_at_most_200_mistakes_have_pictures():
+    rows = mistakes({("a", "b"): np.linspace(0.3, 0.9, 500).tolist(), ("b", "a"): [0.2] * 3})
+    chosen = choose_mistakes(rows)
+    assert len(chosen) == len(set(chosen)) == MOST_MISTAKES == 200
+    assert sum(rows[place]["true"] == "b" for place in chosen) == 3
+
+
+@pytest.mark.parametrize("image_size, side", [(64, 64), (128, 96)])
+def test_pictures_of_mistakes_are_what_the_network_saw(image_size, side, tiny_repository, tiny_config, tmp_path):
+    prep = Preprocessing(image_size)
+    dataclasses.replace(tiny_config, preprocessing=prep).write(tiny_repository / "config.json")
+    data = tmp_path / "data"
+    for name in tiny_config.label_names:
+        (data / "test" / name).mkdir(parents=True)
+        for index in range(3):
+            # A wide photograph that lies on its side: colours differ from end to end, and the ends are cropped away.
+            ramp = np.roll([0, 60, 120], index) + np.linspace(0, 120, 400)[:, None, None]
+            image, exif = Image.fromarray(np.broadcast_to(ramp, (400, 150, 3)).astype(np.uint8)), Image.Exif()
+            exif[0x0112] = 6
+            image.save(data / "test" / name / f"{index}.jpg", exif=exif)
+    result = evaluate_quietly(data, tiny_repository, tiny_repository)
+    named = thumbnails(tiny_repository)
+    assert set(named) == {row["file"] for row in result["predictions"] if row["true"] != row["predicted"]}
+    assert list(named.values()) == [f"mistakes/{number:04}.jpg" for number in range(1, len(named) + 1)] and named
+    for file, name in named.items():
+        with Image.open(tiny_repository / name) as picture:
+            assert picture.format == "JPEG" and picture.size == (side, side) and not picture.getexif()
+        assert (tiny_repository / name).stat().st_size < 6000
+        assert shows(tiny_repository / name, data / file, prep)
+
+
+def test_a_second_evaluation_removes_the_pictures_of_the_first(tiny_repository, tmp_path, monkeypatch):
+    from training.card import write_card
+
+    colours = dict(zip(("ant", "bee", "cat"), CLASSES.values()))
+    many = paint(tmp_path / "many", colours, train=0, val=0, test=4)
+    few = paint(tmp_path / "few", colours, train=0, val=0, test=1, seed=1)
+    evaluate_quietly(many, tiny_repository, tiny_repository)
+    folder = tiny_repository / "mistakes"
+    assert len(list(folder.iterdir())) == len(thumbnails(tiny_repository)) >= 4
+    write_card(tiny_repository)
+    assert "misclassified images are in `mistakes/`" in (tiny_repository / "README.md").read_text()
+    (folder / "notes.txt").write_text("A person's own.")
+    evaluate_quietly(few, tiny_repository, tiny_repository)
+    after = thumbnails(tiny_repository)
+    assert {f"mistakes/{path.name}" for path in folder.iterdir()} == {*after.values(), "mistakes/notes.txt"}
+    assert len(after) <= 3
+    (folder / "notes.txt").unlink()
+    monkeypatch.setattr("training.evaluate.choose_mistakes", lambda predictions: [])
+    evaluate_quietly(few, tiny_repository, tiny_repository)
+    assert thumbnails(tiny_repository) == {} and not folder.exists()
+    write_card(tiny_repository)
+    assert "mistakes/" not in (tiny_repository / "README.md").read_text()
+
+
+def test_an_evaluation_killed_at_any_file_names_no_picture_that_is_missing_or_of_another_image(
+    tiny_repository, tiny_config, tmp_path, monkeypatch
+):
+    class Killed(BaseException):
+        pass
+
+    def until_killed(change, steps, last):
+        def step(*arguments, **options):
+            if next(steps) == last:
+                raise Killed
+            return change(*arguments, **options)
+
+        return step
+
+    monkeypatch.setattr("training.figures.save_figure", lambda figure, path: None)
+    classes = dict(zip(tiny_config.label_names, CLASSES.values()))
+    turned = dict(zip(tiny_config.label_names, reversed(CLASSES.values())))  # files of the same names, of other colours
+    old = paint(tmp_path / "old", classes, train=0, val=0, test=2)
+    new = paint(tmp_path / "new", turned, train=0, val=0, test=2)
+    evaluate_quietly(old, tiny_repository, tiny_repository)
+    first = (tiny_repository / "evaluation.json").read_bytes()
+    for last in itertools.count():
+        output, steps = tmp_path / f"killed after {last}", itertools.count()
+        shutil.copytree(tiny_repository, output)
+        with monkeypatch.context() as patch, contextlib.suppress(Killed):
+            for owner, name in ((os, "replace"), (pathlib.Path, "unlink"), (Image.Image, "save")):
+                patch.setattr(owner, name, until_killed(getattr(owner, name), steps, last))
+            evaluate_quietly(new, tiny_repository, output)
+        source = old if (output / "evaluation.json").read_bytes() == first else new
+        for file, name in thumbnails(output).items():
+            assert shows(output / name, source / file, tiny_config.preprocessing), (last, file)
+        if next(steps) <= last:  # it was not killed
+            break
+    assert last > 2 * len(thumbnails(output)) > 0 and source == new
+
+
+def test_the_bundled_model_s_pictures_are_credited_and_all_there():
+    flowers = ROOT / "resnext" / "flowers"
+    named, credits = thumbnails(flowers), (flowers / "examples" / "CREDITS.md").read_text()
+    assert len(named) == 67
+    assert {f"mistakes/{path.name}" for path in (flowers / "mistakes").iterdir()} == set(named.values())
+    for file, name in named.items():
+        assert f"- {name.split('/')[1]}: Flickr photo {file.split('/')[-1].split('_')[0]}, " in credits
 
 
 def test_a_finished_training_is_not_written_over(trained, photographs):

@@ -94,6 +94,8 @@ def _results(evaluation, folder) -> str:
         lines.append(f"| {_escape(row['label'])} | {scores} | {row['support']} |")
     if (folder / "figures" / "heatmap.png").exists():
         lines += ["", "![Confusion matrix: true class by predicted class](figures/heatmap.png)"]
+    if any("thumbnail" in row for row in evaluation.get("predictions", ())):
+        lines += ["", "Small pictures of misclassified images are in `mistakes/`."]
     return "\n".join(lines)
 
 

@@ -13,18 +13,19 @@ from resnext.preprocessing import open_image, preprocess
 from training import figures
 from training.data import ImageFolders
 from training.history import read_history
+from training.mistakes import choose_mistakes, remove_pictures, save_pictures
 
 FIRST = 10  # predictions printed as a table
 SAMPLES = 25  # photographs in samples.png
 
 
 def evaluate(data: ImageFolders, classifier: Classifier, output: pathlib.Path, *, report=print) -> dict:
-    """Classifies every test image and writes evaluation.json and the figures.
+    """Classifies every test image and writes evaluation.json, the figures and small pictures of the mistakes.
 
     Args:
         data: with "test"; class names are matched with the classifier's by name.
         classifier: made with precision "float32".
-        output: folder for evaluation.json and figures/.
+        output: folder for evaluation.json, figures/ and mistakes/.
         report: takes a line of text.
 
     Returns:
@@ -44,7 +45,13 @@ def evaluate(data: ImageFolders, classifier: Classifier, output: pathlib.Path, *
     logits = _logits(classifier, test.files)
     files = [file.relative_to(data.root).as_posix() for file in test.files]
     result = measure(logits, true, labels, files)
-    write_atomically(output / "evaluation.json", json.dumps(result, indent=1) + "\n")
+    _write(result, output)  # names no pictures, so that a run killed from here on leaves none misnamed or missing
+    remove_pictures(output)
+    chosen = choose_mistakes(result["predictions"])
+    names = save_pictures((_pixels(classifier, test.files[place]) for place in chosen), output)
+    for place, name in zip(chosen, names, strict=True):
+        result["predictions"][place]["thumbnail"] = name
+    _write(result, output)
 
     top1 = result["top1"]
     figures.save_figure(figures.heatmap(np.array(result["confusion_matrix"]), labels, top1), output / "figures" / "heatmap.png")
@@ -119,16 +126,24 @@ def _class_scores(matrix, index, label) -> dict:
 
 
 def _logits(classifier, files) -> np.ndarray:
-    prep = classifier.config.preprocessing
     with concurrent.futures.ThreadPoolExecutor() as pool:
-        pixels = pool.map(lambda file: preprocess(open_image(file, prep.resize_to), prep), files)
+        pixels = pool.map(lambda file: _pixels(classifier, file), files)
         return np.stack([classifier.run(image).logits for image in pixels])
 
 
-def _draw_samples(classifier, files, predictions, path):
+def _pixels(classifier, file) -> np.ndarray:
+    """What the network sees of a file."""
     prep = classifier.config.preprocessing
+    return preprocess(open_image(file, prep.resize_to), prep)
+
+
+def _write(result, output):
+    write_atomically(output / "evaluation.json", json.dumps(result, indent=1) + "\n")
+
+
+def _draw_samples(classifier, files, predictions, path):
     chosen = np.unique(np.linspace(0, len(files) - 1, SAMPLES).round().astype(int))
-    images = [preprocess(open_image(files[index], prep.resize_to), prep) for index in chosen]
+    images = [_pixels(classifier, files[index]) for index in chosen]
     titles = []
     for row in (predictions[index] for index in chosen):
         right = row["true"] == row["predicted"]

@@ -43,6 +43,8 @@ def push(folder: pathlib.Path, repo_id: str, *, private: bool = False, create_pr
             repo_id=repo_id,
             folder_path=folder,
             allow_patterns=PATTERNS,
+            # An older evaluation's pictures go with it; without a new one, the Hub keeps both.
+            delete_patterns="mistakes/*.jpg" if (folder / "evaluation.json").is_file() else None,
             commit_message=f"Upload {folder.resolve().name}",
             create_pr=create_pr,
         )
