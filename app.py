@@ -10,7 +10,6 @@ import gradio as gr
 import typer
 
 from resnext.command import run
-from resnext.errors import ResNeXtError
 from resnext.page.batch import batch_tab
 from resnext.page.card import card_tab
 from resnext.page.classify import classify_tab
@@ -43,7 +42,7 @@ def build_page(models: Models, warning: str = "") -> gr.Blocks:
         models: what a visitor may choose; the first one is open.
         warning: what a visitor has to know before all else, as plain text.
     """
-    first = models.get(None)
+    first = models.open(None)
     with gr.Blocks(title=f"{first.name} · ResNeXt", fill_width=True, delete_cache=(3600, 3600)) as page:
         with gr.Row(equal_height=False, elem_classes="top"):
             head = gr.HTML(masthead(first), min_width=320)
@@ -75,10 +74,7 @@ def build_page(models: Models, warning: str = "") -> gr.Blocks:
 
         def choose(name: str | None, request: gr.Request, progress=gr.Progress(track_tqdm=True)):
             progress(0, say(language(request), "Opening {model}", model=name))
-            try:
-                chosen = models.get(name)
-            except ResNeXtError as error:
-                raise gr.Error(html.escape(str(error), quote=False), print_exception=False) from None
+            chosen = models.get(name)
             return chosen.name, masthead(chosen, language(request)), _note(notice(chosen, language(request)))
 
         switched = model.input(choose, model, (in_use, head, note), api_visibility="private", show_progress_on=head)

@@ -12,6 +12,7 @@ import sys
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 
+import gradio as gr
 import httpx
 import numpy as np
 import pytest
@@ -24,7 +25,11 @@ from resnext.architecture import find_architecture
 from resnext.classifier import Classifier
 from resnext.config import ModelConfig, Preprocessing
 from resnext.network_shapes import network_tensors
-from resnext.page import figures, records
+from resnext.page import explain, figures, header, records
+from resnext.page.card import card_tab
+from resnext.page.models import Model, Models, open_models
+from resnext.page.test import test_tab as build_test_tab
+from resnext.page.training import training_tab
 from resnext.repository import Repository
 from resnext.weights import save_tensors
 
@@ -102,17 +107,27 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def served(folder: pathlib.Path, notice: str | None = None):
-    """The address of a page on a repository."""
-    page = app.build_page(Classifier.from_pretrained(folder), notice)
+def served(*folders: pathlib.Path, warning: str = "", **options):
+    """The address of a page on repositories."""
+    page = app.build_page(Models(map(str, folders), **options), warning)
     _, address, _ = app.serve(page, "127.0.0.1", free_port(), prevent_thread_lock=True, quiet=True)
     yield address
     page.close(verbose=False)
 
 
-def page_text(classifier: Classifier, notice: str | None = None) -> str:
-    """All that the page sends to a browser when it opens, as JSON."""
-    return json.dumps(app.build_page(classifier, notice).get_config_file(), default=str)
+def page_text(folder: pathlib.Path, warning: str = "") -> str:
+    """All that the page sends to a browser when it opens, and when the tabs of the repository are opened, as JSON."""
+    config = app.build_page(Models([str(folder)]), warning).get_config_file()
+    return json.dumps([config, *tabs(folder)], default=str)
+
+
+def tabs(folder: pathlib.Path) -> list[list]:
+    """What the tabs of a repository show when they are opened."""
+    models, parts = Models([str(folder)]), []
+    with gr.Blocks():
+        for show, _ in (training_tab(models, gr.Dropdown()), build_test_tab(models, gr.Dropdown()), card_tab()):
+            parts.append([value.value if isinstance(value, gr.components.Component) else value for value in show(models.open(None), "en")])
+    return parts
 
 
 @pytest.fixture(scope="module")
@@ -149,12 +164,50 @@ def test_the_endpoint_names_five_classes_if_not_told_otherwise(client, image):
     assert len(client.predict(handle_file(image), api_name="/classify")["confidences"]) == 5
 
 
-def test_the_endpoint_documents_its_types_and_is_the_only_one(client):
+def test_the_endpoints_document_their_types_and_there_are_no_others(client):
     endpoints = client.view_api(return_format="dict")["named_endpoints"]
-    assert list(endpoints) == ["/classify"]
-    assert [one["parameter_name"] for one in endpoints["/classify"]["parameters"]] == ["image", "top_k"]
+    parameters = {name: [one["parameter_name"] for one in endpoint["parameters"]] for name, endpoint in endpoints.items()}
+    assert parameters == {
+        "/classify": ["image", "top_k", "model"],
+        "/explain": ["image", "label", "model"],
+        "/classify_batch": ["files", "model"],
+        "/model_info": ["model"],
+    }
     assert endpoints["/classify"]["parameters"][1]["parameter_default"] == 5
-    assert len(endpoints["/classify"]["returns"]) == 1
+    assert [one["python_type"]["type"] for one in endpoints["/classify_batch"]["parameters"]] == ["list[filepath]", "str"]
+    for endpoint in endpoints.values():
+        assert len(endpoint["returns"]) == 1
+        assert all(one["parameter_has_default"] for one in endpoint["parameters"][1:])
+
+
+def test_a_class_is_explained_over_the_crop_that_the_network_saw(client, classifier, image):
+    model = Model(classifier, "flowers")
+    look = model.look(str(image))
+    positive = [index for index in range(5) if classifier.class_activation_map(look.answer, index).max() > 0]
+    for label in (None, FLOWERS[positive[-1]]):
+        answer = client.predict(handle_file(image), label, api_name="/explain")
+        expected = explain.overlay(model, look, FLOWERS.index(label) if label else int(look.answer.probabilities.argmax()))
+        with Image.open(answer) as overlay:
+            assert overlay.size == (64, 64)
+            assert np.array_equal(np.asarray(overlay.convert("RGB")), np.asarray(expected))
+    with pytest.raises(exceptions.AppError, match="cactus is no class of .*: it knows daisy"):
+        client.predict(handle_file(image), "cactus", api_name="/explain")
+
+
+def test_a_batch_answers_for_each_file_as_the_classifier_does(client, classifier, image, tmp_path):
+    (tmp_path / "notes.jpg").write_text("no image")
+    good, bad = client.predict([handle_file(image), handle_file(tmp_path / "notes.jpg")], api_name="/classify_batch")
+    (expected,) = classifier(image, top_k=1)
+    assert good == {"file": image.name, "label": expected.label, "probability": pytest.approx(expected.probability, rel=1e-5)}
+    assert set(bad) == {"file", "error"} and bad["error"].startswith("notes.jpg cannot be read")
+
+
+def test_a_program_learns_what_the_model_is(client, repository):
+    info = client.predict(api_name="/model_info")
+    assert info["model"] == repository.name and info["classes"] == list(FLOWERS)
+    assert (info["architecture"], info["cardinality"], info["image_size"]) == ("resnext26_small", 8, 64)
+    with pytest.raises(exceptions.AppError, match="gpt2 is not offered on this page"):
+        client.predict("gpt2", api_name="/model_info")
 
 
 def test_a_sideways_photograph_is_classified_upright(client, classifier, tmp_path):
@@ -183,13 +236,15 @@ def test_an_image_of_too_many_pixels_is_refused(client, tmp_path):
         client.predict(handle_file(tmp_path / "huge.png"), 5, api_name="/classify")
 
 
-def test_an_image_of_the_server_that_nobody_uploaded_is_refused(client, repository):
-    stolen = {"path": str(repository / "examples" / "example0.jpg"), "meta": {"_type": "gradio.FileData"}}
-    address = f"{client.src}gradio_api/call/classify"
-    event = httpx.post(address, json={"data": [stolen, 5]}).json()["event_id"]
+@pytest.mark.parametrize("endpoint", ["classify", "classify_batch", "explain"])
+@pytest.mark.parametrize("marked", [True, False])
+def test_an_image_of_the_server_that_nobody_uploaded_is_refused(client, repository, endpoint, marked):
+    stolen = {"path": str(repository / "examples" / "example0.jpg")} | ({"meta": {"_type": "gradio.FileData"}} if marked else {})
+    address = f"{client.src}gradio_api/call/{endpoint}"
+    event = httpx.post(address, json={"data": [[stolen] if endpoint == "classify_batch" else stolen]}).json()["event_id"]
     answer = httpx.get(f"{address}/{event}").text
     assert answer.startswith("event: error")
-    assert "confidences" not in answer
+    assert "confidence" not in answer and "probability" not in answer
 
 
 def test_of_two_classes_with_one_name_the_likelier_counts(tmp_path, image):
@@ -201,17 +256,18 @@ def test_of_two_classes_with_one_name_the_likelier_counts(tmp_path, image):
 
 
 def test_what_a_repository_says_reaches_the_page_as_text(tmp_path):
-    classifier = Classifier.from_pretrained(make_repository(tmp_path, HOSTILE))
-    text = page_text(classifier, notice="<script>window.hacked = 6</script>")
-    blocks = [block["props"].get("value") for block in json.loads(text)["components"] if block["type"] == "html"]
-    assert blocks
+    text = page_text(make_repository(tmp_path, HOSTILE), warning="<script>window.hacked = 6</script>")
+    config, *tabs = json.loads(text)
+    blocks = [block["props"].get("value") for block in config["components"] if block["type"] == "html"]
+    blocks += [value for values in tabs for value in values if isinstance(value, str) and value.startswith("<")]
+    assert len(blocks) > 6
     for block in filter(None, blocks):
-        assert not any(tag in block for tag in ("<img", "<script", "<b>", '<a href="javascript'))
+        assert not any(tag in block for tag in ("<img src=x", "<script", "<b>", '<a href="javascript'))
     assert "&lt;script&gt;window.hacked = 6" in text
 
 
 def test_a_repository_without_history_and_evaluation_says_so(tmp_path):
-    text = page_text(Classifier.from_pretrained(make_repository(tmp_path, complete=False)))
+    text = page_text(make_repository(tmp_path, complete=False))
     for name in ("history.csv", "recipe.json", "evaluation.json"):
         assert f"This repository has no {name}" in text
 
@@ -225,9 +281,7 @@ def test_a_broken_file_costs_only_what_it_would_have_shown(classifier, tmp_path,
         (tmp_path / file.name).symlink_to(file)
     (tmp_path / name).unlink()
     (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
-    broken = copy.copy(classifier)
-    broken.repository = Repository("broken", tmp_path)
-    text = page_text(broken)
+    text = json.dumps(tabs(tmp_path), default=str)
     assert text.count("cannot be read (") == 1
     assert f"The {name} of this repository cannot be read (" in text
 
@@ -251,26 +305,24 @@ def test_the_heatmap_knows_count_and_rate_of_every_cell_and_keeps_classes_of_one
     assert len(set(heatmap.x)) == 2
 
 
-def test_a_wrong_model_starts_the_bundled_one_with_a_notice(repository, monkeypatch, tmp_path):
+def test_a_wrong_model_starts_the_bundled_one_with_a_warning(repository, monkeypatch, tmp_path):
     monkeypatch.setattr(resnext.repository, "BUNDLED", repository)
-    classifier, notice = app.open_model(str(tmp_path))
-    assert classifier.repository.folder == repository
-    assert "is no model repository" in notice and "bundled" in notice
-    assert str(tmp_path.parent) not in notice
+    models, warning = open_models(str(tmp_path))
+    assert models.open(None).folder == repository
+    assert "is no model repository" in warning and "bundled" in warning
+    assert str(tmp_path.parent) not in warning
 
 
-def test_a_stale_copy_is_shown_with_a_notice_and_a_link(classifier, monkeypatch):
+def test_a_stale_copy_is_shown_with_a_notice_and_a_link(classifier):
     stale = copy.copy(classifier)
     stale.repository = Repository("someone/flowers", classifier.repository.folder, revision="a" * 40, stale=True)
-    monkeypatch.setattr(app.Classifier, "from_pretrained", lambda model: stale)
-    shown, notice = app.open_model("someone/flowers")
-    assert shown is stale
-    assert "The Hub cannot be reached" in notice and "aaaaaaa" in notice
-    assert "/someone/flowers/tree/" + "a" * 40 in app.masthead(stale)
+    model = Model(stale, "someone/flowers")
+    assert "The Hub cannot be reached" in header.notice(model) and "aaaaaaa" in header.notice(model)
+    assert "/someone/flowers/tree/" + "a" * 40 in header.masthead(model)
 
 
 def test_the_page_never_imports_tensorflow(repository):
-    program = "import sys, app; app.build_page(app.open_model(sys.argv[1])[0]); print(*sys.modules)"
+    program = "import sys, app; app.build_page(app.open_models(sys.argv[1])[0]); print(*sys.modules)"
     modules = subprocess.run([sys.executable, "-c", program, str(repository)], cwd=ROOT, capture_output=True, text=True, check=True)
     loaded = {name.partition(".")[0] for name in modules.stdout.split()}
     assert "openvino" in loaded

@@ -20,7 +20,7 @@ def address(tmp_path_factory):
 def hostile_address(tmp_path_factory):
     folder = make_repository(tmp_path_factory.mktemp("hostile"), HOSTILE)
     (folder / "examples" / "CREDITS.md").write_text("".join(HOSTILE), "utf-8")
-    with served(folder, notice="".join(HOSTILE)) as address:
+    with served(folder, warning="".join(HOSTILE)) as address:
         yield address
 
 
@@ -70,13 +70,13 @@ def test_the_number_of_classes_follows_the_slider(visit, address, tmp_path):
 
 def test_an_example_is_classified_at_once_and_from_the_keyboard(visit, address):
     page = visit(address)
-    page.locator("button.gallery-item").nth(1).press("Enter")
+    page.locator(".gallery button").nth(1).press("Enter")
     expect(bars(page)).to_have_count(5, timeout=PATIENCE)
 
 
 def test_clearing_the_photograph_clears_the_answer(visit, address):
     page = visit(address)
-    page.locator("button.gallery-item").first.click()
+    page.locator(".gallery button").first.click()
     expect(bars(page)).to_have_count(5, timeout=PATIENCE)
     page.get_by_label("Remove Image").click()
     expect(bars(page)).to_have_count(0, timeout=PATIENCE)
@@ -86,7 +86,7 @@ def test_clearing_the_photograph_clears_the_answer(visit, address):
 def test_a_bad_file_is_named_and_taken_away_and_the_next_upload_works(visit, address, tmp_path, after):
     page = visit(address)
     if after == "an example":
-        page.locator("button.gallery-item").first.click()
+        page.locator(".gallery button").first.click()
         expect(bars(page)).to_have_count(5, timeout=PATIENCE)
     (tmp_path / "notes.jpg").write_text("no image")
     upload(page, tmp_path / "notes.jpg")
@@ -130,7 +130,7 @@ def test_the_test_tab_draws_the_heatmap_and_the_tables(visit, address):
 def test_a_phone_needs_no_sideways_scrolling(visit, address, theme, tab):
     page = visit(address, width=390, theme=theme)
     if tab == "Classify":
-        page.locator("button.gallery-item").first.click()
+        page.locator(".gallery button").first.click()
         expect(bars(page)).to_have_count(5, timeout=PATIENCE)
     else:
         page.get_by_role("tab", name=tab).click()
@@ -150,7 +150,7 @@ def test_the_text_of_figures_stands_out_from_the_page(visit, address, theme):
 
 def test_labels_and_credits_are_shown_and_never_run(visit, hostile_address):
     page = visit(hostile_address)
-    page.locator("button.gallery-item").first.click()
+    page.locator(".gallery button").first.click()
     expect(bars(page)).to_have_count(5, timeout=PATIENCE)
     assert set(bars(page).locator("dt").all_inner_texts()) == set(HOSTILE)
     page.get_by_text("Credits").click()

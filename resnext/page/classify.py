@@ -13,6 +13,7 @@ from resnext.page.markup import Picture
 from resnext.page.models import Model, Models
 from resnext.page.words import language, say, translated
 
+SURE, UNSURE = 0.9, 0.5  # from and below which probability the answer's words say so
 PRIVATE = {"api_visibility": "private", "show_progress": "hidden"}
 QUICK = {**PRIVATE, "queue": False}  # no network runs: such an event need not wait behind those that do
 _CHOOSE_EXAMPLE = """
@@ -60,10 +61,11 @@ def classify_tab(models: Models, model: gr.Dropdown):
         look, labels = chosen.look(image), chosen.labels
         likeliest = _likeliest(look, top_k)
         best = likeliest[0]
-        answer = in_words(labels[best], float(look.answer.probabilities[best]), len(labels), tongue)
+        probability = float(look.answer.probabilities[best])
+        answer, unsure = in_words(labels[best], probability, len(labels), tongue), " unsure" if probability < UNSURE else ""
         times = {"network": f"{1000 * look.network:.0f}", "all": f"{1000 * look.seconds:.0f}"}
         return (
-            f'<p class="answer" role="status">{html.escape(answer)}</p>',
+            f'<p class="answer{unsure}" role="status">{html.escape(answer)}</p>',
             f'<p class="quiet seconds">{say(tongue, "network {network} ms · in all {all} ms", **times)}</p>',
             gr.Dropdown(choices=[(labels[index], index) for index in likeliest], value=best, visible=True),
             explain.why(chosen, look, best, tongue),
@@ -116,21 +118,20 @@ def classify_tab(models: Models, model: gr.Dropdown):
     def show_examples(chosen: Model, tongue: str):
         return example_gallery(chosen, tongue), _credits(chosen, tongue)
 
-    first = models.get(None)
-    with gr.Row():
+    first = models.open(None)
+    with gr.Row(elem_classes="sides"):
         with gr.Column(min_width=320):
             photograph = gr.Image(
                 label=translated("Photograph"), type="filepath", height=400, elem_classes="photograph", buttons=["fullscreen"]
             )
             # Gradio would decode the file itself, and fail on what is no image before `open_image` can say why.
             photograph.preprocess = lambda upload: upload and upload.path
-            with gr.Row(elem_classes="address"):
-                url = gr.Textbox(
-                    label=translated("or the address of an image"), placeholder="https://", max_lines=1, scale=1, min_width=200
-                )
-                go = gr.Button(translated("Fetch"), size="md", scale=0, min_width=88)
+            url = gr.Textbox(
+                label=translated("or the address of an image"), placeholder="https://", max_lines=1, submit_btn=True,
+                elem_classes="address",
+            )  # fmt: skip
             gallery = gr.HTML(example_gallery(first, "en"), js_on_load=_CHOOSE_EXAMPLE, elem_classes="examples")
-            credits = gr.HTML(_credits(first, "en"))
+            credits = gr.HTML(_credits(first, "en"), elem_classes="examples")
         with gr.Column(min_width=320):
             words = gr.HTML()
             bars = gr.Label(label=translated("Likeliest classes"), show_heading=False)
@@ -149,8 +150,7 @@ def classify_tab(models: Models, model: gr.Dropdown):
     bars.select(chosen_bar, shown, label, **QUICK)
     label.change(explain_class, (photograph, label, model), why, **QUICK)
     opacity.input(None, opacity, js="value => { document.documentElement.style.setProperty('--heat', value) }", **PRIVATE)
-    fetched = {"api_visibility": "private", "show_progress": "minimal", "show_progress_on": url}
-    gr.on((go.click, url.submit), fetch, url, photograph, **fetched)
+    url.submit(fetch, url, photograph, api_visibility="private", show_progress="minimal", show_progress_on=url)
 
     def choose_example(name: str, event: gr.EventData) -> str:
         return str(models.get(name).examples()[event.index])
@@ -158,7 +158,7 @@ def classify_tab(models: Models, model: gr.Dropdown):
     gallery.click(choose_example, model, photograph, **QUICK)
     for_programs = gr.Button(visible=False)
     for_programs.click(
-        explain_endpoint, (photograph, gr.Textbox(label="label", visible=False), model), gr.Image(visible=False), api_name="explain"
+        explain_endpoint, (photograph, gr.Textbox(label="label", visible=False), model), gr.Image(format="png", visible=False), api_name="explain"
     )
 
     def again(switched) -> None:
@@ -181,9 +181,9 @@ def complaint(error: ImageError, image: str) -> gr.Error:
 
 def in_words(label: str, probability: float, classes: int, tongue: str = "en") -> str:
     """The answer as a sentence; one that is uncertain says so."""
-    if probability >= 0.9:
+    if probability >= SURE:
         text = "{label}, {percent} percent."
-    elif probability >= 0.5:
+    elif probability >= UNSURE:
         text = "Probably {label}, {percent} percent."
     else:
         text = "Not sure: {label} is only the best guess, {percent} percent. The network knows {classes} classes and nothing else."

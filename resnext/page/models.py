@@ -2,6 +2,7 @@
 
 import collections
 import dataclasses
+import html
 import os
 import pathlib
 import re
@@ -11,6 +12,7 @@ import time
 from collections.abc import Callable, Hashable, Iterable
 from typing import Any
 
+import gradio as gr
 import numpy as np
 from PIL import Image
 
@@ -133,6 +135,13 @@ class Models:
         return next(iter(self.sources))
 
     def get(self, name: str | None) -> Model:
+        """As `open`, but what goes wrong is said in words for a visitor's eyes (`gr.Error`)."""
+        try:
+            return self.open(name)
+        except ResNeXtError as error:
+            raise gr.Error(html.escape(without_folders(error), quote=False), print_exception=False) from None
+
+    def open(self, name: str | None) -> Model:
         """Opens a model by the page's name for it, or gives the open one; None stands for the page's own.
 
         Raises:
@@ -166,15 +175,19 @@ def open_models(model: str | None, more: Iterable[str] = (), **options) -> tuple
     """The models asked for, with the bundled one in the place of a first that cannot be had; and a notice for the page."""
     models = Models([model, *more, None], **options)
     try:
-        models.get(None)
+        models.open(None)
     except ResNeXtError as error:
         if model is None:
             raise
-        message = re.sub(r"(?<!\S)/\S*/", "", str(error))  # visitors need not know the server's folders
         models = Models([None, model, *more], **options)
-        models.get(None)
-        return models, f"{message} Until then, this page shows the bundled model."
+        models.open(None)
+        return models, f"{without_folders(error)} Until then, this page shows the bundled model."
     return models, ""
+
+
+def without_folders(error: Exception) -> str:
+    """Its message without the server's folders, which visitors need not know."""
+    return re.sub(r"(?<!\S)/\S*/", "", str(error))
 
 
 def is_hub_id(name: str) -> bool:

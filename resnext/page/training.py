@@ -5,7 +5,6 @@ import math
 
 import gradio as gr
 
-from resnext.errors import ResNeXtError
 from resnext.page.figures import as_plot, curve
 from resnext.page.markup import headline
 from resnext.page.models import Model, Models
@@ -46,8 +45,8 @@ def training_tab(models: Models, model: gr.Dropdown):
         for other in compared:
             try:
                 history = _history(models.get(other), tongue)
-            except ResNeXtError as error:
-                gr.Warning(str(error))
+            except gr.Error as error:
+                gr.Warning(error.message)
                 continue
             if isinstance(history, str):
                 gr.Warning(say(tongue, "{model} has no learning curves to compare with.", model=other))
