@@ -2,9 +2,15 @@
 
 import html
 import importlib.util
+import os
 import sys
 from collections.abc import Callable
 from typing import Annotated, Any
+
+# After every event, Gradio (6.31) makes statistics of all events so far, which this page shows to nobody: with 10,000 of
+# them that takes 10 ms. These are the switches of its queue, read when a page is made.
+os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", "1000000000")
+os.environ.setdefault("GRADIO_ANALYTICS_MAX_EVENTS", "1")
 
 import gradio as gr
 import typer
@@ -13,7 +19,7 @@ from resnext.command import run
 from resnext.page.batch import batch_tab
 from resnext.page.card import card_tab
 from resnext.page.classify import classify_tab
-from resnext.page.header import masthead, model_info, notice
+from resnext.page.header import facts, masthead, notice
 from resnext.page.inside import inside_tab
 from resnext.page.models import Models, open_models
 from resnext.page.style import CSS, THEME
@@ -77,9 +83,10 @@ def build_page(models: Models, warning: str = "") -> gr.Blocks:
             chosen = models.get(name)
             return chosen.name, masthead(chosen, language(request)), _note(notice(chosen, language(request)))
 
-        switched = model.input(choose, model, (in_use, head, note), api_visibility="private", show_progress_on=head)
+        picked = model.input if models.allow_any else model.select  # input comes twice for a choice from the list (6.31)
+        switched = picked(choose, model, (in_use, head, note), api_visibility="private", show_progress_on=head)
         switched.failure(lambda used: used, in_use, model, queue=False, **PRIVATE)
-        switched.success(None, in_use, None, js=_TELL_ADDRESS % "model", **PRIVATE)
+        switched.success(None, model, None, js=_TELL_ADDRESS % "model", **PRIVATE)
         classify_again(switched)
 
         def arrive(request: gr.Request, progress=gr.Progress(track_tqdm=True)):
@@ -105,7 +112,7 @@ def build_page(models: Models, warning: str = "") -> gr.Blocks:
             tab.select(None, None, None, js=_TELL_ADDRESS.replace("value", f"value = '{name}'", 1) % "tab", **PRIVATE)
         link.click(None, None, None, js=_COPY_LINK, **PRIVATE)
 
-        def info(model: str = "") -> dict[str, Any]:
+        def model_info(model: str = "") -> dict[str, Any]:
             """Tell what a model is.
 
             Args:
@@ -114,9 +121,9 @@ def build_page(models: Models, warning: str = "") -> gr.Blocks:
             Returns:
                 Name, revision, architecture, cardinality, bottleneck width, parameters, image size and classes.
             """
-            return model_info(models.get(model))
+            return facts(models.get(model))
 
-        gr.api(info, api_name="model_info", queue=False)
+        gr.api(model_info, queue=False)
     return page.queue(max_size=64, default_concurrency_limit=4)
 
 
@@ -177,7 +184,7 @@ def main(
     offered, warning = open_models(model or None, more, allow_any=allow_any_model, most=models_in_memory)
     if warning:
         print(f"app.py: {warning}", file=sys.stderr)
-    serve(build_page(offered, warning), host, port, mcp_server=mcp)
+    serve(build_page(offered, warning), host, port, mcp_server=mcp or None)
 
 
 if __name__ == "__main__":

@@ -54,6 +54,10 @@ def tiny_repository(tmp_path, tiny_config):
     return folder
 
 
+# Of Chromium; the last two are a camera without a camera.
+ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
+
+
 @pytest.fixture(scope="module")
 def browser():
     """Headless Chromium."""
@@ -61,6 +65,6 @@ def browser():
     if chromium is None:
         pytest.fail("These tests need Chromium: run `apt-get update && apt-get install -y chromium`.")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
+        browser = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
         yield browser
         browser.close()

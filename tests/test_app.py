@@ -58,6 +58,7 @@ def make_repository(folder: pathlib.Path, labels=FLOWERS, *, complete: bool = Tr
     if complete:
         _write_training(folder)
         (folder / "evaluation.json").write_text(json.dumps(evaluation(labels)), "utf-8")
+        (folder / "README.md").write_text("---\nlicense: mit\n---\n# A model\n\nFor tests.\n", "utf-8")
         (folder / "examples").mkdir()
         for index in range(3):
             save_image(folder / "examples" / f"example{index}.jpg", seed=index)

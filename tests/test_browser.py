@@ -1,18 +1,24 @@
 """The page in headless Chromium: what a visitor sees and does, in light and dark, on a desk and on a phone."""
 
+import re
 import zipfile
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
 from tests.test_app import FLOWERS, HOSTILE, make_repository, save_image, served
 
 PATIENCE = 15_000  # milliseconds
+TABS = ("Classify", "Batch", "Training", "Test", "Inside ResNeXt", "Model card")
 
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory):
-    with served(make_repository(tmp_path_factory.mktemp("repository"))) as address:
+    """A page of two models and one that cannot be had."""
+    folder = tmp_path_factory.mktemp("repositories")
+    make_repository(folder / "second", [*FLOWERS, "violets"])
+    with served(make_repository(folder / "first"), folder / "second", folder / "gone") as address:
         yield address
 
 
@@ -42,6 +48,21 @@ def visit(browser):
     for page in opened:
         page.close()
     assert not strangers
+
+
+def open_tab(page: Page, name: str) -> None:
+    """Opens a tab and waits until it is filled."""
+    page.get_by_role("tab", name=name, exact=True).click()
+    filled = {
+        "Classify": ".photograph", "Batch": ".many", "Training": ".curve .main-svg", "Test": ".heatmap .main-svg",
+        "Inside ResNeXt": ".wires", "Model card": ".card",
+    }  # fmt: skip
+    expect(page.locator(filled[name]).first).to_be_visible(timeout=PATIENCE)
+
+
+def choose_model(page: Page, name: str) -> None:
+    page.get_by_label("Model", exact=True).click()
+    page.get_by_role("option", name=name).click()
 
 
 def upload(page: Page, file) -> None:
@@ -125,17 +146,31 @@ def test_the_test_tab_draws_the_heatmap_and_the_tables(visit, address):
     expect(page.get_by_role("region", name="Per class").locator("tbody tr")).to_have_count(5)
 
 
+def test_a_phone_needs_no_sideways_scrolling(visit, address):
+    page = visit(address, width=390)
+    page.locator(".gallery button").first.click()
+    expect(bars(page)).to_have_count(5, timeout=PATIENCE)
+    expect(page.locator(".why")).to_be_visible(timeout=PATIENCE)
+    photograph, answer, examples = (page.locator(part).first.bounding_box()["y"] for part in (".photograph", ".answer", ".gallery"))
+    assert photograph < answer < examples
+    for tab in TABS:
+        open_tab(page, tab)
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390, tab
+
+
 @pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("tab", ["Classify", "Training", "Test"])
-def test_a_phone_needs_no_sideways_scrolling(visit, address, theme, tab):
-    page = visit(address, width=390, theme=theme)
-    if tab == "Classify":
-        page.locator(".gallery button").first.click()
-        expect(bars(page)).to_have_count(5, timeout=PATIENCE)
-    else:
-        page.get_by_role("tab", name=tab).click()
-        expect(page.locator("[data-testid=plotly] .main-svg").first).to_be_visible(timeout=PATIENCE)
-    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+def test_axe_finds_no_serious_fault_in_any_tab(visit, address, theme):
+    page = visit(address, theme=theme)
+    page.locator(".gallery button").first.click()
+    expect(page.locator(".why")).to_be_visible(timeout=PATIENCE)
+    for tab in TABS:
+        open_tab(page, tab)
+        faults = [
+            (fault["id"], [node["html"] for node in fault["nodes"]])
+            for fault in Axe().run(page).response["violations"]
+            if fault["impact"] in ("serious", "critical")
+        ]
+        assert not faults, tab
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
@@ -200,16 +235,6 @@ def test_a_batch_is_a_table_in_which_a_bad_file_is_a_row(visit, address, tmp_pat
     expect(page.get_by_text("Download as CSV")).to_be_visible()
 
 
-def test_the_lesson_can_be_played_with(visit, address):
-    page = visit(address)
-    page.get_by_role("tab", name="Inside ResNeXt").click()
-    expect(page.locator(".wires").nth(1)).to_contain_text("432 parameters", timeout=PATIENCE)
-    page.get_by_role("button", name="Run the three forms").click()
-    expect(page.locator(".outputs .found")).to_contain_text("the largest difference is", timeout=PATIENCE)
-    page.locator(".stages").get_by_label("8", exact=True).click()
-    expect(page.get_by_role("region", name="ResNet-50 beside ResNeXt-50")).to_contain_text("ResNeXt-50 8×14d", timeout=PATIENCE)
-
-
 def test_cells_show_rates_when_asked_for(visit, address):
     page = visit(address)
     page.get_by_role("tab", name="Test", exact=True).click()
@@ -225,3 +250,130 @@ def test_a_chinese_browser_reads_chinese(browser, address, tmp_path):
     upload(page, save_image(tmp_path / "photograph.jpg", seed=5))
     expect(page.locator(".seconds")).to_contain_text("毫秒", timeout=PATIENCE)
     page.close()
+
+
+def test_another_model_is_shown_in_every_tab_and_classifies_the_photograph_anew(visit, address, tmp_path):
+    page = visit(address)
+    upload(page, save_image(tmp_path / "photograph.jpg", seed=5))
+    expect(bars(page)).to_have_count(5, timeout=PATIENCE)
+    page.locator(".top-k").get_by_role("slider").press("End")
+    choose_model(page, "second")
+    expect(page.get_by_role("heading", name="second")).to_be_visible(timeout=PATIENCE)
+    expect(bars(page)).to_have_count(6, timeout=PATIENCE)
+    expect(page.locator(".masthead")).to_contain_text("6 classes")
+    assert "model=second" in page.url
+    open_tab(page, "Test")
+    expect(page.locator(".heatmap .ytick")).to_have_count(6, timeout=PATIENCE)
+    choose_model(page, "first")  # while the tab is open
+    expect(page.locator(".heatmap .ytick")).to_have_count(5, timeout=PATIENCE)
+
+
+def test_the_model_in_use_stays_if_another_cannot_be_had(visit, address):
+    page = visit(address)
+    choose_model(page, "gone")
+    expect(page.get_by_test_id("toast-body")).to_contain_text("neither a folder nor a Hub repository", timeout=PATIENCE)
+    expect(page.get_by_test_id("toast-body")).not_to_contain_text("repositories")  # the server's folder
+    expect(page.get_by_label("Model", exact=True)).to_have_value("first", timeout=PATIENCE)
+    expect(page.get_by_role("heading", name="first")).to_be_visible()
+    assert "model=" not in page.url
+    page.locator(".gallery button").first.click()
+    expect(bars(page)).to_have_count(5, timeout=PATIENCE)
+
+
+def test_the_address_opens_the_same_model_and_tab_and_a_button_copies_it(visit, address, browser):
+    page = visit(address)
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    open_tab(page, "Training")
+    choose_model(page, "second")
+    expect(page.get_by_role("heading", name="second")).to_be_visible(timeout=PATIENCE)
+    expect(page).to_have_url(re.compile("tab=training.*model=second"), timeout=PATIENCE)
+    page.get_by_role("button", name="Copy link").click()
+    link = page.evaluate("navigator.clipboard.readText()")
+    assert link == page.url
+    other = browser.new_page()
+    other.goto(link)
+    expect(other.get_by_role("heading", name="second")).to_be_visible(timeout=PATIENCE)
+    expect(other.locator(".curve .main-svg").first).to_be_visible(timeout=PATIENCE)
+    other.goto(f"{address}?model=/etc&tab=nowhere")
+    expect(other.get_by_test_id("toast-body")).to_contain_text("/etc is not offered on this page", timeout=PATIENCE)
+    expect(other.get_by_role("heading", name="first")).to_be_visible()
+    other.close()
+
+
+def test_curves_of_several_models_lie_over_one_another_and_loss_can_be_logarithmic(visit, address):
+    page = visit(address)
+    open_tab(page, "Training")
+    page.get_by_label("Compare with").click()
+    page.get_by_role("option", name="second").click()
+    expect(page.locator(".curve").first.locator(".scatterlayer .trace")).to_have_count(4, timeout=PATIENCE)
+    expect(page.locator(".curve").first.locator(".legend")).to_contain_text("second")
+    page.keyboard.press("Escape")
+    page.get_by_label("Logarithmic loss").check()
+    axis = "document.querySelectorAll('.js-plotly-plot')[{}].layout.yaxis.type"
+    page.wait_for_function(axis.format(0) + " === 'log'", timeout=PATIENCE)
+    assert page.evaluate(axis.format(1)) == "linear"
+
+
+def test_an_image_of_this_machine_s_own_network_is_not_fetched(visit, address):
+    page = visit(address)
+    page.get_by_label("or the address of an image").fill(f"{address}favicon.ico")
+    page.get_by_label("or the address of an image").press("Enter")
+    expect(page.get_by_test_id("toast-body")).to_contain_text("cannot be fetched", timeout=PATIENCE)
+    expect(bars(page)).to_have_count(0)
+
+
+def test_a_photograph_can_be_dropped_or_pasted(visit, address, tmp_path):
+    page = visit(address)
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    content = save_image(tmp_path / "photograph.png", seed=5).read_bytes()
+    data = page.evaluate_handle(
+        """bytes => {
+          const data = new DataTransfer();
+          data.items.add(new File([new Uint8Array(bytes)], 'dropped.png', { type: 'image/png' }));
+          return data;
+        }""",
+        list(content),
+    )
+    target = page.locator(".photograph button").filter(has_text="Drop Image Here")
+    for event in ("dragenter", "dragover", "drop"):
+        target.dispatch_event(event, {"dataTransfer": data})
+    expect(bars(page)).to_have_count(5, timeout=PATIENCE)
+    page.get_by_label("Remove Image").click()
+    expect(bars(page)).to_have_count(0, timeout=PATIENCE)
+    page.evaluate(
+        """bytes => navigator.clipboard.write([new ClipboardItem(
+          { 'image/png': new Blob([new Uint8Array(bytes)], { type: 'image/png' }) })])""",
+        list(content),
+    )
+    page.get_by_label("Paste from clipboard").click()
+    expect(bars(page)).to_have_count(5, timeout=PATIENCE)
+
+
+def test_a_photograph_can_be_taken_by_the_camera(visit, address):
+    page = visit(address)  # Chromium's own false camera
+    page.context.grant_permissions(["camera"])
+    page.get_by_label("Capture from camera").click()
+    page.get_by_text("Click to Access Webcam").click()
+    page.wait_for_function("document.querySelector('video')?.videoWidth > 0", timeout=PATIENCE)
+    page.get_by_label("capture photo").click()
+    expect(bars(page)).to_have_count(5, timeout=PATIENCE)
+
+
+def test_the_map_fades_with_the_slider(visit, address):
+    page = visit(address)
+    page.locator(".gallery button").first.click()
+    expect(page.locator(".frame img")).to_be_visible(timeout=PATIENCE)
+    page.get_by_label("range slider for Opacity of the map").press("Home")
+    expect(page.locator(".frame img")).to_have_css("opacity", "0", timeout=PATIENCE)
+
+
+def test_the_table_of_a_batch_is_there_as_csv(visit, address, tmp_path):
+    page = visit(address)
+    open_tab(page, "Batch")
+    page.locator(".many input[type=file]").set_input_files([save_image(tmp_path / f"{name}.jpg") for name in ("one", "two")])
+    with page.expect_download() as download:
+        page.get_by_text("Download as CSV").click(timeout=PATIENCE)
+    header, *rows = download.value.path().read_text().splitlines()
+    assert header == "file,label,probability,error"
+    assert [row.split(",")[0] for row in rows] == ["one.jpg", "two.jpg"]
+    assert all(row.split(",")[1] in FLOWERS for row in rows)

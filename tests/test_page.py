@@ -1,4 +1,4 @@
-"""The page's parts by themselves: calibration, orders of classes, batches, the lesson and the card."""
+"""The page's parts by themselves: calibration, orders of classes, batches and words."""
 
 import zipfile
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from resnext.errors import ImageError
-from resnext.page import batch, card, figures, inside, records
+from resnext.page import batch, figures, records
 from resnext.page.words import CHINESE, say
 
 
@@ -48,21 +48,6 @@ def test_a_batch_ends_at_its_limit_and_says_so(tmp_path):
     found = batch.files_in([f"{index}.jpg" for index in range(batch.MOST_FILES + 5)])
     assert len(found) == batch.MOST_FILES + 1
     assert "Only the first 200 files" in str(found[-1][1])
-
-
-def test_groups_that_do_not_divide_are_named_with_those_that_do():
-    assert "These do: 1, 2, 4." in inside.calculator(8, 12, 3, 3, "en")
-    assert "162 parameters" in inside.calculator(6, 3, 3, 3, "en") and "54 parameters" in inside.calculator(6, 3, 3, 3, "en")
-
-
-def test_a_card_neither_runs_nor_fetches_anything(tmp_path):
-    (tmp_path / "README.md").write_text(
-        "---\nlicense: mit\n---\n<script>hacked()</script>\n![spy](https://example.com/spy.png)\n"
-        "[run](javascript:hacked())\n![up](../secret.png)\n[home](https://example.com)\n"
-    )
-    html = card.render_card(tmp_path, "en")
-    assert "<script" not in html and "<img" not in html and 'href="javascript' not in html and "license: mit" not in html
-    assert 'href="https://example.com"' in html and "noopener" in html
 
 
 def test_every_chinese_sentence_has_the_placeholders_of_the_english_one():

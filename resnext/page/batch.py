@@ -56,7 +56,7 @@ def batch_tab(models: Models, model: gr.Dropdown) -> tuple[gr.HTML, gr.DownloadB
     results = gr.HTML()
     download = gr.DownloadButton(translated("Download as CSV"), visible=False, size="sm")
     files.change(show_batch, (files, model), (results, download), api_visibility="private", show_progress_on=results)
-    gr.api(classify_batch, api_name="classify_batch")
+    gr.api(classify_batch)
     return results, download
 
 

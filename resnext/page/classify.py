@@ -7,7 +7,7 @@ import gradio as gr
 from PIL import Image
 
 from resnext.errors import ImageError
-from resnext.page import explain
+from resnext.page.explain import overlay, why
 from resnext.page.fetch import fetch_image
 from resnext.page.markup import Picture
 from resnext.page.models import Model, Models
@@ -68,7 +68,7 @@ def classify_tab(models: Models, model: gr.Dropdown):
             f'<p class="answer{unsure}" role="status">{html.escape(answer)}</p>',
             f'<p class="quiet seconds">{say(tongue, "network {network} ms · in all {all} ms", **times)}</p>',
             gr.Dropdown(choices=[(labels[index], index) for index in likeliest], value=best, visible=True),
-            explain.why(chosen, look, best, tongue),
+            why(chosen, look, best, tongue),
             gr.Slider(visible=True),
         )
 
@@ -76,14 +76,14 @@ def classify_tab(models: Models, model: gr.Dropdown):
         if image is None or label is None:
             return ""
         chosen = models.get(name)
-        return explain.why(chosen, chosen.look(image), label, language(request))
+        return why(chosen, chosen.look(image), label, language(request))
 
     def chosen_bar(image: str, top_k: float, name: str, event: gr.SelectData) -> int | None:
         chosen = models.get(name)
         likeliest = _likeliest(chosen.look(image), top_k)
         return next((index for index in likeliest if chosen.labels[index] == event.value), None)
 
-    def explain_endpoint(image: str | None, label: str | None = None, model: str | None = None) -> Image.Image:
+    def explain(image: str | None, label: str | None = None, model: str | None = None) -> Image.Image:
         """Show where an image speaks for a class: the class activation map over what the network saw.
 
         Args:
@@ -105,7 +105,7 @@ def classify_tab(models: Models, model: gr.Dropdown):
             named = ", ".join(chosen.labels[:20])
             raise gr.Error(html.escape(f"{label[:200]} is no class of {chosen.name}: it knows {named}.", quote=False), print_exception=False)
         index = chosen.labels.index(label) if label else _likeliest(look, 1)[0]
-        return explain.overlay(chosen, look, index)
+        return overlay(chosen, look, index)
 
     async def fetch(url: str) -> str | None:
         if not url.strip():
@@ -138,17 +138,17 @@ def classify_tab(models: Models, model: gr.Dropdown):
             took = gr.HTML()
             top_k = gr.Slider(1, 10, value=5, step=1, label=translated("Classes to name"), elem_classes="top-k")
             label = gr.Dropdown([], label=translated("Class to explain"), visible=False, interactive=True)
-            why = gr.HTML()
+            reasons = gr.HTML()
             opacity = gr.Slider(0, 1, value=0.7, step=0.05, label=translated("Opacity of the map"), visible=False)
 
     shown = (photograph, top_k, model)
     classified = gr.on(
         (photograph.change, top_k.change), classify, shown, bars, api_name="classify", show_progress="minimal"
     )
-    classified.success(tell, shown, (words, took, label, why, opacity), **QUICK)
+    classified.success(tell, shown, (words, took, label, reasons, opacity), **QUICK)
     classified.failure(lambda: None, outputs=photograph, **QUICK)
     bars.select(chosen_bar, shown, label, **QUICK)
-    label.change(explain_class, (photograph, label, model), why, **QUICK)
+    label.change(explain_class, (photograph, label, model), reasons, **QUICK)
     opacity.input(None, opacity, js="value => { document.documentElement.style.setProperty('--heat', value) }", **PRIVATE)
     url.submit(fetch, url, photograph, api_visibility="private", show_progress="minimal", show_progress_on=url)
 
@@ -158,13 +158,13 @@ def classify_tab(models: Models, model: gr.Dropdown):
     gallery.click(choose_example, model, photograph, **QUICK)
     for_programs = gr.Button(visible=False)
     for_programs.click(
-        explain_endpoint, (photograph, gr.Textbox(label="label", visible=False), model), gr.Image(format="png", visible=False), api_name="explain"
+        explain, (photograph, gr.Textbox(label="label", visible=False), model), gr.Image(format="png", visible=False), api_name="explain"
     )
 
     def again(switched) -> None:
         """Classifies the photograph anew after an event."""
         renewed = switched.success(classify, shown, bars, api_visibility="private", show_progress="minimal")
-        renewed.success(tell, shown, (words, took, label, why, opacity), **QUICK)
+        renewed.success(tell, shown, (words, took, label, reasons, opacity), **QUICK)
 
     return show_examples, (gallery, credits), again
 

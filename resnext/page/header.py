@@ -12,22 +12,22 @@ from resnext.page.words import say
 
 def masthead(model: Model, tongue: str = "en") -> str:
     """The model's name and what it is, as HTML."""
-    about = model_info(model)
-    facts = [
+    about = facts(model)
+    chips = [
         about["architecture"],
         say(tongue, "cardinality {cardinality}, bottleneck width {width}", cardinality=about["cardinality"], width=about["bottleneck_width"]),
         say(tongue, "{millions} M parameters", millions=f"{about['parameters'] / 1e6:.1f}"),
         say(tongue, "{size} × {size} pixels", size=about["image_size"]),
         say(tongue, "{classes} classes", classes=f"{len(about['classes']):,}"),
     ]
-    items = [html.escape(fact) for fact in facts]
+    items = [html.escape(chip) for chip in chips]
     if about["revision"]:
         address = html.escape(f"{constants.ENDPOINT}/{model.classifier.repository.name}/tree/{about['revision']}")
         commit = html.escape(say(tongue, "on the Hub at {commit}", commit=about["revision"][:7]))
         items.append(f'<a href="{address}" target="_blank" rel="noopener">{commit}</a>')
-    chips = "".join(f"<li>{item}</li>" for item in items)
+    listed = "".join(f"<li>{item}</li>" for item in items)
     title = html.escape(model.name).replace("/", "/<wbr>")
-    return f'<header class="masthead"><h1>{title}</h1><ul>{chips}</ul></header>'
+    return f'<header class="masthead"><h1>{title}</h1><ul>{listed}</ul></header>'
 
 
 def notice(model: Model, tongue: str = "en") -> str:
@@ -39,7 +39,7 @@ def notice(model: Model, tongue: str = "en") -> str:
     return say(tongue, text, commit=repository.revision[:7])
 
 
-def model_info(model: Model) -> dict[str, Any]:
+def facts(model: Model) -> dict[str, Any]:
     """What a program may want to know of a model."""
     config, repository = model.classifier.config, model.classifier.repository
     architecture = config.architecture

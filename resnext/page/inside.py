@@ -1,7 +1,11 @@
 """The tab of the lesson, in pictures: grouped convolution, the three forms of a unit, and ResNet-50 beside ResNeXt-50."""
 
 import dataclasses
+import functools
 import html
+import json
+import math
+import secrets
 
 import gradio as gr
 import numpy as np
@@ -9,15 +13,36 @@ from PIL import Image
 
 from resnext.architecture import find_architecture
 from resnext.network_shapes import network_modules
-from resnext.page.markup import Picture, pictures, sentence
+from resnext.page.markup import Picture, headline
 from resnext.page.words import language, say, translated
 from resnext.residual_forms import FormC, b_to_a, c_to_b, convolution_parameters
 
 # Bottleneck width of ResNeXt-50 by cardinality, at the complexity of ResNet-50 (Table 2 of arXiv:1611.05431)
-WIDTHS = {1: 64, 2: 40, 4: 24, 8: 14, 32: 4}
-_COLOURS = ("#2B74B8", "#EE7733", "#228833", "#AA3377", "#997700", "#117788", "#CC3311", "#6655AA")
+TABLE_2 = {1: 64, 2: 40, 4: 24, 8: 14, 32: 4}
+MOST_CHANNELS = 128
+# Input channels, filters, kernel, groups
+PRESETS = {
+    "{standard} or {grouped} weights": (6, 3, 3, 3),
+    "ResNeXt-50's first: {standard} or {grouped}": (128, 128, 3, 32),
+}
+START = (12, 12, 3, 3)
+_COLOURS = 8  # of groups: the classes g0 to g7 of the style
 _MOST_DRAWN = 32
 _SIDE = 56  # of the feature map that multiply-adds are counted on
+_TITLE = '<h2 class="title lesson">${value}</h2>'
+# A click on a button that carries data is the component's; the button keeps the focus when the HTML is drawn anew.
+_PICK = """
+let picked = null;
+element.addEventListener('click', event => {
+  const button = event.target.closest('button[data-pick]');
+  if (!button) return;
+  picked = button.dataset.pick;
+  trigger('click', JSON.parse(picked));
+});
+watch('value', () => {
+  if (picked && document.activeElement === document.body) element.querySelector(`[data-pick='${picked}']`)?.focus();
+  picked = null;
+});"""
 
 
 def inside_tab():
@@ -26,129 +51,217 @@ def inside_tab():
     Returns:
         `show(tongue)`, which gives the values of the components that follow it; and those components.
     """
-    gr.Markdown(translated("Grouped convolution"), elem_classes="title")
+    drawing = functools.partial(gr.HTML, apply_default_css=False, js_on_load=_PICK, elem_classes="inside")
+    title = functools.partial(gr.HTML, html_template=_TITLE, apply_default_css=False, js_on_load=None)
+
+    title(translated("Grouped convolution"), html_template=_TITLE.replace("lesson", "lesson first"))
     with gr.Row():
         sizes = [
-            gr.Slider(1, 64, value=12, step=1, label=translated("Input channels"), min_width=140),
-            gr.Slider(1, 64, value=12, step=1, label=translated("Filters"), min_width=140),
-            gr.Slider(1, 7, value=3, step=2, label=translated("Kernel"), min_width=140),
-            gr.Slider(1, 64, value=3, step=1, label=translated("Groups"), min_width=140),
+            gr.Slider(1, MOST_CHANNELS, value=START[0], step=1, label=translated("Input channels"), min_width=200),
+            gr.Slider(1, MOST_CHANNELS, value=START[1], step=1, label=translated("Filters"), min_width=200),
+            gr.Slider(1, 7, value=START[2], step=2, label=translated("Kernel"), min_width=200),
+            gr.Slider(1, MOST_CHANNELS, value=START[3], step=1, label=translated("Groups"), min_width=200),
         ]
-    wires = gr.HTML()
-    gr.Markdown(translated("Three equal forms of the residual unit"), elem_classes="title")
+    kernels = drawing()
+
+    title(translated("Three equal forms of the residual unit"))
     paths = gr.Slider(1, 32, value=32, step=1, label=translated("Cardinality"))
-    drawn = gr.HTML()
-    run = gr.Button(translated("Run the three forms"), variant="primary")
-    outputs = gr.HTML(elem_classes="outputs")
-    gr.Markdown(translated("ResNet-50 beside ResNeXt-50"), elem_classes="title")
-    cardinality = gr.Radio(list(WIDTHS), value=32, label=translated("Cardinality"), elem_classes="stages")
-    stages = gr.HTML()
+    drawn = drawing()
+    with gr.Row(elem_classes="centred"):
+        run = gr.Button(translated("Run the three forms"), variant="primary", scale=0, min_width=280)
+    outputs = drawing(elem_classes="inside outputs")
+
+    title(translated("ResNet-50 beside ResNeXt-50"))
+    cardinality = gr.Slider(1, 32, value=32, step=1, label=translated("Cardinality at equal complexity"), elem_classes="cardinality")
+    stages = drawing()
 
     def calculate(channels: float, filters: float, kernel: float, groups: float, request: gr.Request) -> str:
         return calculator(channels, filters, kernel, groups, language(request))
 
-    def draw_forms(count: float, request: gr.Request) -> str:
-        return forms(count, language(request))
+    def pick_sizes(event: gr.EventData, request: gr.Request):
+        channels, filters, kernel, groups = picked = [_within(size, MOST_CHANNELS) for size in event.sizes]
+        return *picked, calculator(channels, filters, min(kernel, 7), groups, language(request))
+
+    def draw_forms(count: float, request: gr.Request):
+        return forms(count, language(request)), ""  # an old run says nothing about the new unit
 
     def run_all(count: float, request: gr.Request) -> str:
-        return run_forms(count, language(request))
+        return run_forms(count, language(request), seed=secrets.randbelow(2**32))
 
-    def compare(count: int, request: gr.Request) -> str:
+    def compare(count: float, request: gr.Request) -> str:
         return beside(count, language(request))
 
+    def pick_cardinality(event: gr.EventData, request: gr.Request):
+        count = _within(event.cardinality, 32)
+        return count, beside(count, language(request))
+
     def show(tongue: str):
-        return calculator(12, 12, 3, 3, tongue), forms(32, tongue), beside(32, tongue)
+        return *START, calculator(*START, tongue), 32, forms(32, tongue), "", 32, beside(32, tongue)
 
     quick = {"api_visibility": "private", "show_progress": "hidden", "queue": False, "trigger_mode": "always_last"}
-    gr.on([size.input for size in sizes], calculate, sizes, wires, **quick)
-    paths.input(draw_forms, paths, drawn, **quick)
+    gr.on([size.input for size in sizes], calculate, sizes, kernels, **quick)
+    kernels.click(pick_sizes, None, (*sizes, kernels), **quick)
+    paths.input(draw_forms, paths, (drawn, outputs), **quick)
     run.click(run_all, paths, outputs, api_visibility="private", show_progress="hidden")
     cardinality.input(compare, cardinality, stages, **quick)
-    return show, (wires, drawn, stages)
+    stages.click(pick_cardinality, None, (cardinality, stages), **quick)
+    return show, (*sizes, kernels, paths, drawn, outputs, cardinality, stages)
+
+
+def _within(value, most: int) -> int:
+    """A whole number from 1 to `most`: what a browser sends may be anything."""
+    return min(max(int(value), 1), most)
 
 
 def calculator(channels: int, filters: int, kernel: int, groups: int, tongue: str) -> str:
     """A standard beside a grouped convolution: who sees whom, parameters, multiply-adds."""
     channels, filters, kernel, groups = int(channels), int(filters), int(kernel), int(groups)
-    if channels % groups or filters % groups:
-        those = ", ".join(str(g) for g in range(1, min(channels, filters) + 1) if channels % g == filters % g == 0)
-        text = "{groups} groups do not divide {channels} channels and {filters} filters. These do: {those}."
-        return sentence(say(tongue, text, groups=groups, channels=channels, filters=filters, those=those))
-    standard = _convolution(channels, filters, kernel, 1, say(tongue, "Standard convolution"), tongue)
-    title = say(tongue, "Grouped convolution, {groups} groups", groups=groups)
-    return f'<div class="tables">{standard}{_convolution(channels, filters, kernel, groups, title, tongue)}</div>'
+    fitting = [count for count in range(1, math.gcd(channels, filters) + 1) if channels % count == filters % count == 0]
+    fits = groups in fitting
+    chips = "".join(_chip(f"{count}", {"sizes": (channels, filters, kernel, count)}, count == groups) for count in fitting)
+    presets = []
+    for text, sizes in PRESETS.items():
+        counts = {"standard": f"{convolution_parameters(sizes[2], *sizes[:2]):,}", "grouped": f"{_parameters(*sizes):,}"}
+        chosen = sizes == (channels, filters, kernel, groups)
+        presets.append(_chip(say(tongue, text, **counts), {"sizes": sizes}, chosen))
 
-
-def _convolution(channels, filters, kernel, groups, title, tongue) -> str:
-    parameters = convolution_parameters(kernel, channels, filters, groups)
-    seen = say(tongue, "Each filter sees every channel.")
-    if groups > 1:
-        text = "Each filter sees only its group's {share} channels: {times} times fewer weights."
-        seen = say(tongue, text, share=channels // groups, times=groups)
-    facts = (
-        f"{say(tongue, '{parameters} parameters', parameters=f'{parameters:,}')} · "
-        f"{say(tongue, '{adds} multiply-adds on 56 × 56', adds=f'{parameters * _SIDE**2:,}')}"
-    )
-    picture = _wires(channels, filters, groups, f"{title}. {seen}", tongue)
-    return (
-        f'<figure class="wires"><h3>{html.escape(title)}</h3>{picture}'
-        f"<figcaption><strong>{html.escape(facts)}</strong><br>{html.escape(seen)}</figcaption></figure>"
-    )
-
-
-def _wires(channels, filters, groups, alt, tongue) -> str:
-    """Channels above, filters below, a line from each channel to each filter that sees it (SVG)."""
-    if max(channels, filters) > _MOST_DRAWN:  # as many whole groups as can be told apart
-        shown = max(1, min(groups, groups * _MOST_DRAWN // max(channels, filters)))
-        drawn_channels, drawn_filters = channels // groups * shown, filters // groups * shown
-        drawn_channels, drawn_filters, drawn = min(drawn_channels, _MOST_DRAWN), min(drawn_filters, _MOST_DRAWN), shown
+    standard = _convolution(channels, filters, 1, say(tongue, "Standard convolution"), say(tongue, "Each filter sees every channel."), tongue)
+    if fits:
+        seen = say(tongue, "Each filter sees only its group's channels: {share} of {channels}.", share=channels // groups, channels=channels)
     else:
-        drawn_channels, drawn_filters, drawn = channels, filters, groups
-    ups, downs = _places(drawn_channels), _places(drawn_filters)
-    colour = [_COLOURS[group % len(_COLOURS)] for group in range(drawn)]
+        seen = say(tongue, "{groups} groups do not divide {channels} channels and {filters} filters.", groups=groups, channels=channels, filters=filters)
+    title = say(tongue, "Grouped convolution, {groups} groups", groups=groups)
+    grouped = _convolution(channels, filters, groups if fits else 0, title, seen, tongue)
 
-    def group_of(index: int, count: int) -> int:
-        return index * drawn // count
+    costs = [_parameters(channels, filters, kernel, 1), _parameters(channels, filters, kernel, groups) if fits else None]
+    names = [say(tongue, "standard"), say(tongue, "grouped")]
+    bars = _chart(say(tongue, "Parameters"), names, {"": costs}, lambda count: f"{count:,}")
+    adds = [cost and cost * _SIDE**2 for cost in costs]
+    bars += _chart(say(tongue, "Multiply-adds on 56 × 56 pixels"), names, {"": adds}, _short)
+    return (
+        f'<div class="chips"><span>{html.escape(say(tongue, "Groups that divide both:"))}</span>{chips}</div>'
+        f'<div class="chips"><span>{html.escape(say(tongue, "Examples:"))}</span>{"".join(presets)}</div>'
+        f'<div class="tables pair">{standard}{grouped}{bars}</div>'
+    )
+
+
+def _parameters(channels: int, filters: int, kernel: int, groups: int) -> int:
+    return convolution_parameters(kernel, channels, filters, groups)
+
+
+def _chip(text: str, data: dict, chosen: bool) -> str:
+    pressed = "true" if chosen else "false"
+    return (
+        f'<button type="button" class="chip" data-pick="{html.escape(json.dumps(data))}" aria-pressed="{pressed}">{html.escape(text)}</button>'
+    )
+
+
+def _convolution(channels: int, filters: int, groups: int, title: str, seen: str, tongue: str) -> str:
+    """A convolution as wires and as a matrix; with 0 groups, one that cannot be."""
+    wires, matrix = _wires(channels, filters, groups, f"{title}. {seen}", tongue), _matrix(channels, filters, groups, tongue)
+    caption = f'<figcaption{"" if groups else " class=impossible"}>{html.escape(seen)}</figcaption>'
+    return f'<figure class="wires"><h3>{html.escape(title)}</h3><div class="views">{wires}{matrix}</div>{caption}</figure>'
+
+
+def _wires(channels: int, filters: int, groups: int, alt: str, tongue: str) -> str:
+    """Channels above, filters below, a line from each channel to each filter that sees it (SVG)."""
+    drawn_channels, drawn_filters, drawn = channels, filters, max(groups, 1)
+    if max(channels, filters) > _MOST_DRAWN:  # as many whole groups as can be told apart
+        drawn = max(1, min(drawn, drawn * _MOST_DRAWN // max(channels, filters)))
+        drawn_channels = min(channels // max(groups, 1) * drawn, _MOST_DRAWN)
+        drawn_filters = min(filters // max(groups, 1) * drawn, _MOST_DRAWN)
+    ups, downs = _places(drawn_channels), _places(drawn_filters)
+
+    def colour(index: int, count: int) -> str:
+        return f"g{index * drawn // count % _COLOURS}" if groups else "none"
 
     lines = [
-        f'<line x1="{x:.1f}" y1="34" x2="{y:.1f}" y2="126" stroke="{colour[group_of(i, drawn_channels)]}"/>'
+        f'<line class="{colour(i, drawn_channels)}" x1="{x:.1f}" y1="34" x2="{y:.1f}" y2="126"/>'
         for i, x in enumerate(ups)
         for j, y in enumerate(downs)
-        if group_of(i, drawn_channels) == group_of(j, drawn_filters)
+        if groups and i * drawn // drawn_channels == j * drawn // drawn_filters
     ]
-    dots = [f'<circle cx="{x:.1f}" cy="30" r="4" fill="{colour[group_of(i, drawn_channels)]}"/>' for i, x in enumerate(ups)]
-    dots += [
-        f'<rect x="{x - 4:.1f}" y="126" width="8" height="8" fill="{colour[group_of(i, drawn_filters)]}"/>'
-        for i, x in enumerate(downs)
-    ]
-    more = "" if drawn_channels == channels and drawn_filters == filters else " …"
+    opacity = max(0.25, min(1, 6 / math.sqrt(len(lines) + 1)))
+    dots = [f'<circle class="{colour(i, drawn_channels)}" cx="{x:.1f}" cy="30" r="4"/>' for i, x in enumerate(ups)]
+    dots += [f'<rect class="{colour(i, drawn_filters)}" x="{x - 4:.1f}" y="126" width="8" height="8"/>' for i, x in enumerate(downs)]
+    more = ["" if drawn_count == count else " …" for drawn_count, count in ((drawn_channels, channels), (drawn_filters, filters))]
     words = (
-        f'<text x="160" y="14">{channels} {html.escape(say(tongue, "input channels"))}{more}</text>'
-        f'<text x="160" y="154">{filters} {html.escape(say(tongue, "filters"))}{more}</text>'
+        f'<text x="160" y="14">{channels} {html.escape(say(tongue, "input channels"))}{more[0]}</text>'
+        f'<text x="160" y="152">{filters} {html.escape(say(tongue, "filters"))}{more[1]}</text>'
     )
-    return f'<svg viewBox="0 0 320 162" role="img" aria-label="{html.escape(alt)}">{"".join(lines + dots)}{words}</svg>'
+    return (
+        f'<svg viewBox="0 0 320 162" role="img" aria-label="{html.escape(alt)}">'
+        f'<g opacity="{opacity:.2f}">{"".join(lines)}</g>{"".join(dots)}{words}</svg>'
+    )
 
 
 def _places(count: int) -> np.ndarray:
     return np.array([160.0]) if count == 1 else np.linspace(12, 308, count)
 
 
+def _matrix(channels: int, filters: int, groups: int, tongue: str) -> str:
+    """The kernel as a matrix of filters by channels: the blocks of the groups on its diagonal, zeros elsewhere (SVG)."""
+    cell = 112 / max(channels, filters)
+    width, height = max(cell * channels, 6), max(cell * filters, 6)
+    room = max(height + 34, 90)  # for the words, too
+    left, top = 24 + (112 - width) / 2, (room + 20 - height) / 2
+    wide, high = width / max(groups, 1), height / max(groups, 1)
+    blocks = "".join(
+        f'<rect class="g{group % _COLOURS}" x="{left + group * wide:.2f}" y="{top + group * high:.2f}" width="{wide:.2f}" height="{high:.2f}"/>'
+        for group in range(groups)
+    )
+    grid = ""
+    if max(channels, filters) <= _MOST_DRAWN:
+        grid = "".join(f"M{left + i * width / channels:.2f} {top:.2f}v{height:.2f}" for i in range(1, channels))
+        grid += "".join(f"M{left:.2f} {top + i * height / filters:.2f}h{width:.2f}" for i in range(1, filters))
+    alt = say(tongue, "The kernel as a matrix of filters by channels: what is not coloured is zero.")
+    return (
+        f'<svg class="matrix" viewBox="0 0 150 {room:.0f}" role="img" aria-label="{html.escape(alt)}">'
+        f'<rect class="zeros" x="{left:.2f}" y="{top:.2f}" width="{width:.2f}" height="{height:.2f}"/>{blocks}<path class="grid" d="{grid}"/>'
+        f'<text x="80" y="14">{html.escape(say(tongue, "channels"))} →</text>'
+        f'<text x="{-room / 2 - 10:.0f}" y="14" transform="rotate(-90)">← {html.escape(say(tongue, "filters"))}</text></svg>'
+    )
+
+
+def _chart(title: str, series: list[str], rows: dict[str, list[float | None]], form) -> str:
+    """Rows of bars to compare, one bar for each of the series, as a table that can be read aloud."""
+    largest = max(value for values in rows.values() for value in values if value is not None)
+    body = []
+    for row, values in rows.items():
+        for index, (name, value) in enumerate(zip(series, values)):
+            head = f'<th scope="rowgroup" rowspan="{len(series)}">{html.escape(row)}</th>' if row and not index else ""
+            label = f'<th scope="row" class="{"heard" if row else ""}">{html.escape(name)}</th>'
+            bar = f'<span class="bar s{index}" style="width:{100 * (value or 0) / largest:.2f}%"></span>'
+            body.append(f'<tr>{head}{label}<td class="track">{bar}</td><td>{"—" if value is None else form(value)}</td></tr>')
+        body.append("</tbody><tbody>")
+    return f'<figure class="chart"><table><caption>{html.escape(title)}</caption><tbody>{"".join(body[:-1])}</tbody></table></figure>'
+
+
+def _short(count: float) -> str:
+    """Three digits and a unit."""
+    for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
+        if count >= size:
+            scaled = count / size
+            return f"{scaled:.{2 if scaled < 9.995 else 1 if scaled < 99.95 else 0}f} {unit}"
+    return f"{count:.0f}"
+
+
 def forms(cardinality: int, tongue: str) -> str:
     """The three forms drawn as boxes and arrows."""
-    titles = {"a": "paths, added", "b": "early concatenation", "c": "grouped convolution"}
-    drawings = "".join(
-        f'<figure class="wires"><h3>({form}) {html.escape(say(tongue, title))}</h3>{_form(form, int(cardinality), title)}</figure>'
-        for form, title in titles.items()
-    )
+    drawings = ""
+    for form, title in {"a": "paths, added", "b": "early concatenation", "c": "grouped convolution"}.items():
+        name = f"({form}) {say(tongue, title)}"
+        alt = say(tongue, "{form}: {cardinality} paths of width 4 from 256 channels to 256", form=name, cardinality=int(cardinality))
+        drawings += f'<figure class="wires"><h3>{html.escape(name)}</h3>{_form(form, int(cardinality), alt)}</figure>'
     return f'<div class="tables three">{drawings}</div>'
 
 
-def _form(form: str, cardinality: int, title: str) -> str:
+def _form(form: str, cardinality: int, alt: str) -> str:
     width, wide = 4, 4 * cardinality
 
-    def box(x, y, text, colour, breadth=74):
+    def box(x, y, text, group, breadth=74):
         return (
-            f'<rect class="box" x="{x - breadth / 2}" y="{y}" width="{breadth}" height="24" rx="5" stroke="{colour}"/>'
+            f'<rect class="box g{group}" x="{x - breadth / 2}" y="{y}" width="{breadth}" height="24" rx="5"/>'
             f'<text x="{x}" y="{y + 16}">{text}</text>'
         )
 
@@ -157,83 +270,171 @@ def _form(form: str, cardinality: int, title: str) -> str:
 
     parts = []
     if form == "c":
-        for y, text in ((40, f"1×1, {wide}"), (86, f"3×3, {wide}, C={cardinality}"), (132, "1×1, 256")):
-            parts.append(box(150, y, text, _COLOURS[0], 130))
-        parts += [arrow(150, 20, 150, 40), arrow(150, 64, 150, 86), arrow(150, 110, 150, 132), arrow(150, 156, 150, 190)]
+        for y, text in ((40, f"1×1, {wide}"), (86, f"3×3, {wide}, C = {cardinality}"), (132, "1×1, 256")):
+            parts.append(box(150, y, text, 0, 130))
+        each = 120 / cardinality  # the groups, as a stripe under the box
+        parts += [
+            f'<rect class="g{group % _COLOURS}" x="{90 + group * each:.2f}" y="113" width="{max(each - 1, 1):.2f}" height="4"/>'
+            for group in range(cardinality)
+        ]
+        parts += [arrow(150, 20, 150, 40), arrow(150, 64, 150, 86), arrow(150, 118, 150, 132), arrow(150, 156, 150, 190)]
     else:
         columns = (55, 150, 245) if cardinality > 2 else (80, 220) if cardinality == 2 else (150,)
         joint = 132 if form == "b" else 190
-        for x, colour in zip(columns, _COLOURS):
-            parts += [box(x, 40, f"1×1, {width}", colour), box(x, 86, f"3×3, {width}", colour)]
+        for group, x in enumerate(columns):
+            parts += [box(x, 40, f"1×1, {width}", group), box(x, 86, f"3×3, {width}", group)]
             parts += [arrow(150, 20, x, 40), arrow(x, 64, x, 86)]
             if form == "a":
-                parts += [box(x, 132, "1×1, 256", colour), arrow(x, 110, x, 132), arrow(x, 156, 150, joint)]
+                parts += [box(x, 132, "1×1, 256", group), arrow(x, 110, x, 132), arrow(x, 156, 150, joint)]
             else:
                 parts.append(arrow(x, 110, 150, joint))
-        if cardinality > 2:
-            parts.append(f'<text x="198" y="102">…</text><text x="198" y="56">…</text><text x="60" y="16">C = {cardinality}</text>')
+        if cardinality > 3:
+            parts += [f'<text x="198" y="{y}">…</text>' for y in ((56, 102, 148) if form == "a" else (56, 102))]
+        parts.append(f'<text x="60" y="16">C = {cardinality}</text>')
         if form == "b":
-            parts += [box(150, 132, f"[{wide}] → 1×1, 256", _COLOURS[0], 130), arrow(150, 156, 150, 190)]
-    parts.append('<text x="150" y="16">256</text><circle class="box" cx="150" cy="200" r="10" stroke="#6B6B6B"/><text x="150" y="205">+</text>')
+            parts += [box(150, 132, f"[{wide}] → 1×1, 256", 0, 130), arrow(150, 156, 150, 190)]
+    parts.append('<text x="150" y="16">256</text><circle class="box sum" cx="150" cy="200" r="10"/><text x="150" y="205">+</text>')
     parts.append('<path class="arrow" d="M170 12 H292 V200 H160"/>')
-    return f'<svg viewBox="0 0 304 216" role="img" aria-label="({form}) {html.escape(title)}, C = {cardinality}">{"".join(parts)}</svg>'
+    return f'<svg viewBox="0 0 304 216" role="img" aria-label="{html.escape(alt)}">{"".join(parts)}</svg>'
 
 
-def run_forms(cardinality: int, tongue: str) -> str:
+def run_forms(cardinality: int, tongue: str, seed: int = 0) -> str:
     """One unit of random weights in its three forms, on random numbers: their outputs and how far they are apart."""
-    unit = FormC.random(256, int(cardinality), 4)
-    numbers = np.random.default_rng(1).standard_normal((1, 14, 14, 256)).astype(np.float32)
+    unit = FormC.random(256, int(cardinality), 4, seed)
+    numbers = np.random.default_rng(seed + 1).standard_normal((1, 14, 14, 256)).astype(np.float32)
     form_b = c_to_b(unit)
     outputs = {"a": b_to_a(form_b)(numbers), "b": form_b(numbers), "c": unit(numbers)}
     largest = float(np.abs(outputs["c"]).max())
     difference = max(float(np.abs(output - outputs["c"]).max()) for output in outputs.values())
-    text = (
-        "The same random weights and the same random numbers through all three forms: "
-        "the largest difference is {difference}, of outputs up to {largest}."
-    )
-    found = sentence(say(tongue, text, difference=f"{difference:.1e}", largest=f"{largest:.1f}"), "found")
-    captioned = []
+    busiest = int((outputs["c"][0] > 0).mean((0, 1)).argmax())
+    figures = []
     for form, output in outputs.items():
-        channel = output[0, :, :, 0]
-        grey = Image.fromarray((255 * channel / max(channel.max(), 1e-9)).clip(0, 255).astype(np.uint8)).resize((140, 140), 0)
-        caption = f"({form}) {', '.join(f'{value:.4f}' for value in channel[0, :3])}, …"
-        captioned.append((Picture(grey.convert("RGB"), f"({form})"), caption))
-    return found + pictures(say(tongue, "first output channel"), captioned)
+        alt = say(tongue, "An output channel of form {form}: the three pictures look the same.", form=f"({form})")
+        caption = f"<strong>({form})</strong> <span>{', '.join(f'{value:.3f}' for value in output[0, 0, :3, busiest])} …</span>"
+        figures.append(f"<figure>{Picture(_heat(output[0, :, :, busiest]), alt).html}<figcaption>{caption}</figcaption></figure>")
+    equals = '<span class="equals" aria-hidden="true">=</span>'
+    facts = headline({
+        say(tongue, "largest difference"): _power(difference),
+        say(tongue, "largest output"): f"{largest:.1f}",
+    })  # fmt: skip
+    said = say(tongue, "The same random weights and inputs went through all three forms, of {cardinality} paths.", cardinality=int(cardinality))
+    return (
+        f'<div class="equal" role="status">{equals.join(figures)}</div>{facts}{_scale(difference, largest, tongue)}'
+        f'<p class="quiet">{html.escape(said)}</p>'
+    )
+
+
+def _heat(channel: np.ndarray) -> Image.Image:
+    """A (height, width) float feature map, from white to dark blue."""
+    share = np.clip(channel / max(float(channel.max()), 1e-9), 0, 1)[..., None]
+    pixels = (1 - share) * (240, 246, 252, 255) + share * (0, 68, 136, 255)
+    return Image.fromarray(np.rint(pixels).astype(np.uint8), "RGBA").resize((168, 168), Image.Resampling.NEAREST)
+
+
+def _power(number: float) -> str:
+    """A small number as people write it: 2.4 × 10⁻⁶."""
+    if not number:
+        return "0"
+    digits, exponent = f"{number:.1e}".split("e")
+    return f"{digits} × 10{_raised(int(exponent))}"
+
+
+def _raised(exponent: int) -> str:
+    return str(exponent).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
+
+
+def _scale(difference: float, largest: float, tongue: str) -> str:
+    """Both numbers on a logarithmic line: how little the outputs differ (SVG)."""
+
+    def place(number: float) -> float:
+        return 20 + 36 * (min(max(math.log10(number or 1e-8), -8), 2) + 8)
+
+    ticks = "".join(
+        f'<path class="arrow" d="M{20 + 36 * step} 36v6"/><text x="{20 + 36 * step}" y="58">10{_raised(step - 8)}</text>' for step in range(0, 11, 2)
+    )
+    marks = "".join(
+        f'<circle class="{colour}" cx="{place(number):.1f}" cy="36" r="6"/>'
+        f'<text x="{min(max(place(number), 60), 345):.1f}" y="20">{html.escape(say(tongue, name))}</text>'
+        for name, number, colour in (("largest difference", difference, "g1"), ("largest output", largest, "g0"))
+    )
+    alt = say(tongue, "Difference and output on a logarithmic scale")
+    return (
+        f'<svg class="scale" viewBox="0 0 400 64" role="img" aria-label="{html.escape(alt)}"><path class="arrow" d="M20 36H380"/>{ticks}{marks}</svg>'
+    )
+
+
+def equal_width(cardinality: int) -> int:
+    """Bottleneck width at which that many paths cost most nearly what ResNet-50's one path of 64 does (equation 4 of the paper)."""
+    return min(range(64, 0, -1), key=lambda width: abs(unit_parameters(cardinality, width) - unit_parameters(1, 64)))
+
+
+def unit_parameters(cardinality: int, width: int) -> int:
+    """Weights of a residual unit on 256 channels: C · (256 · d + 3 · 3 · d · d + d · 256)."""
+    wide = cardinality * width
+    return (
+        convolution_parameters(1, 256, wide) + convolution_parameters(3, wide, wide, cardinality) + convolution_parameters(1, wide, 256)
+    )
 
 
 def beside(cardinality: int, tongue: str) -> str:
-    """ResNet-50 beside ResNeXt-50 of a cardinality, stage by stage: parameters and multiply-adds as bars."""
-    width, plain = WIDTHS[cardinality], find_architecture("resnet50")
-    networks = {
-        "ResNet-50": plain,
-        f"ResNeXt-50 {cardinality}×{width}d": dataclasses.replace(plain, cardinality=cardinality, base_width=width),
-    }
-    costs = {name: _stage_costs(network) for name, network in networks.items()}
-    largest = [max(cost[kind] for stages in costs.values() for cost in stages.values()) for kind in range(2)]
-    head = "".join(f"<th>{html.escape(name)}: {html.escape(say(tongue, kind))}</th>" for kind in ("parameters", "multiply-adds") for name in costs)
-    rows = []
-    for stage in next(iter(costs.values())):
-        cells = "".join(_bar(costs[name][stage][kind], largest[kind], index) for kind in range(2) for index, name in enumerate(costs))
-        rows.append(f"<tr><th class='stage'>{stage}</th>{cells}</tr>")
-    totals = "".join(f'<td class="number"><strong>{sum(cost[kind] for cost in costs[name].values()):,}</strong></td>' for kind in range(2) for name in costs)
-    text = "More paths, each thinner: cardinality {cardinality} × width {width} costs what ResNet-50 costs."
-    title = html.escape(say(tongue, "ResNet-50 beside ResNeXt-50"))
+    """ResNet-50 beside ResNeXt-50 of a cardinality, stage by stage: parameters and multiply-adds as pairs of bars."""
+    cardinality = int(cardinality)
+    width, plain = equal_width(cardinality), find_architecture("resnet50")
+    names = ["ResNet-50", f"ResNeXt-50 {cardinality}×{width}d"]
+    networks = (plain, dataclasses.replace(plain, cardinality=cardinality, base_width=width))
+    costs = [_stage_costs(network) for network in networks]
+    chips = "".join(
+        _chip(f"{count} × {each}d", {"cardinality": count}, count == cardinality) for count, each in TABLE_2.items()
+    )
+    charts = ""
+    for kind, (title, form) in enumerate((("Parameters", _millions), ("Multiply-adds", _billions))):
+        rows = {stage: [cost[stage][kind] for cost in costs] for stage in costs[0]}
+        totals = [sum(values) for values in zip(*rows.values())]
+        legend = "".join(
+            f'<div><dt><span class="key s{index}"></span>{name}</dt><dd>{form(total)}</dd></div>'
+            for index, (name, total) in enumerate(zip(names, totals))
+        )
+        chart = _chart(say(tongue, "by stage"), names, rows, form)
+        charts += f'<section class="wires"><h3>{html.escape(say(tongue, title))}</h3><dl class="totals">{legend}</dl>{chart}</section>'
     return (
-        sentence(say(tongue, text, cardinality=cardinality, width=width), "found")
-        + f'<div class="scroll" tabindex="0" role="region" aria-label="{title}"><table><thead><tr><th>{html.escape(say(tongue, "stage"))}</th>{head}</tr></thead>'
-        f'<tbody>{"".join(rows)}<tr><th>{html.escape(say(tongue, "in all"))}</th>{totals}</tr></tbody></table></div>'
+        f'<div class="chips"><span>{html.escape(say(tongue, "Table 2 of the paper:"))}</span>{chips}</div>'
+        f'<div class="tables pair">{_units(cardinality, width, names, tongue)}{charts}</div>'
     )
 
 
-def _stage_costs(architecture) -> dict[str, list[int]]:
-    costs: dict[str, list[int]] = {}
+def _millions(count: float) -> str:
+    return f"{count / 1e6:.2f} M"
+
+
+def _billions(count: float) -> str:
+    return f"{count / 1e9:.3f} G"
+
+
+def _units(cardinality: int, width: int, names: list[str], tongue: str) -> str:
+    """The 3x3 convolution of a unit of each network as a strip of its paths."""
+    parts, widest = [], 136  # channels of the widest unit that `equal_width` finds
+    for index, (name, count, each) in enumerate(zip(names, (1, cardinality), (64, width))):
+        cost = say(tongue, "{weights} weights in a unit", weights=f"{unit_parameters(count, each):,}")
+        blocks = "".join(f'<rect class="s{index}" x="{path * each}" width="{each - 0.4}" height="10"/>' for path in range(count))
+        alt = say(tongue, "{count} paths of {width} channels", count=count, width=each)
+        parts.append(
+            f'<p><strong>{name}</strong> {count} × {each} = {count * each} · {html.escape(cost)}</p>'
+            f'<svg class="strip" viewBox="0 0 {widest} 10" preserveAspectRatio="none" role="img" aria-label="{html.escape(alt)}">{blocks}</svg>'
+        )
+    seen = say(tongue, "More paths, each thinner, at nearly the same cost.")
+    return (
+        f'<figure class="wires wide"><h3>{html.escape(say(tongue, "Paths in a residual unit"))}</h3>{"".join(parts)}'
+        f"<figcaption>{html.escape(seen)}</figcaption></figure>"
+    )
+
+
+@functools.lru_cache(maxsize=64)
+def _stage_costs(architecture) -> dict[str, tuple[int, int]]:
+    """Parameters and multiply-adds of each stage."""
+    costs: dict[str, tuple[int, int]] = {}
     for module in network_modules(architecture, 1000):
         first = module.name.partition(".")[0]
-        cost = costs.setdefault(first if first.startswith(("layer", "fc")) else "stem", [0, 0])
-        cost[0] += module.parameters
-        cost[1] += module.multiply_adds
+        stage = first if first.startswith(("layer", "fc")) else "stem"
+        parameters, adds = costs.get(stage, (0, 0))
+        costs[stage] = parameters + module.parameters, adds + module.multiply_adds
     return costs
-
-
-def _bar(value: int, largest: int, index: int) -> str:
-    return f'<td class="number">{value:,}<span class="bar" style="width:{100 * value / largest:.1f}%;background:{_COLOURS[index]}"></span></td>'

@@ -139,7 +139,8 @@ class Models:
         try:
             return self.open(name)
         except ResNeXtError as error:
-            raise gr.Error(html.escape(without_folders(error), quote=False), print_exception=False) from None
+            message = without_folders(error, self.sources.get(name))
+            raise gr.Error(html.escape(message, quote=False), print_exception=False) from None
 
     def open(self, name: str | None) -> Model:
         """Opens a model by the page's name for it, or gives the open one; None stands for the page's own.
@@ -181,13 +182,14 @@ def open_models(model: str | None, more: Iterable[str] = (), **options) -> tuple
             raise
         models = Models([None, model, *more], **options)
         models.open(None)
-        return models, f"{without_folders(error)} Until then, this page shows the bundled model."
+        return models, f"{without_folders(error, model)} Until then, this page shows the bundled model."
     return models, ""
 
 
-def without_folders(error: Exception) -> str:
+def without_folders(error: Exception, source: str | None) -> str:
     """Its message without the server's folders, which visitors need not know."""
-    return re.sub(r"(?<!\S)/\S*/", "", str(error))
+    message = str(error).replace(source, os.path.basename(source)) if source and not is_hub_id(source) else str(error)
+    return re.sub(r"(?<![\w.:/~])~?/\S*/", "", message)
 
 
 def is_hub_id(name: str) -> bool:

@@ -119,8 +119,8 @@ CSS += """
 """
 CSS += """
 .lesson { margin-top: 1.5rem; } .lesson.first { margin-top: 0; }
-.wires, .chart, .outputs { --g0: #2B74B8; --g1: #D9620E; --g2: #228833; --g3: #AA3377; --g4: #8A6D00; --g5: #117788; --g6: #CC3311; --g7: #6655AA; }
-.dark .wires, .dark .chart, .dark .outputs {
+.inside { --g0: #2B74B8; --g1: #D9620E; --g2: #228833; --g3: #AA3377; --g4: #8A6D00; --g5: #117788; --g6: #CC3311; --g7: #6655AA; }
+.dark .inside {
   --g0: #5B9BD0; --g1: #F08A3C; --g2: #4CAF5A; --g3: #DD77AA; --g4: #C9A227; --g5: #3FB0C2; --g6: #F0674A; --g7: #A08FE0; }
 .g0, .s0 { color: var(--g0); } .g1, .s1 { color: var(--g1); } .g2 { color: var(--g2); } .g3 { color: var(--g3); }
 .g4 { color: var(--g4); } .g5 { color: var(--g5); } .g6 { color: var(--g6); } .g7 { color: var(--g7); }
@@ -130,11 +130,11 @@ CSS += """
 .wires h3 { margin: 0 0 .6rem; font-size: .95rem; font-weight: 600; }
 .wires figcaption { font-size: .875rem; color: var(--body-text-color-subdued); margin-top: .5rem; overflow-wrap: anywhere; }
 .wires .impossible { color: var(--body-text-color); font-weight: 600; }
-.wires svg { width: 100%; max-width: 420px; display: block; margin: auto; } .wires .strips { max-width: none; }
+.wires svg { width: 100%; max-width: 420px; display: block; margin: auto; } .wires .strip { max-width: none; height: 1.75rem; margin: 0 0 .8rem; }
+.wires p { margin: 0 0 .3rem; font-size: .875rem; }
 .wires.wide { grid-column: 1 / -1; }
 .views { display: grid; grid-template-columns: 320fr 150fr; align-items: center; }
 .wires text, .scale text { fill: var(--body-text-color); font-size: 11px; text-anchor: middle; }
-.wires .strips text { text-anchor: start; font-size: 13px; }
 .wires line, .wires path, .scale path { stroke: currentColor; stroke-width: 1; fill: none; }
 .wires circle, .wires rect, .scale circle { fill: currentColor; }
 .wires .arrow, .scale .arrow { stroke: var(--body-text-color-subdued); }
@@ -167,8 +167,9 @@ CSS += """
 .equal figure { margin: 0; min-width: 0; } .equal img { width: 168px; max-width: 100%; margin: 0; border-radius: 6px; image-rendering: pixelated; }
 .equal figcaption { font-size: .8125rem; color: var(--body-text-color-subdued); text-align: center; margin-top: .4rem; font-variant-numeric: tabular-nums; }
 .equals { font-size: 2rem; font-weight: 650; padding-bottom: 1.6rem; }
-.outputs .figures { max-width: 34rem; margin: 0 auto; } .outputs .quiet { text-align: center; }
-.outputs .scale { display: block; width: 100%; max-width: 34rem; margin: 1rem auto .3rem; } .outputs .scale text { font-size: 12px; }
+.outputs .figures { max-width: 34rem; margin: 0 auto; } .outputs dd { font-size: 1.3rem; white-space: nowrap; } .outputs .quiet { text-align: center; }
+.outputs .scale { display: block; width: 100%; max-width: 34rem; margin: 1rem auto .3rem; }
+@media (max-width: 640px) { .views { grid-template-columns: 1fr; } .wires .matrix { max-width: 180px; } .equal figcaption span { display: none; } }
 .card-row { flex-direction: row-reverse; align-items: start; } .card-row .cm-line span { color: var(--body-text-color) !important; }
 .card { overflow-wrap: anywhere; min-width: 0; padding: clamp(1rem, 3vw, 2rem); line-height: 1.6; border: 1px solid var(--border-color-primary);
   border-radius: var(--block-radius); background: var(--block-background-fill); color: var(--body-text-color); }
@@ -182,7 +183,8 @@ CSS += """
 .card a { color: var(--link-text-color); text-decoration: underline; padding: 0; margin: 0; display: inline; }
 .card a:not([href]) { color: inherit; text-decoration: none; }
 .card img { display: block; max-width: 100%; height: auto; border-radius: 6px; margin: .4rem 0; }
-.card code { font-family: var(--font-mono); font-size: .875em; padding: .1em .35em; border-radius: 4px; background: var(--background-fill-secondary); }
+.card code { font-family: var(--font-mono); font-size: .875em; padding: .1em .35em; border-radius: 4px;
+  background: color-mix(in srgb, var(--body-text-color) 9%, transparent); }
 .card pre { padding: .8rem 1rem; overflow: auto; border-radius: var(--radius-md); border: 1px solid var(--border-color-primary);
   background: var(--background-fill-secondary); line-height: 1.5; }
 .card pre code { padding: 0; background: none; white-space: pre; overflow-wrap: normal; } .card .plain { white-space: pre-wrap; }
@@ -190,12 +192,20 @@ CSS += """
 .card blockquote { border-left: 4px solid var(--border-color-primary); padding-left: 1rem; color: var(--body-text-color-subdued); }
 .card hr { border: 0; border-top: 1px solid var(--border-color-primary); margin: 1.5em 0; }
 .card .scroll { width: fit-content; max-width: 100%; } .card .scroll table { width: auto; } .card .scroll td:not(.number) { min-width: 0; }
+.card .scroll th, .card .scroll td { overflow-wrap: normal; word-break: normal; }
 .card .notice { margin: 0 0 1rem; }
 """
 CSS += """
 .test .title + .quiet { margin: -.3rem 0 0; }
-.cell { position: relative; } .told { font-weight: 600; margin: 0 0 .6rem; overflow-wrap: anywhere; }
-.cell-images .quiet { margin: -.4rem 0 .6rem; }
+.test, .explorer.has_children { gap: 1.5rem; }
+.explorer .column > * { flex: none !important; } .cell > .cell-images { position: relative; flex: 1 1 20rem !important; }
+.cell-images > .html-container, .cell-images .cell-images { position: static !important; }
+.cell-images .fit { position: absolute; inset: 0; display: flex; flex-direction: column; }
+.fit section { display: contents; } .fit .scroll { min-height: 0; max-height: none !important; }
+@media (max-width: 720px) { .cell > .cell-images { flex: none !important; }
+  .cell-images .fit { position: static; } .fit .scroll { max-height: 24rem !important; } }
+.told { font-weight: 600; margin: 0 0 .6rem; overflow-wrap: anywhere; }
+.fit .quiet { margin: -.4rem 0 .6rem; }
 .album { display: grid; grid-template-columns: repeat(auto-fill, minmax(5.5rem, 1fr)); gap: .8rem; padding: .8rem; }
 .album figure { margin: 0; min-width: 0; }
 .album img { width: 100%; aspect-ratio: 1; object-fit: cover; margin: 0; border-radius: 6px; display: block; }
@@ -203,7 +213,7 @@ CSS += """
 .album figcaption > * { display: block; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
 .album b { font-weight: 600; color: var(--body-text-color); font-variant-numeric: tabular-nums; }
 .scroll th:has(button) { padding: 0; }
-.scroll th button { font: inherit; color: inherit; width: 100%; padding: .45rem .7rem; text-align: inherit; white-space: nowrap; cursor: pointer; }
+.scroll th button { background: none; border: 0; border-radius: 0; font: inherit; color: inherit; width: 100%; padding: .45rem .7rem; text-align: inherit; white-space: nowrap; cursor: pointer; }
 .scroll th button::after { content: "↕"; opacity: .45; margin-left: .35em; }
 .scroll th[aria-sort=ascending] button::after { content: "↑"; opacity: 1; }
 .scroll th[aria-sort=descending] button::after { content: "↓"; opacity: 1; }
@@ -211,7 +221,16 @@ CSS += """
   color: var(--body-text-color); background: var(--input-background-fill); border: 1px solid var(--border-color-primary); }
 .sections { display: grid; grid-template-columns: minmax(0, 1fr); gap: 1.5rem; }
 .sections td img { width: 48px; height: 48px; object-fit: cover; border-radius: 6px; margin: 0; display: block; }
-.sections td:has(img) { width: 1%; min-width: 0 !important; padding-block: .3rem !important; }
-.reliability [data-testid=plotly] { aspect-ratio: 3 / 2; }
-.per-class .scroll { max-height: 26rem !important; }
+.sections td:has(img) { width: 1%; min-width: 4rem !important; padding-block: .3rem !important; }
+.sections .scroll:has(img) { max-height: none; } .sections thead th { white-space: nowrap; }
+.reliability [data-testid=plotly] { aspect-ratio: 16 / 9; }
+@media (max-width: 640px) {
+  .reliability [data-testid=plotly] { aspect-ratio: 4 / 3; } .sections table:has(img) th:first-child { font-size: 0; }
+  .sections td, .sections th { font-size: .75rem; padding-inline: .35rem !important; overflow-wrap: normal !important; min-width: 0 !important; }
+  .sections td:first-child { overflow-wrap: anywhere !important; min-width: 5rem !important; } .sections td:has(img) { min-width: 3.4rem !important; }
+  .sections table:has(img) :is(th, td):nth-child(2) { display: none; }  /* the file's name: the picture has it, too */
+  .per-class td { padding-inline: .4rem !important; } .per-class th button { padding-inline: .4rem; } .per-class td:first-child { min-width: 5rem !important; }
+}
+.per-class .scroll { max-height: 21rem !important; }
+.figures div { display: grid; align-content: space-between; }
 """

@@ -55,7 +55,7 @@ CHINESE = {
     "{count} of {images} test images of {true} were right.": "{true} 的 {images} 张测试图像中有 {count} 张判断正确。",
     "This repository holds thumbnails of {shown} of them.": "此仓库有其中 {shown} 张的缩略图。",
     "Confusion matrix": "混淆矩阵", "Images of a cell": "单元格中的图像", "Reliability": "可靠性", "Find a class": "查找类别",
-    "The bluer a cell, the larger its share of the true class.": "单元格越蓝，占真实类别的比例越大。",
+    "The bluer a cell, the more images of the true class are in it.": "单元格越蓝，其中真实类别的图像越多。",
     "Drag to enlarge a part, double-click to see all.": "拖动可放大局部，双击恢复全图。",
     "There are too many classes to draw: choose two of them.": "类别太多，无法绘制：请选择其中两个。",
     "Confusion matrix of {classes} classes: {right} of {images} images are right.":
@@ -81,7 +81,7 @@ CHINESE = {
     "The kernel as a matrix of filters by channels: what is not coloured is zero.": "卷积核写成“卷积核 × 通道”矩阵：未着色处为零。",
     "paths, added": "并行路径相加", "early concatenation": "提前拼接", "grouped convolution": "分组卷积",
     "{form}: {cardinality} paths of width 4 from 256 channels to 256": "{form}：{cardinality} 条宽度为 4 的路径，由 256 通道到 256 通道",
-    "First output channel of form {form}: the three pictures look the same.": "形式 {form} 的第一个输出通道：三张图看起来相同。",
+    "An output channel of form {form}: the three pictures look the same.": "形式 {form} 的一个输出通道：三张图看起来相同。",
     "largest difference": "最大差异", "largest output": "最大输出",
     "The same random weights and inputs went through all three forms, of {cardinality} paths.":
         "相同的随机权重和输入经过三种形式，各 {cardinality} 条路径。",
@@ -89,9 +89,9 @@ CHINESE = {
     "Cardinality at equal complexity": "等复杂度下的基数", "Table 2 of the paper:": "论文表 2：", "by stage": "按阶段",
     "{weights} weights in a unit": "每个单元 {weights} 个权重", "Paths in a residual unit": "残差单元中的路径",
     "More paths, each thinner, at nearly the same cost.": "路径更多、更细，代价几乎相同。",
-    "One path of 64 channels beside {cardinality} of {width}": "1 条 64 通道的路径与 {cardinality} 条 {width} 通道的路径",
+    "{count} paths of {width} channels": "{count} 条 {width} 通道的路径",
     # card
-    "Download the weights": "下载权重", "This repository has no README.md.": "此仓库没有 README.md。", "Table": "表格",
+    "Download the weights": "下载权重", "This repository has no README.md.": "此仓库没有 README.md。", "Table {number}": "表格 {number}",
     "This README is longer than 1 MiB: the rest is left out.": "此 README 超过 1 MiB：其余部分已省略。",
     "This README takes too long to lay out: here is its text.": "此 README 排版耗时过长：以下为其文本。",
     "This model comes with the project: run these lines in its folder.": "此模型随项目提供：请在项目文件夹中运行这些命令。",
