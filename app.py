@@ -25,6 +25,7 @@ from resnext.page.models import Models, open_models
 from resnext.page.style import CSS, THEME
 from resnext.page.test import test_tab
 from resnext.page.training import training_tab
+from resnext.page.uploads import limit_downloads
 from resnext.page.words import I18N, language, say, translated
 
 PRIVATE = {"api_visibility": "private", "show_progress": "hidden"}
@@ -63,7 +64,7 @@ def build_page(models: Models, warning: str = "") -> gr.Blocks:
         fills = {}
         with gr.Tabs(overflow_behavior="wrap") as tabs:  # a phone shows all of them
             with gr.Tab(translated("Classify"), id="classify") as tab:
-                show_examples, examples, classify_again = classify_tab(models, model)
+                show_examples, examples, classify_again = classify_tab(models, model, in_use)
                 fills["classify"] = (tab, show_examples, examples)
             with gr.Tab(translated("Batch"), id="batch") as tab:
                 results = batch_tab(models, model)
@@ -124,6 +125,7 @@ def build_page(models: Models, warning: str = "") -> gr.Blocks:
             return facts(models.get(model))
 
         gr.api(model_info, queue=False)
+    limit_downloads(page)
     return page.queue(max_size=64, default_concurrency_limit=4)
 
 

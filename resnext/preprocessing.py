@@ -1,9 +1,13 @@
 """One eye: the only way from an image file to the pixels that a network sees, in training's checks and in serving."""
 
+import contextlib
 import io
 import os
 import pathlib
+import struct
+import threading
 import warnings
+import zlib
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -12,6 +16,10 @@ from resnext.config import Preprocessing
 from resnext.errors import ImageError
 
 MOST_PIXELS = 100_000_000  # width x height; a larger image is refused before it is decoded
+MOST_SCANS = 100  # of a JPEG; each goes over all its pixels, so that 600 KB can keep a processor busy for minutes
+_BAND = 2**22  # pixels that are converted at a time
+_LARGE = 25_000_000  # pixels; as many as these take up to 1 GB while they are decoded, so one such image at a time
+_one_large_image = threading.Lock()
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # Pillow's own, lower limit only warns
 _FILTERS = {
     "bilinear": Image.Resampling.BILINEAR,
@@ -35,7 +43,8 @@ def open_image(source: str | os.PathLike | bytes | Image.Image, shorter_side: in
         The first frame, upright (EXIF orientation applied), in mode "RGB"; transparency is laid on white.
 
     Raises:
-        ImageError: not an image, damaged, or more than `MOST_PIXELS` pixels; names the file and the fault.
+        ImageError: not an image, damaged, made to keep the machine busy, or more than `MOST_PIXELS` pixels; names the
+            file and the fault.
     """
     name = str(source) if isinstance(source, (str, os.PathLike)) else "The image"
     try:
@@ -49,9 +58,17 @@ def open_image(source: str | os.PathLike | bytes | Image.Image, shorter_side: in
             raise ImageError(
                 f"{name} has {width} x {height} pixels, more than the {MOST_PIXELS:,} allowed: make it smaller first."
             )
+        if image is not source:
+            _refuse_slow(image, name)
         if shorter_side and image is not source:  # a draft would shrink the caller's own image
             image.draft(None, (2 * shorter_side, 2 * shorter_side))
-        return _to_rgb(ImageOps.exif_transpose(image))
+        large = image.width * image.height > _LARGE
+        with _one_large_image if large else contextlib.nullcontext():
+            if image is source:
+                image = ImageOps.exif_transpose(image)
+            else:
+                ImageOps.exif_transpose(image, in_place=True)  # without a copy
+            return _to_rgb(image)
     except ImageError:
         raise
     except FileNotFoundError:
@@ -59,10 +76,15 @@ def open_image(source: str | os.PathLike | bytes | Image.Image, shorter_side: in
     except Image.DecompressionBombError:
         raise ImageError(f"{name} has far more than the {MOST_PIXELS:,} pixels allowed: make it smaller first.") from None
     except (OSError, SyntaxError, ValueError, ZeroDivisionError, EOFError, TypeError, IndexError, KeyError,
-            OverflowError, MemoryError) as error:
+            OverflowError, MemoryError, RuntimeError, AttributeError, AssertionError, struct.error, zlib.error) as error:
         # Pillow's decoders raise all of these on damaged files.
-        reason = "it is not an image of a known format" if isinstance(error, Image.UnidentifiedImageError) else error
-        raise ImageError(f"{name} cannot be read as an image: {reason}.") from None
+        if isinstance(error, Image.UnidentifiedImageError):
+            reason = "it is not an image of a known format"
+        elif isinstance(error, OSError) and error.strerror:
+            reason = error.strerror.lower()  # its text has the path, too
+        else:
+            reason = " ".join("".join(c if c.isprintable() else " " for c in str(error)).split()).rstrip(".")
+        raise ImageError(f"{name} cannot be read as an image: {reason or 'it is damaged'}.") from None
 
 
 def resize(image: Image.Image, shorter_side: int, interpolation: str) -> Image.Image:
@@ -105,14 +127,35 @@ def _centre(image, width, height):
     return image.crop((left, top, left + width, top + height))
 
 
+def _refuse_slow(image: Image.Image, name: str) -> None:
+    if image.tile and image.tile[0][0] == "ppm_plain" and image.width * image.height > 250_000:  # 4 s for a million
+        raise ImageError(f"{name} is a large image in the form of text: save it as PNG first.")
+    if image.info.get("progressive"):
+        start = image.fp.tell()
+        image.fp.seek(0)
+        scans = image.fp.read().count(b"\xff\xda")
+        image.fp.seek(start)
+        if scans > MOST_SCANS:
+            raise ImageError(f"{name} draws its image {scans:,} times over: save it anew first.")
+
+
 def _to_rgb(image: Image.Image) -> Image.Image:
+    image.load()
     if image.mode == "RGB":
-        image.load()
         return image
+    # 16-bit grey: Pillow's own conversion clips at 255 instead of scaling.
+    deep = image.mode.startswith("I;16") or (image.mode in ("I", "F") and image.getextrema()[1] > 255)
+    rgb = Image.new("RGB", image.size)
+    rows = max(1, _BAND // max(1, image.width))
+    for top in range(0, image.height, rows):
+        box = (0, top, image.width, min(top + rows, image.height))
+        rgb.paste(_band_to_rgb(image.crop(box), 257 if deep else 1), box)
+    return rgb
+
+
+def _band_to_rgb(image: Image.Image, scale: int) -> Image.Image:
     if image.mode.startswith("I") or image.mode == "F":
-        # 16-bit grey: Pillow's own conversion clips at 255 instead of scaling.
-        grey = np.asarray(image, np.float32)
-        scale = 257 if image.mode.startswith("I;16") or grey.max(initial=0) > 255 else 1
+        grey = np.nan_to_num(np.asarray(image, np.float32))
         return Image.fromarray((grey / scale).clip(0, 255).round().astype(np.uint8), "L").convert("RGB")
     if image.has_transparency_data:
         image = image.convert("RGBA")

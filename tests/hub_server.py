@@ -97,6 +97,7 @@ class HubServer:
     def __init__(self, lfs_threshold=1024):
         self.lfs_threshold, self.lock, self.requests = lfs_threshold, threading.Lock(), []
         self.users, self.repos, self.faults, self.truncations = {TOKEN: USER}, {}, [], []
+        self.gates = {}  # part of a path -> threading.Event: such requests wait until it is set
 
     def __enter__(self):
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"hub": self}))
@@ -140,6 +141,8 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self):
         url, sent = urlsplit(self.path), None
         self.content, self.query = self.rfile.read(int(self.headers.get("Content-Length", 0))), parse_qs(url.query)
+        for gate in [gate for part, gate in self.hub.gates.items() if part in self.path]:
+            gate.wait(30)
         with self.hub.lock:
             self.hub.requests.append((self.command, self.path))
             try:

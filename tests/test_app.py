@@ -169,12 +169,13 @@ def test_the_endpoints_document_their_types_and_there_are_no_others(client):
     endpoints = client.view_api(return_format="dict")["named_endpoints"]
     parameters = {name: [one["parameter_name"] for one in endpoint["parameters"]] for name, endpoint in endpoints.items()}
     assert parameters == {
-        "/classify": ["image", "top_k", "model"],
+        "/classify": ["image", "top_k"],
         "/explain": ["image", "label", "model"],
         "/classify_batch": ["files", "model"],
         "/model_info": ["model"],
     }
     assert endpoints["/classify"]["parameters"][1]["parameter_default"] == 5
+    assert endpoints["/explain"]["parameters"][2]["parameter_has_default"]
     assert [one["python_type"]["type"] for one in endpoints["/classify_batch"]["parameters"]] == ["list[filepath]", "str"]
     for endpoint in endpoints.values():
         assert len(endpoint["returns"]) == 1
@@ -238,14 +239,28 @@ def test_an_image_of_too_many_pixels_is_refused(client, tmp_path):
 
 
 @pytest.mark.parametrize("endpoint", ["classify", "classify_batch", "explain"])
-@pytest.mark.parametrize("marked", [True, False])
+@pytest.mark.parametrize("marked", [True, False])  # Gradio itself looks only at what is marked as a file
 def test_an_image_of_the_server_that_nobody_uploaded_is_refused(client, repository, endpoint, marked):
     stolen = {"path": str(repository / "examples" / "example0.jpg")} | ({"meta": {"_type": "gradio.FileData"}} if marked else {})
-    address = f"{client.src}gradio_api/call/{endpoint}"
-    event = httpx.post(address, json={"data": [[stolen] if endpoint == "classify_batch" else stolen]}).json()["event_id"]
-    answer = httpx.get(f"{address}/{event}").text
+    data = {"classify": [stolen, 5], "classify_batch": [[stolen], ""], "explain": [stolen, None, None]}[endpoint]
+    answer = raw_call(client, endpoint, data)
     assert answer.startswith("event: error")
     assert "confidence" not in answer and "probability" not in answer
+    if not marked:
+        assert "example0.jpg was not uploaded" in answer
+
+
+def test_a_program_without_gradio_s_client_gives_image_and_number_alone(client, image):
+    with image.open("rb") as file:
+        (path,) = httpx.post(f"{client.src}gradio_api/upload", files={"files": file}).json()
+    answer = raw_call(client, "classify", [{"path": path, "meta": {"_type": "gradio.FileData"}}, 2])
+    assert answer.startswith("event: complete") and answer.count('"confidence":') == 2
+
+
+def raw_call(client: Client, endpoint: str, data: list) -> str:
+    address = f"{client.src}gradio_api/call/{endpoint}"
+    event = httpx.post(address, json={"data": data}).json()["event_id"]
+    return httpx.get(f"{address}/{event}").text
 
 
 def test_of_two_classes_with_one_name_the_likelier_counts(tmp_path, image):

@@ -38,10 +38,36 @@ def test_a_zip_is_read_without_folders_and_a_bomb_is_refused(tmp_path, monkeypat
     with zipfile.ZipFile(tmp_path / "all.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("../../evil.jpg", b"content")
         archive.writestr("bomb.jpg", bytes(10_000_000))
-    (evil, content), (bomb, fault) = batch.files_in([str(tmp_path / "all.zip")])
-    assert (evil, content) == ("evil.jpg", b"content")
-    assert bomb == "bomb.jpg" and isinstance(fault, ImageError) and "larger than" in str(fault)
+    (evil, content), (bomb, large) = batch.files_in([str(tmp_path / "all.zip")])
+    assert (evil, content.read(evil)) == ("evil.jpg", b"content")
+    with pytest.raises(ImageError, match="bomb.jpg is larger than"):
+        large.read(bomb)
     assert not (tmp_path.parent / "evil.jpg").exists()
+
+
+def test_a_zip_that_unpacks_to_too_much_or_lists_too_much_is_refused_unread(tmp_path, monkeypatch):
+    with zipfile.ZipFile(tmp_path / "all.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        for index in range(3):
+            archive.writestr(f"{index}.jpg", bytes(1000))
+    monkeypatch.setattr(batch, "MOST_UNPACKED", 2500)
+    *_, (name, fault) = found = batch.files_in([str(tmp_path / "all.zip")])
+    assert len(found) == 3 and name == "2.jpg" and "all.zip unpacks to more than" in str(fault)
+    monkeypatch.setattr(batch, "MOST_DIRECTORY", 100)
+    ((name, fault),) = batch.files_in([str(tmp_path / "all.zip")])
+    assert name == "all.zip" and "lists far more than 200 files" in str(fault)
+
+
+def test_a_photograph_with_a_zip_behind_it_is_a_photograph(tmp_path):
+    with zipfile.ZipFile(tmp_path / "behind.zip", "w") as archive:
+        archive.writestr("inside.jpg", b"content")
+    photograph = tmp_path / "photograph.jpg"
+    photograph.write_bytes(b"\xff\xd8\xff" + bytes(100) + (tmp_path / "behind.zip").read_bytes())
+    assert zipfile.is_zipfile(photograph)
+    assert batch.files_in([str(photograph)]) == [("photograph.jpg", str(photograph))]
+
+
+def test_a_spreadsheet_computes_nothing_of_the_table():
+    assert batch.to_csv([batch.Row("=1+1.jpg", "rose", 0.5)]).splitlines()[1].startswith("'=1+1.jpg,")
 
 
 def test_a_batch_ends_at_its_limit_and_says_so(tmp_path):

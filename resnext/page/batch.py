@@ -3,10 +3,12 @@
 import csv
 import dataclasses
 import io
+import lzma
 import pathlib
+import struct
 import tempfile
 import zipfile
-from collections.abc import Iterator
+import zlib
 from typing import Any
 
 import gradio as gr
@@ -16,11 +18,20 @@ from PIL import Image
 from resnext.errors import ImageError
 from resnext.page.markup import Picture, table
 from resnext.page.models import Model, Models
+from resnext.page.uploads import printable, take_uploads, uploaded
 from resnext.page.words import language, say, translated
 from resnext.preprocessing import open_image, preprocess
 
 MOST_FILES = 200
 MOST_BYTES = 64 * 2**20  # of one file, unpacked
+MOST_UNPACKED = 512 * 2**20  # of one ZIP: photographs hardly shrink, and an upload is 64 MB at most
+MOST_DIRECTORY = 4 * 2**20  # of a ZIP's list of entries, of which Python makes 20 times as much
+
+# What zipfile and its unpackers raise on damaged files.
+_ZIP_ERRORS = (
+    zipfile.BadZipFile, OSError, ValueError, EOFError, RuntimeError, IndexError, KeyError, TypeError, AttributeError,
+    OverflowError, MemoryError, struct.error, zlib.error, lzma.LZMAError,
+)  # fmt: skip
 
 
 def batch_tab(models: Models, model: gr.Dropdown) -> tuple[gr.HTML, gr.DownloadButton]:
@@ -47,12 +58,15 @@ def batch_tab(models: Models, model: gr.Dropdown) -> tuple[gr.HTML, gr.DownloadB
             For each image its file's name, and its likeliest class ("label") with the probability, or what is wrong ("error").
         """
         chosen, answers = models.get(model), []
-        for name, source in files_in([file["path"] for file in files]):
+        if not isinstance(files, list) or not all(isinstance(file, dict) and "path" in file for file in files):
+            raise gr.Error("files has to be a list of files.", print_exception=False)
+        for name, source in files_in([uploaded(file["path"]) for file in files]):
             row = classify_file(chosen, name, source)
             answers.append({"file": row.file, "error": row.error} if row.error else {"file": row.file, "label": row.label, "probability": row.probability})
         return answers
 
     files = gr.File(label=translated("Photographs, or a ZIP of them"), file_count="multiple", type="filepath", elem_classes="many")
+    take_uploads(files)
     results = gr.HTML()
     download = gr.DownloadButton(translated("Download as CSV"), visible=False, size="sm")
     files.change(show_batch, (files, model), (results, download), api_visibility="private", show_progress_on=results)
@@ -87,17 +101,41 @@ class Row:
     thumbnail: Image.Image | None = None
 
 
-def files_in(paths: list[str]) -> list[tuple[str, bytes | str | ImageError]]:
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """A file in a ZIP, which is read when its turn comes: all of them at once would fill the memory."""
+
+    archive: zipfile.ZipFile
+    info: zipfile.ZipInfo
+
+    def read(self, name: str) -> bytes:
+        """Its content.
+
+        Raises:
+            ImageError: it cannot be unpacked, or is too large; calls it by the name given.
+        """
+        try:
+            with self.archive.open(self.info) as file:
+                content = file.read(MOST_BYTES + 1)  # whatever size the ZIP claims
+        except _ZIP_ERRORS as error:
+            fault = "it is locked with a password" if "encrypted" in str(error) else "it is damaged or packed in a strange way"
+            raise ImageError(f"{name} cannot be unpacked: {fault}. Pack it again.") from None
+        if len(content) > MOST_BYTES:
+            raise ImageError(f"{name} is larger than {MOST_BYTES >> 20} MiB: make it smaller first.")
+        return content
+
+
+def files_in(paths: list[str]) -> list[tuple[str, str | Entry | ImageError]]:
     """The files that were dropped, with those in ZIPs in the place of the ZIP.
 
     Returns:
-        Name, and a path, a file's content, or the fault; at most `MOST_FILES`, the last one saying that there were more.
+        Name, and a path, an entry of a ZIP, or the fault; at most `MOST_FILES`, the last one saying that there were more.
     """
-    found: list[tuple[str, bytes | str | ImageError]] = []
+    found: list[tuple[str, str | Entry | ImageError]] = []
     for path in paths:
-        name = pathlib.Path(path).name
-        if zipfile.is_zipfile(path):
-            found += _unzip(path, MOST_FILES + 1 - len(found))
+        name = printable(pathlib.Path(path).name)
+        if _is_zip(path):
+            found += _entries(path, name, MOST_FILES + 1 - len(found))
         else:
             found.append((name, path))
         if len(found) > MOST_FILES:
@@ -106,35 +144,55 @@ def files_in(paths: list[str]) -> list[tuple[str, bytes | str | ImageError]]:
     return found
 
 
-def _unzip(path: str, most: int) -> Iterator[tuple[str, bytes | ImageError]]:
-    name = pathlib.Path(path).name
+def _is_zip(path: str) -> bool:
     try:
-        with zipfile.ZipFile(path) as archive:
-            entries = [e for e in archive.infolist() if not e.is_dir() and not e.filename.startswith("__MACOSX/")]
-            for entry in entries[:most]:
-                short = pathlib.PurePosixPath(entry.filename.replace("\\", "/")).name or entry.filename
-                yield short, _content(archive, entry, short)
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
-        yield name, ImageError(f"{name} is a damaged ZIP ({error}): pack it again.")
+        with open(path, "rb") as file:
+            start = file.read(4)
+    except OSError:  # `open_image` will say so
+        return False
+    # `is_zipfile` alone also takes photographs that have a ZIP behind them.
+    return start in (b"PK\3\4", b"PK\5\6") or (path.lower().endswith(".zip") and zipfile.is_zipfile(path))
 
 
-def _content(archive, entry, name) -> bytes | ImageError:
+def _entries(path: str, name: str, most: int) -> list[tuple[str, Entry | ImageError]]:
     try:
-        with archive.open(entry) as file:
-            content = file.read(MOST_BYTES + 1)  # whatever size the ZIP claims
-    except (zipfile.BadZipFile, OSError, ValueError, EOFError, RuntimeError, NotImplementedError, zipfile.zlib.error) as error:
-        return ImageError(f"{name} cannot be unpacked ({error}): pack it again, without a password.")
-    if len(content) > MOST_BYTES:
-        return ImageError(f"{name} is larger than {MOST_BYTES >> 20} MiB: make it smaller first.")
-    return content
+        if _directory_size(path) > MOST_DIRECTORY:
+            return [(name, ImageError(f"{name} lists far more than {MOST_FILES} files: pack fewer."))]
+        archive = zipfile.ZipFile(path)  # closed with the last of its entries
+    except _ZIP_ERRORS:
+        return [(name, ImageError(f"{name} is a damaged ZIP: pack it again."))]
+    found, unpacked = [], 0
+    for entry in archive.infolist():
+        if entry.is_dir() or entry.filename.startswith("__MACOSX/"):
+            continue
+        short = printable(pathlib.PurePosixPath(entry.filename.replace("\\", "/")).name or entry.filename)
+        unpacked += min(entry.file_size, MOST_BYTES)  # no more than it claims is ever read
+        if unpacked > MOST_UNPACKED:
+            found.append((short, ImageError(f"{name} unpacks to more than {MOST_UNPACKED >> 20} MiB: pack fewer files.")))
+            break
+        found.append((short, Entry(archive, entry)))
+        if len(found) == most:
+            break
+    return found or [(name, ImageError(f"{name} holds no files: pack your photographs into it."))]
 
 
-def classify_file(model: Model, name: str, source: bytes | str | ImageError) -> Row:
+def _directory_size(path: str) -> int:
+    """Bytes of a ZIP's list of entries, before Python makes objects of them."""
+    with open(path, "rb") as file:
+        file.seek(max(0, pathlib.Path(path).stat().st_size - 22 - 2**16))
+        end = file.read()
+    place = end.rfind(b"PK\5\6")
+    return int.from_bytes(end[place + 12 : place + 16], "little") if place >= 0 else 0
+
+
+def classify_file(model: Model, name: str, source: bytes | str | Entry | ImageError) -> Row:
     """One row of the table."""
-    if isinstance(source, ImageError):
-        return Row(name, error=str(source))
     preprocessing = model.classifier.config.preprocessing
     try:
+        if isinstance(source, ImageError):
+            raise source
+        if isinstance(source, Entry):
+            source = source.read(name)
         image = open_image(source, preprocessing.resize_to)
     except ImageError as error:
         message = str(error).replace(source, name) if isinstance(source, str) else str(error).replace("The image", name, 1)
@@ -153,5 +211,9 @@ def to_csv(rows: list[Row]) -> str:
     writer.writerow(("file", "label", "probability", "error"))
     for row in rows:
         probability = "" if row.probability is None else f"{row.probability:.6f}"
-        writer.writerow((row.file, row.label, probability, row.error))
+        writer.writerow((_no_formula(row.file), row.label, probability, _no_formula(row.error)))
     return text.getvalue()
+
+
+def _no_formula(text: str) -> str:
+    return f"'{text}" if text[:1] in tuple("=+-@\t\r") else text  # or a spreadsheet would compute it

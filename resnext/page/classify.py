@@ -11,6 +11,7 @@ from resnext.page.explain import overlay, why
 from resnext.page.fetch import fetch_image
 from resnext.page.markup import Picture
 from resnext.page.models import Model, Models
+from resnext.page.uploads import printable, take_uploads
 from resnext.page.words import language, say, translated
 
 SURE, UNSURE = 0.9, 0.5  # from and below which probability the answer's words say so
@@ -23,7 +24,7 @@ element.addEventListener('click', event => {
 });"""
 
 
-def classify_tab(models: Models, model: gr.Dropdown):
+def classify_tab(models: Models, model: gr.Dropdown, in_use: gr.State):
     """A photograph on the left, its likeliest classes and the reasons on the right.
 
     Returns:
@@ -31,20 +32,19 @@ def classify_tab(models: Models, model: gr.Dropdown):
         components; and the event listener to call then.
     """
 
-    def classify(image: str | None, top_k: float = 5, model: str | None = None) -> dict[str, float]:
-        """Classify an image.
+    def classify(image: str | None, top_k: float, name: str) -> dict[str, float]:
+        """Classify an image with the page's own model.
 
         Args:
             image: a photograph's file.
             top_k: how many classes to name, from 1 to 10.
-            model: one of the models that the page offers.
 
         Returns:
             The likeliest classes, likeliest first, with their probabilities.
         """
         if image is None:
             return {}
-        chosen = models.get(model)
+        chosen = models.get(name)
         try:
             look = chosen.look(image)
         except ImageError as error:
@@ -124,8 +124,7 @@ def classify_tab(models: Models, model: gr.Dropdown):
             photograph = gr.Image(
                 label=translated("Photograph"), type="filepath", height=400, elem_classes="photograph", buttons=["fullscreen"]
             )
-            # Gradio would decode the file itself, and fail on what is no image before `open_image` can say why.
-            photograph.preprocess = lambda upload: upload and upload.path
+            take_uploads(photograph)
             url = gr.Textbox(
                 label=translated("or the address of an image"), placeholder="https://", max_lines=1, submit_btn=True,
                 elem_classes="address",
@@ -141,21 +140,21 @@ def classify_tab(models: Models, model: gr.Dropdown):
             reasons = gr.HTML()
             opacity = gr.Slider(0, 1, value=0.7, step=0.05, label=translated("Opacity of the map"), visible=False)
 
-    shown = (photograph, top_k, model)
+    shown = (photograph, top_k, in_use)
     classified = gr.on(
         (photograph.change, top_k.change), classify, shown, bars, api_name="classify", show_progress="minimal"
     )
     classified.success(tell, shown, (words, took, label, reasons, opacity), **QUICK)
     classified.failure(lambda: None, outputs=photograph, **QUICK)
     bars.select(chosen_bar, shown, label, **QUICK)
-    label.change(explain_class, (photograph, label, model), reasons, **QUICK)
+    label.change(explain_class, (photograph, label, in_use), reasons, **QUICK)
     opacity.input(None, opacity, js="value => { document.documentElement.style.setProperty('--heat', value) }", **PRIVATE)
     url.submit(fetch, url, photograph, api_visibility="private", show_progress="minimal", show_progress_on=url)
 
     def choose_example(name: str, event: gr.EventData) -> str:
         return str(models.get(name).examples()[event.index])
 
-    gallery.click(choose_example, model, photograph, **QUICK)
+    gallery.click(choose_example, in_use, photograph, **QUICK)
     for_programs = gr.Button(visible=False)
     for_programs.click(
         explain, (photograph, gr.Textbox(label="label", visible=False), model), gr.Image(format="png", visible=False), api_name="explain"
@@ -175,7 +174,7 @@ def _likeliest(look, top_k: float) -> list[int]:
 
 def complaint(error: ImageError, image: str) -> gr.Error:
     """What a visitor reads of a bad image: its name without the server's folder."""
-    message = str(error).replace(image, pathlib.Path(image).name)
+    message = str(error).replace(image, printable(pathlib.Path(image).name))
     return gr.Error(html.escape(message, quote=False), print_exception=False)
 
 

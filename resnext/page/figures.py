@@ -14,7 +14,9 @@ from resnext.page.words import say
 
 ORDERS = ("as trained", "most confused first", "similar ones together")
 OTHERS = ("#228833", "#AA3377", "#66A0C8", "#BBAA33")  # other models' curves
-MOST_COUNTED_CLASSES, MOST_NAMED_CLASSES = 12, 25  # heatmaps with counts in the cells, with names at the axes
+# Heatmaps with numbers in the cells, with every name at the axes, with rates to a tenth of a percent.
+MOST_COUNTED_CLASSES, MOST_NAMED_CLASSES, MOST_EXACT_CLASSES = 12, 25, 300
+MOST_DOTS = 400  # on a heatmap of more classes than that
 
 
 def as_plot(figure: go.Figure) -> PlotData:
@@ -81,67 +83,132 @@ def curve(
 
 
 def heatmap(
-    matrix: np.ndarray, classes: list[str], order: str = "as trained", show: str = "rates", tongue: str = "en"
+    matrix: np.ndarray, names: list[str], order: str = "as trained", show: str = "rates", tongue: str = "en"
 ) -> go.Figure:
     """The confusion matrix: a cell's blue is its share of the true class.
 
+    Its `meta` holds the classes' indices in the order in which they are drawn.
+
     Args:
         matrix: (classes, classes) int, rows: true, columns: predicted.
-        classes: their names; any text, drawn literally.
+        names: of the classes; any text, drawn literally.
         order: "as trained", "most confused first" or "similar ones together".
         show: "counts" or "rates", in the cells and when hovered.
         tongue: "en" or "zh".
     """
-    # Plotly makes one of categories with one name, and reads some HTML.
-    uses = Counter(classes)
-    names = [html.escape(name if uses[name] == 1 else f"{name} ({index})") for index, name in enumerate(classes)]
-    chosen = class_order(matrix, order)
-    matrix, names, classes = matrix[np.ix_(chosen, chosen)], [names[i] for i in chosen], [classes[i] for i in chosen]
-    counted, named = len(classes) <= MOST_COUNTED_CLASSES, len(classes) <= MOST_NAMED_CLASSES
+    chosen, unlike = class_order(matrix, order), distinct(names)
+    matrix, shown = matrix[np.ix_(chosen, chosen)], [unlike[index] for index in chosen]
+    places = [html.escape(name) for name in shown]  # Plotly reads some HTML
+    counted, named = len(names) <= MOST_COUNTED_CLASSES, len(names) <= MOST_NAMED_CLASSES
     support = matrix.sum(axis=1, keepdims=True)
     rates = np.divide(matrix, support, out=np.zeros(matrix.shape), where=support > 0).astype(np.float32)
-    images = say(tongue, "{images} images", images="%{customdata:,}" if show == "counts" else "")
-    share = say(tongue, "{rate} of the true class", rate="%{z:.1%}")
+    counts = matrix.astype(np.min_scalar_type(int(matrix.max(initial=0))))
+    names_told = f"{say(tongue, 'true')} <b>%{{y}}</b><br>{say(tongue, 'predicted')} <b>%{{x}}</b><br>"
+    images, share = say(tongue, "{images} images", images="%{customdata:,}"), say(tongue, "{rate} of the true class", rate="%{z:.1%}")
+    cells = {"z": rates, "zmax": 1, "customdata": counts if show == "counts" else None}
+    told = f"{images}, {share}" if show == "counts" else share
+    many = len(names) > MOST_EXACT_CLASSES
+    if many and show == "counts":  # a byte a cell: the browser gets megabytes as it is
+        cells, told = {"z": counts, "zmax": int(counts.max())}, say(tongue, "{images} images", images="%{z:,}")
+    elif many:  # at least one percent where there is any image
+        cells = {"z": np.maximum(np.round(100 * rates), rates > 0).astype(np.uint8), "zmax": 100}
+        told = say(tongue, "{rate} of the true class", rate="%{z}%")
     figure = go.Figure()
     figure.add_heatmap(
-        z=rates, x=names, y=names, customdata=matrix.astype(np.min_scalar_type(int(matrix.max(initial=0)))) if show == "counts" else None,
-        zmin=0, zmax=1, colorscale=RATES, showscale=False, xgap=2 if named else 0, ygap=2 if named else 0,
-        hovertemplate=f"{say(tongue, 'true')} <b>%{{y}}</b><br>{say(tongue, 'predicted')} <b>%{{x}}</b><br>"
-        + (f"{images}, {share}" if show == "counts" else share) + "<extra></extra>",
+        **cells, x=places, y=places, zmin=0, colorscale=RATES, showscale=False, xgap=2 if named else 0, ygap=2 if named else 0,
+        hovertemplate=f"{names_told}{told}<extra></extra>",
     )  # fmt: skip
-    if counted:
-        for (row, column), count in np.ndenumerate(matrix):
-            font = {"color": "white" if rates[row, column] > 0.75 else INK, "size": 14}
-            text = f"{count:,}" if show == "counts" else f"{rates[row, column]:.0%}"
-            figure.add_annotation(x=names[column], y=names[row], text=text, showarrow=False, font=font)
+    if many:  # cells are smaller than a pixel: the most frequent confusions are dots that are seen and hit
+        rows, columns = _most_frequent(matrix, MOST_DOTS)
+        images = say(tongue, "{images} images", images="%{customdata[0]:,}")
+        share = say(tongue, "{rate} of the true class", rate="%{customdata[1]:.1%}")
+        figure.add_scatter(
+            x=[places[column] for column in columns], y=[places[row] for row in rows], mode="markers", showlegend=False,
+            customdata=np.stack([matrix[rows, columns], rates[rows, columns]], axis=1).tolist(),
+            marker={"symbol": "square", "size": 4, "color": "rgb(43, 116, 184)"}, hovertemplate=f"{names_told}{images}, {share}<extra></extra>",
+        )  # fmt: skip
     axis = {
-        "type": "category", "automargin": True, "fixedrange": named, "showgrid": False, "showticklabels": named,
-        "tickvals": names, "ticktext": [html.escape(_short(name, 18 if counted else 12)) for name in classes],
-        "tickfont": {"size": 12 if counted else 10}, "ticks": "", "ticklabelstandoff": 6,
+        "type": "category", "automargin": True, "fixedrange": named, "showgrid": False, "ticks": "", "ticklabelstandoff": 6,
+        "tickfont": {"size": 12 if counted else 10},
     }  # fmt: skip
+    short = [html.escape(_short(name, 18 if counted else 12)) for name in shown]
+    if named:
+        axis |= {"tickvals": places, "ticktext": short}
+    else:  # Plotly chooses whom to name, and names more when zoomed in
+        axis |= {"nticks": 12, "labelalias": {name: label for name, label in zip(places, short) if name != label}}
     title = {"font": {"size": 13}, "standoff": 12}
     figure.update_layout(
         **LAYOUT,
+        meta=chosen.tolist(),
         dragmode=False if named else "zoom",
         margin={"l": 16, "r": 24, "t": 24, "b": 16},
         xaxis={**axis, "title": {**title, "text": say(tongue, "predicted")}},
         yaxis={**axis, "title": {**title, "text": say(tongue, "true")}, "autorange": "reversed"},
+        annotations=_cell_texts(matrix if show == "counts" else rates, rates, "," if show == "counts" else ".0%") if counted else [],
     )
     return figure
 
 
-def class_order(matrix: np.ndarray, order: str) -> np.ndarray:
-    """Indices of the classes: "as trained", by recall ("most confused first"), or neighbours in confusion side by side.
+def _most_frequent(matrix: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rows and columns of the confusions with the most images."""
+    confusions = np.where(np.eye(len(matrix), dtype=bool), 0, matrix)
+    places = np.argsort(-confusions, axis=None, kind="stable")[:most]
+    return np.unravel_index(places[confusions.flat[places] > 0], matrix.shape)
 
-    "similar ones together" sorts by the Fiedler vector of the graph whose edges are the confusions.
-    """
+
+def _cell_texts(values: np.ndarray, rates: np.ndarray, form: str) -> list[dict]:
+    return [
+        {"x": column, "y": row, "text": format(value, form), "showarrow": False,
+         "font": {"color": "white" if rates[row, column] > 0.75 else INK, "size": 14}}
+        for (row, column), value in np.ndenumerate(values)
+    ]  # fmt: skip
+
+
+def distinct(names: list[str]) -> list[str]:
+    """The names, with their places where two are the same (Plotly makes one of categories with one name)."""
+    uses = Counter(names)
+    numbered = [name if uses[name] == 1 else f"{name} ({index})" for index, name in enumerate(names)]
+    return numbered if len(set(numbered)) == len(names) else [f"{name} ({index})" for index, name in enumerate(names)]
+
+
+def class_order(matrix: np.ndarray, order: str) -> np.ndarray:
+    """Indices of the classes: "as trained", by recall ("most confused first"), or clustered ("similar ones together")."""
+    rates = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     if order == "most confused first":
-        return np.argsort(matrix.diagonal() / np.maximum(matrix.sum(axis=1), 1), kind="stable")
-    if order == "similar ones together" and len(matrix) > 2:
-        confusions = (matrix + matrix.T) * (1 - np.eye(len(matrix))) + 1e-3  # all are connected, if weakly
-        laplacian = np.diag(confusions.sum(axis=1)) - confusions
-        return np.argsort(np.linalg.eigh(laplacian)[1][:, 1], kind="stable")
+        return np.argsort(rates.diagonal(), kind="stable")
+    if order == "similar ones together":
+        return _clustered(rates + rates.T)
     return np.arange(len(matrix))
+
+
+def _clustered(similarity: np.ndarray) -> np.ndarray:
+    """The leaves of average-linkage clustering; of two clusters that become one, those ends meet that are most alike.
+
+    Args:
+        similarity: (n, n), symmetric; the diagonal does not count.
+    """
+    np.fill_diagonal(similarity, -np.inf)
+    between, sizes = similarity.copy(), np.ones(len(similarity))
+    clusters = [[index] for index in range(len(similarity))]
+    nearest = between.argmax(axis=1)
+    closeness = between.max(axis=1)
+    for _ in range(len(similarity) - 1):
+        kept = int(closeness.argmax())
+        gone = int(nearest[kept])
+        left, right = clusters[kept], clusters[gone]
+        ways = ((left, right), (left, right[::-1]), (left[::-1], right), (left[::-1], right[::-1]))
+        first, second = max(ways, key=lambda way: similarity[way[0][-1], way[1][0]])
+        clusters[kept] = first + second
+        average = (between[kept] * sizes[kept] + between[gone] * sizes[gone]) / (sizes[kept] + sizes[gone])
+        average[[kept, gone]] = -np.inf
+        sizes[kept] += sizes[gone]
+        between[kept] = between[:, kept] = average
+        between[gone] = between[:, gone] = closeness[gone] = -np.inf
+        changed = np.flatnonzero((nearest == kept) | (nearest == gone) | (average > closeness))
+        changed = changed[closeness[changed] > -np.inf]
+        nearest[changed] = between[changed].argmax(axis=1)
+        closeness[changed] = between[changed, nearest[changed]]
+    return np.array(max(clusters, key=len))
 
 
 def reliability(calibration: list[tuple[float, float, int]], tongue: str = "en") -> go.Figure:
@@ -155,15 +222,15 @@ def reliability(calibration: list[tuple[float, float, int]], tongue: str = "en")
     figure.add_shape(type="line", x0=0, y0=0, x1=1, y1=1, line={"color": QUIET, "width": 1, "dash": "dash"})
     given, right, images = zip(*calibration)
     figure.add_scatter(
-        x=given, y=right, customdata=images, mode="lines+markers", line={"color": VALIDATION, "width": 2.5},
+        x=given, y=right, customdata=images, mode="lines+markers", line={"color": VALIDATION, "width": 2.5}, cliponaxis=False,
         marker={"size": [6 + 18 * math.sqrt(count / sum(images)) for count in images]},
         hovertemplate=f"%{{x:.0%}} → %{{y:.0%}}<br>{say(tongue, '{images} images', images='%{customdata:,}')}<extra></extra>",
     )  # fmt: skip
-    axis = {"range": [0, 1.02], "gridcolor": RULE, "zeroline": False, "tickformat": ".0%", "tickfont": {"color": QUIET},
-            "fixedrange": True, "automargin": True}  # fmt: skip
+    axis = {"range": [0, 1], "gridcolor": RULE, "zeroline": False, "tickformat": ".0%", "tickfont": {"color": QUIET},
+            "fixedrange": True, "automargin": True, "ticks": "", "ticklabelstandoff": 6}  # fmt: skip
     title = {"font": {"size": 13}, "standoff": 10}
     figure.update_layout(
-        **LAYOUT, dragmode=False, margin={"l": 16, "r": 16, "t": 24, "b": 16},
+        **LAYOUT, dragmode=False, margin={"l": 16, "r": 28, "t": 24, "b": 16},
         xaxis={**axis, "title": {**title, "text": say(tongue, "probability that the network gave")}},
         yaxis={**axis, "title": {**title, "text": say(tongue, "share that was right")}},
     )  # fmt: skip

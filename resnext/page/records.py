@@ -65,6 +65,8 @@ def parse_evaluation(text: str) -> dict[str, Any]:
         (str(row["file"]), str(row["true"]), str(row["predicted"]), float(row["probability"]), row.get("thumbnail"))
         for row in values["predictions"]
     ]
+    if not all(0 <= probability <= 1 for *_, probability, _ in predictions):
+        raise ValueError("a probability is not between 0 and 1")
     bins = calibration(predictions)
     return {"numbers": numbers, "classes": classes, "confusion_matrix": matrix, "per_class": per_class,
             "predictions": predictions, "calibration": bins}  # fmt: skip
@@ -82,6 +84,18 @@ def calibration(predictions: list[tuple], bins: int = 10) -> list[tuple[float, f
 def calibration_error(bins: list[tuple[float, float, int]]) -> float:
     """Expected calibration error: the bins' gaps between probability and share right, weighted by their images."""
     return sum(abs(given - right) * images for given, right, images in bins) / sum(images for *_, images in bins)
+
+
+def calibration_bias(bins: list[tuple[float, float, int]]) -> float:
+    """How much more often the network was right than it said; below 0, less often."""
+    return sum((right - given) * images for given, right, images in bins) / sum(images for *_, images in bins)
+
+
+def most_confused(matrix: np.ndarray) -> tuple[int, int]:
+    """Row and column of the most frequent confusion; those of the first class if nothing was confused."""
+    wrong = matrix * (1 - np.eye(len(matrix), dtype=matrix.dtype))
+    row, column = np.unravel_index(wrong.argmax(), wrong.shape)
+    return int(row), int(column)
 
 
 def recipe_tables(text: str, tongue: str = "en") -> str:

@@ -229,7 +229,9 @@ CSS += """
   .sections td, .sections th { font-size: .75rem; padding-inline: .35rem !important; overflow-wrap: normal !important; min-width: 0 !important; }
   .sections td:first-child { overflow-wrap: anywhere !important; min-width: 5rem !important; } .sections td:has(img) { min-width: 3.4rem !important; }
   .sections table:has(img) :is(th, td):nth-child(2) { display: none; }  /* the file's name: the picture has it, too */
-  .per-class td { padding-inline: .4rem !important; } .per-class th button { padding-inline: .4rem; } .per-class td:first-child { min-width: 5rem !important; }
+  .per-class td, .per-class th { font-size: .8125rem; padding-inline: .4rem !important; overflow-wrap: break-word !important; min-width: 0 !important; }
+  .per-class th:has(button) { padding: 0 !important; } .per-class th button { padding-inline: .4rem; } .per-class th[aria-sort=none] button::after { content: ""; }
+  .cell, .per-class + .column { margin-top: .8rem; }
 }
 .per-class .scroll { max-height: 21rem !important; }
 .figures div { display: grid; align-content: space-between; }

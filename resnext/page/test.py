@@ -2,15 +2,72 @@
 
 import gradio as gr
 
-from resnext.page.figures import ORDERS, as_plot, heatmap, reliability
-from resnext.page.markup import headline, table
+from resnext.page.figures import MOST_NAMED_CLASSES, ORDERS, as_plot, distinct, heatmap, reliability
+from resnext.page.markup import Picture, album, headline, sentence, table, title
+from resnext.page.mistakes import cell_of, mistakes_in, picture
 from resnext.page.models import Model, Models
-from resnext.page.records import calibration_error, parse_evaluation, read
+from resnext.page.records import calibration_bias, calibration_error, most_confused, parse_evaluation, read
 from resnext.page.words import language, say, translated
 
 SHOWN = ("counts", "rates")
 FIRST = 10  # predictions, as the tutorial prints them; and mistakes
+MOST_LISTED = 200  # files of a cell
+MOST_DRAWN_CLASSES = 2000
 _HEADLINE = (("top1", "top-1 accuracy", ".1%"), ("top5", "top-5 accuracy", ".1%"), ("loss", "loss", ".3f"), ("samples", "images", ",.0f"))
+_CONFUSED = (
+    "No test image of {true} was taken for {predicted}.",
+    "One test image of {true} was taken for {predicted}.",
+    "{count} test images of {true} were taken for {predicted}.",
+)
+# A click on a cell chooses its classes, but a double-click resets the zoom; the chosen cell has a frame whatever was drawn last.
+_CHOOSE_CELL = """
+let waiting = 0, reset = 0;
+element.addEventListener('pointerdown', event => {
+  const plot = event.target.closest('.heatmap .js-plotly-plot');
+  if (!plot) return;
+  const index = name => plot.layout.meta[plot.data[0].x.indexOf(name)];
+  const patient = plot.layout.dragmode && event.pointerType === 'mouse';
+  plot.removeAllListeners('plotly_click');
+  plot.removeAllListeners('plotly_doubleclick');
+  plot.on('plotly_click', ({ points: [{ x, y }] }) => {
+    const choose = () => trigger('click', { true: index(y), predicted: index(x) });
+    clearTimeout(waiting);
+    if (!patient) choose();
+    else if (Date.now() - reset > 300) waiting = setTimeout(choose, 300);
+  });
+  plot.on('plotly_doubleclick', () => { clearTimeout(waiting); reset = Date.now(); });
+}, true);
+const frame = () => {
+  const plot = element.querySelector('.heatmap .js-plotly-plot');
+  const told = element.querySelector('[data-cell]');
+  if (!plot?._fullLayout?.xaxis || !told) return;
+  plot.setAttribute('role', 'img');
+  plot.setAttribute('aria-label', told.dataset.heatmap);
+  const name = told.dataset.cell;
+  if (plot.layout.shapes?.[0]?.name === name) return;
+  const [y, x] = name.split(' ').map(index => plot.layout.meta.indexOf(Number(index)));
+  const line = { color: '#EE7733', width: 2.5 };
+  Plotly.relayout(plot, { shapes: [{ type: 'rect', name, line, x0: x - .5, x1: x + .5, y0: y - .5, y1: y + .5 }] });
+};
+new MutationObserver(frame).observe(element, { childList: true, subtree: true });"""
+# The buttons of a table's header sort it, and what is typed above it leaves rows out.
+_SORT = """
+const order = new Intl.Collator(undefined, { numeric: true }).compare;
+element.addEventListener('click', event => {
+  const head = event.target.closest('th[aria-sort]');
+  if (!head) return;
+  const direction = head.getAttribute('aria-sort') === 'ascending' ? 'descending' : 'ascending';
+  for (const other of head.parentElement.cells) other.setAttribute('aria-sort', 'none');
+  head.setAttribute('aria-sort', direction);
+  const key = row => row.cells[head.cellIndex].textContent.replaceAll(',', '');
+  const sign = direction === 'ascending' ? 1 : -1;
+  const body = head.closest('table').tBodies[0];
+  body.append(...[...body.rows].sort((one, other) => sign * order(key(one), key(other))));
+});
+element.addEventListener('input', event => {
+  const sought = event.target.value.toLowerCase();
+  for (const row of element.querySelector('tbody').rows) row.hidden = !row.cells[0].textContent.toLowerCase().includes(sought);
+});"""
 
 
 def test_tab(models: Models, model: gr.Dropdown):
@@ -20,39 +77,72 @@ def test_tab(models: Models, model: gr.Dropdown):
         `show(model, tongue)`, which gives the values of the components that follow it; and those components.
     """
     numbers = gr.HTML()
-    with gr.Column(visible=False) as tested:
-        with gr.Row(elem_classes="controls"):
-            cells = gr.Radio([(translated(name), name) for name in SHOWN], value="counts", label=translated("Cells show"))
-            order = gr.Radio([(translated(name), name) for name in ORDERS], value=ORDERS[0], label=translated("Order of classes"))
+    with gr.Column(visible=False, elem_classes="test") as tested:
+        with gr.HTML(html_template="@children", js_on_load=_CHOOSE_CELL, elem_classes="explorer") as explorer:
+            with gr.Row(elem_classes="controls"):
+                cells, order = (
+                    gr.Radio([(translated(name), name) for name in names], value=names[0], label=translated(label), scale=scale, min_width=200)
+                    for names, label, scale in ((SHOWN, "Cells show", 1), (ORDERS, "Order of classes", 2))
+                )
+            with gr.Row(equal_height=True):
+                with gr.Column(min_width=320):
+                    guide = gr.HTML()
+                    plot = gr.Plot(label="Confusion matrix", show_label=False, elem_classes="heatmap", min_width=320)
+                with gr.Column(min_width=320, elem_classes="cell"):
+                    choose = gr.HTML()
+                    with gr.Row(elem_classes="pair"):
+                        true, predicted = (
+                            gr.Dropdown([], label=translated(name), interactive=True, min_width=140)
+                            for name in ("True class", "Predicted class")
+                        )
+                    images = gr.HTML(elem_classes="cell-images")
         with gr.Row():
-            plot = gr.Plot(label="Confusion matrix", show_label=False, elem_classes="heatmap", min_width=320)
+            per_class = gr.HTML(js_on_load=_SORT, min_width=320, elem_classes="per-class")
             with gr.Column(min_width=320):
-                per_class = gr.HTML()
-                diagram = gr.Plot(label="Reliability", show_label=False, elem_classes="square", min_width=320)
+                meaning = gr.HTML()
+                diagram = gr.Plot(label="Reliability", show_label=False, elem_classes="reliability", min_width=320)
         tables = gr.HTML()
+    outputs = (numbers, tested, cells, order, guide, plot, choose, true, predicted, images, per_class, meaning, diagram, tables)
 
     def show(chosen: Model, tongue: str):
         evaluation = _evaluation(chosen, tongue)
         if isinstance(evaluation, str):
-            return evaluation, gr.Column(visible=False), *[gr.skip()] * 6
+            return evaluation, gr.Column(visible=False), *[gr.skip()] * (len(outputs) - 2)
         bins = evaluation["calibration"]
+        row, column = most_confused(evaluation["confusion_matrix"])
+        choices = [(name, index) for index, name in enumerate(distinct(evaluation["classes"]))]
         return (
             _headline(evaluation, tongue),
             gr.Column(visible=True),
             "counts",
             ORDERS[0],
+            _guide(evaluation, tongue),
             _heatmap(chosen, "counts", ORDERS[0], tongue),
+            title(say(tongue, "Images of a cell")) + sentence(say(tongue, "Choose a cell of the heatmap, or the two classes."), "quiet"),
+            gr.Dropdown(choices=choices, value=row),
+            gr.Dropdown(choices=choices, value=column),
+            _cell(chosen, row, column, tongue),
             _per_class(evaluation, tongue),
+            _meaning(bins, tongue) if bins else "",
             gr.Plot(as_plot(reliability(bins, tongue)), visible=True) if bins else gr.Plot(visible=False),
-            _tables(evaluation, tongue),
+            _tables(chosen, evaluation, tongue),
         )
 
     def redraw(name: str, cells: str, order: str, request: gr.Request):
         return _heatmap(models.get(name), cells, order, language(request))
 
+    def show_cell(name: str, row: int, column: int, request: gr.Request):
+        return _cell(models.get(name), row, column, language(request))
+
+    def choose_cell(name: str, event: gr.EventData, request: gr.Request):
+        row, column = event.true, event.predicted
+        return row, column, _cell(models.get(name), row, column, language(request))
+
     settings = {"api_visibility": "private", "show_progress": "hidden", "queue": False}
     gr.on((cells.input, order.input), redraw, (model, cells, order), plot, **settings)
-    return show, (numbers, tested, cells, order, plot, per_class, diagram, tables)
+    gr.on((true.input, predicted.input), show_cell, (model, true, predicted), images, **settings)
+    explorer.click(choose_cell, model, (true, predicted, images), **settings)
+    return show, outputs
 
 
 def _evaluation(model: Model, tongue: str):
@@ -61,35 +151,101 @@ def _evaluation(model: Model, tongue: str):
 
 
 def _headline(evaluation: dict, tongue: str) -> str:
-    numbers = {
-        say(tongue, name): format(evaluation["numbers"][key], form) for key, name, form in _HEADLINE if key in evaluation["numbers"]
-    }
+    shown = [row for row in _HEADLINE if row[0] in evaluation["numbers"] and (row[0] != "top5" or len(evaluation["classes"]) > 5)]
+    numbers = {say(tongue, name): format(evaluation["numbers"][key], form) for key, name, form in shown}
     if evaluation["calibration"]:
         numbers[say(tongue, "expected calibration error")] = f"{calibration_error(evaluation['calibration']):.1%}"
     return headline(numbers)
 
 
+def _guide(evaluation: dict, tongue: str) -> str:
+    text = say(tongue, "The bluer a cell, the more images of the true class are in it.")
+    if len(evaluation["classes"]) > MOST_DRAWN_CLASSES:
+        text = say(tongue, "There are too many classes to draw: choose two of them.")
+    elif len(evaluation["classes"]) > MOST_NAMED_CLASSES:
+        text += " " + say(tongue, "Drag to enlarge a part, double-click to see all.")
+    return title(say(tongue, "Confusion matrix")) + sentence(text, "quiet")
+
+
 def _heatmap(model: Model, cells: str, order: str, tongue: str):
     evaluation = _evaluation(model, tongue)
     matrix, classes = evaluation["confusion_matrix"], evaluation["classes"]
-    return model.once(("heatmap", cells, order, tongue), lambda: as_plot(heatmap(matrix, classes, order, cells, tongue)))
+    if len(classes) > MOST_DRAWN_CLASSES:
+        return gr.Plot(visible=False)
+    drawn = model.once(("heatmap", cells, order, tongue), lambda: as_plot(heatmap(matrix, classes, order, cells, tongue)))
+    return gr.Plot(drawn, visible=True)
+
+
+def _cell(model: Model, row: int, column: int, tongue: str) -> str:
+    """What is in a cell of the confusion matrix: how many images, and which."""
+    evaluation = _evaluation(model, tongue)
+    matrix, names, classes = evaluation["confusion_matrix"], distinct(evaluation["classes"]), evaluation["classes"]
+    count = int(matrix[row, column])
+    values = {"true": names[row], "predicted": names[column], "count": f"{count:,}", "images": f"{matrix[row].sum():,}"}
+    if row == column:
+        name, text, pictures = names[row], "{count} of {images} test images of {true} were right.", []
+    else:
+        name, text = say(tongue, "{true} taken for {predicted}", **values), _CONFUSED[min(count, 2)]
+        pictures = mistakes_in(evaluation, model.folder, classes[row], classes[column])[0]
+    parts = [sentence(say(tongue, text, **values), "told", live=True, cell=f"{row} {column}", heatmap=_in_words(evaluation, tongue))]
+    if row != column and count > len(pictures):
+        text = "This repository holds thumbnails of {shown} of them." if pictures else "This repository holds no thumbnails of them."
+        parts.append(sentence(say(tongue, text, shown=len(pictures)), "quiet"))
+    if pictures:
+        parts.append(album(name, [(Picture(content, file), file, f"{probability:.1%}") for content, file, probability in pictures]))
+    elif count:
+        rows = [(file, f"{probability:.1%}") for file, _, _, probability, _ in cell_of(evaluation, classes[row], classes[column])]
+        header = (say(tongue, "file"), say(tongue, "probability"))
+        parts.append(table(name, header, rows[:MOST_LISTED], numbers=(1,), titled=False) if rows else "")
+    return f'<div class="fit">{"".join(parts)}</div>'
+
+
+def _in_words(evaluation: dict, tongue: str) -> str:
+    """The heatmap for those who do not see it."""
+    matrix, names = evaluation["confusion_matrix"], distinct(evaluation["classes"])
+    row, column = most_confused(matrix)
+    text = say(tongue, "Confusion matrix of {classes} classes: {right} of {images} images are right.",
+               classes=f"{len(names):,}", right=f"{matrix.trace():,}", images=f"{matrix.sum():,}")  # fmt: skip
+    if row != column:
+        text += " " + say(tongue, "The most frequent confusion: {count} of {true} taken for {predicted}.",
+                          count=f"{matrix[row, column]:,}", true=names[row], predicted=names[column])  # fmt: skip
+    return text
 
 
 def _per_class(evaluation: dict, tongue: str) -> str:
     rows = [(label, *(f"{score:.3f}" for score in scores), f"{images:,d}") for label, *scores, images in evaluation["per_class"]]
     header = tuple(say(tongue, name) for name in ("class", "precision", "recall", "F1", "images"))
-    return table(say(tongue, "Per class"), header, rows, numbers=(1, 2, 3, 4))
+    search = say(tongue, "Find a class") if len(rows) > MOST_NAMED_CLASSES else ""
+    return table(say(tongue, "Per class"), header, rows, numbers=(1, 2, 3, 4), sortable=True, search=search)
 
 
-def _tables(evaluation: dict, tongue: str) -> str:
+def _meaning(bins: list[tuple[float, float, int]], tongue: str) -> str:
+    """What the reliability diagram says."""
+    error, bias = calibration_error(bins), calibration_bias(bins)
+    text = say(tongue, "On the dashed line, a probability means what it says. The mean distance from it is the expected calibration error: {error}.",
+               error=f"{error:.1%}")  # fmt: skip
+    if abs(bias) > error / 2:
+        text += " " + say(tongue, "The network is right more often than it says." if bias > 0 else "The network is right less often than it says.")
+    return title(say(tongue, "Reliability")) + sentence(text, "quiet")
+
+
+def _tables(model: Model, evaluation: dict, tongue: str) -> str:
     predictions = evaluation["predictions"]
-    wrong = sorted((row for row in predictions if row[1] != row[2]), key=lambda row: -row[3])
-    header = (*(say(tongue, name) for name in ("file", "true", "predicted", "probability")), "")
-    parts = []
-    for title, rows in (("First predictions", predictions[:FIRST]), ("Most confident mistakes", wrong[:FIRST])):
-        cells = [
-            (file, true, named, f"{probability:.1%}", say(tongue, "✓ right" if true == named else "✗ wrong"))
-            for file, true, named, probability, _ in rows
-        ]
-        parts.append(table(say(tongue, title), header, cells, numbers=(3,)))
-    return "".join(parts)
+    wrong = sorted((row for row in predictions if row[1] != row[2]), key=lambda row: -row[3])[:FIRST]
+    header = tuple(say(tongue, name) for name in ("file", "true", "predicted", "probability"))
+    verdicts = [say(tongue, "✓ right" if row[1] == row[2] else "✗ wrong") for row in predictions[:FIRST]]
+    rows = [(*_as_texts(row), verdict) for row, verdict in zip(predictions, verdicts)]
+    parts = [table(say(tongue, "First predictions"), (*header, ""), rows, numbers=(3,))]
+    if wrong:
+        files = [picture(model.folder, row[4]) for row in wrong]
+        rows = [_as_texts(row) for row in wrong]
+        if any(files):
+            header = (say(tongue, "thumbnail"), *header)
+            rows = [(Picture(file, row[0]) if file else "", *row) for file, row in zip(files, rows)]
+        parts.insert(0, table(say(tongue, "Most confident mistakes"), header, rows, numbers=(len(header) - 1,)))
+    return f'<div class="sections">{"".join(parts)}</div>'
+
+
+def _as_texts(prediction: tuple) -> tuple[str, str, str, str]:
+    file, true, predicted, probability, _ = prediction
+    return file, true, predicted, f"{probability:.1%}"

@@ -1,0 +1,64 @@
+"""A component hands on uploads alone, whatever a program calls a file, and loads a web address within limits only."""
+
+import pathlib
+
+import anyio
+import gradio as gr
+import pytest
+from gradio.data_classes import FileData, ListFiles
+from gradio.utils import get_upload_folder
+
+from resnext.page import uploads
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """The folder of uploads, with one file in it and another beside it."""
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "uploads"))
+    (tmp_path / "uploads" / "hash").mkdir(parents=True)
+    (tmp_path / "uploads" / "hash" / "rose.jpg").write_bytes(b"rose")
+    (tmp_path / "<b>secret.jpg").write_bytes(b"secret")
+    assert get_upload_folder() == str(tmp_path / "uploads")
+    return tmp_path / "uploads"
+
+
+def test_an_upload_is_taken_undecoded(folder):
+    path = str(folder / "hash" / "rose.jpg")
+    photograph, files = gr.Image(type="filepath"), gr.File(file_count="multiple", type="filepath")
+    uploads.take_uploads(photograph)
+    uploads.take_uploads(files)
+    assert photograph.preprocess(FileData(path=path)) == path and photograph.preprocess(None) is None
+    assert files.preprocess(ListFiles(root=[FileData(path=path)] * 2)) == [path, path]
+
+
+@pytest.mark.parametrize(
+    "form", ["{0}/<b>secret.jpg", "{0}/uploads/../<b>secret.jpg", "{0}/uploads/link.jpg", "/etc/passwd", "a\0b", ""]
+)
+def test_another_file_is_refused_by_its_name_without_its_folder(folder, form):
+    (folder / "link.jpg").symlink_to(folder.parent / "<b>secret.jpg")
+    with pytest.raises(gr.Error) as error:
+        uploads.uploaded(form.format(folder.parent))
+    assert error.value.message.endswith("was not uploaded: upload it first.") and not error.value.print_exception
+    assert not {"/", "<"} & set(error.value.message)
+
+
+@pytest.mark.parametrize("path", [None, 3, ["a"], {"path": "a"}])
+def test_what_is_no_path_is_refused(folder, path):
+    with pytest.raises(gr.Error):
+        uploads.uploaded(path)
+
+
+def test_a_private_web_address_is_refused_in_the_place_of_a_file_and_files_still_go_where_they_went(folder):
+    with gr.Blocks() as page:
+        photograph = gr.Image(type="filepath")
+    uploads.limit_downloads(page)
+    with pytest.raises(gr.Error) as error:
+        anyio.run(photograph.async_move_resource_to_block_cache, "http://127.0.0.1/<b>.jpg")
+    assert "http://127.0.0.1/&lt;b&gt;.jpg cannot be fetched: no public website" in error.value.message
+    path = str(folder / "hash" / "rose.jpg")
+    assert pathlib.Path(anyio.run(photograph.async_move_resource_to_block_cache, path)).read_bytes() == b"rose"
+    assert anyio.run(photograph.async_move_resource_to_block_cache, None) is None
+
+
+def test_a_name_is_shown_without_the_characters_that_turn_or_hide_others():
+    assert uploads.printable("a\u202eb\x1bc\u200bd 花.jpg") == "a\ufffdb\ufffdc\ufffdd 花.jpg"
