@@ -1,14 +1,17 @@
 """The page's endpoint answers as the Classifier does, and the page is whole whatever the repository lacks or hides."""
 
+import ast
 import contextlib
 import copy
 import csv
 import json
 import os
 import pathlib
+import shutil
 import socket
 import subprocess
 import sys
+import zipfile
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 
@@ -359,3 +362,25 @@ def test_a_taken_port_ends_with_status_1_and_one_line(repository):
         result = subprocess.run(arguments, cwd=ROOT, capture_output=True, text=True)
     assert result.returncode == 1
     assert len(result.stderr.strip().splitlines()) == 1
+
+
+def test_the_readme_s_programs_get_what_the_readme_says(client, image, tmp_path):
+    text = (ROOT / "README.md").read_text("utf-8")
+    program = next(block for block in text.split("```") if "gradio_client" in block).removeprefix("python\n")
+    shutil.copy(image, tmp_path / "photo.jpg")
+    with zipfile.ZipFile(tmp_path / "photos.zip", "w") as archive:
+        archive.write(image, "other.png")
+        archive.writestr("notes.txt", "no image")
+    program = program.replace("http://127.0.0.1:7860", client.src).replace('handle_file("', f'handle_file("{tmp_path}/')
+    answers, names = [], {}
+    for statement in ast.parse(program).body:  # as at a prompt: an expression's value is shown
+        if isinstance(statement, ast.Expr):
+            answers.append(eval(ast.unparse(statement), names))
+        else:
+            exec(ast.unparse(statement), names)
+    classified, batch, explained, info = answers
+    assert set(classified) == {"label", "confidences"} and len(classified["confidences"]) == 5
+    assert [sorted(row) for row in batch] == [["file", "label", "probability"]] * 2 + [["error", "file"]]
+    assert batch[2]["error"].startswith("notes.txt cannot be read")
+    assert pathlib.Path(explained).stat().st_size
+    assert {"model", "architecture", "cardinality"} < set(info)
