@@ -29,10 +29,10 @@ from resnext.page.uploads import limit_downloads
 from resnext.page.words import I18N, language, say, translated
 
 PRIVATE = {"api_visibility": "private", "show_progress": "hidden"}
-# The address says what is shown: but only a person changes it, not the page while it opens.
+# The address says what is shown, once the page has opened what the address said.
 _TELL_ADDRESS = """
 (value) => {
-  if (navigator.userActivation.hasBeenActive) {
+  if (window.pageIsOpen) {
     const address = new URL(location);
     address.searchParams.set('%s', value);
     history.replaceState(null, '', address);
@@ -103,7 +103,8 @@ def build_page(models: Models, warning: str = "") -> gr.Blocks:
             asked = request.query_params.get("tab")
             return gr.Tabs(selected=asked) if asked in fills else gr.skip()
 
-        page.load(open_tab, None, tabs, queue=False, **PRIVATE)
+        opening = page.load(open_tab, None, tabs, queue=False, **PRIVATE)
+        opening.then(None, None, None, js="() => { window.pageIsOpen = true; }", **PRIVATE)
         for name, (tab, show, outputs) in fills.items():
             filled = gr.State()
             fill = _filler(models, name, show, len(outputs))

@@ -185,7 +185,8 @@ def visit(browser, address):
         contexts.append(browser.new_context(**{"viewport": {"width": 1180, "height": 900}, **options}))
         page = contexts[-1].new_page()
         page.set_default_timeout(PATIENCE)
-        page.goto(f"{address}?tab=test{query}")
+        with page.expect_response(lambda response: "plotly" in response.url.lower()):  # until then, asking the page would be a person's act
+            page.goto(f"{address}?tab=test{query}")
         page.locator(".heatmap .heatmaplayer image").wait_for()
         return page
 

@@ -65,10 +65,12 @@ def batch_tab(models: Models, model: gr.Dropdown) -> tuple[gr.HTML, gr.DownloadB
             answers.append({"file": row.file, "error": row.error} if row.error else {"file": row.file, "label": row.label, "probability": row.probability})
         return answers
 
-    files = gr.File(label=translated("Photographs, or a ZIP of them"), file_count="multiple", type="filepath", elem_classes="many")
+    files = gr.File(
+        label=translated("Photographs, or a ZIP of them"), file_count="multiple", type="filepath", height=220, elem_classes="many"
+    )
     take_uploads(files)
+    download = gr.DownloadButton(translated("Download as CSV"), visible=False, size="sm", elem_classes="as-csv")
     results = gr.HTML()
-    download = gr.DownloadButton(translated("Download as CSV"), visible=False, size="sm")
     files.change(show_batch, (files, model), (results, download), api_visibility="private", show_progress_on=results)
     gr.api(classify_batch)
     return results, download

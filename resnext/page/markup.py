@@ -106,7 +106,8 @@ def album(name: str, pictures: list[tuple[Picture, str, str]]) -> str:
         pictures: each with its name and a word on it.
     """
     figures = "".join(
-        f'<figure>{picture.html}<figcaption><b>{html.escape(word)}</b><span title="{html.escape(title)}">{html.escape(title)}</span></figcaption></figure>'
+        f"<figure>{picture.html}<figcaption><b>{html.escape(word)}</b>"
+        f'<span title="{html.escape(title)}">{html.escape(title)}</span></figcaption></figure>'
         for picture, title, word in pictures
     )
     return f'<div class="scroll" tabindex="0" role="region" aria-label="{html.escape(name)}"><div class="album">{figures}</div></div>'

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from resnext.page.markup import sentence, table
-from resnext.page.words import say
+from resnext.page.words import say, setting
 
 MOST_BYTES = 64 * 2**20
 HISTORY_COLUMNS = ("epoch", "loss", "accuracy", "val_loss", "val_accuracy", "learning_rate")
@@ -107,15 +107,15 @@ def recipe_tables(text: str, tongue: str = "en") -> str:
     machine = {**values["versions"], "hardware": values["hardware"]}
     sections = {"Recipe": values["recipe"], "Data set": data, "Software and hardware": machine}
     tables = [
-        table(say(tongue, title), (), [(key.replace("_", " "), _as_text(value)) for key, value in section.items()])
+        table(say(tongue, title), (), [(setting(tongue, key), _as_text(value, tongue)) for key, value in section.items()])
         for title, section in sections.items()
     ]
     return f'<div class="tables">{tables[0]}<div class="tables">{"".join(tables[1:])}</div></div>'
 
 
-def _as_text(value: Any) -> str:
+def _as_text(value: Any, tongue: str) -> str:
     if isinstance(value, bool):
-        return "yes" if value else "no"
+        return say(tongue, "yes" if value else "no")
     if isinstance(value, list):
-        return ", ".join(map(_as_text, value))
+        return ", ".join(_as_text(item, tongue) for item in value)
     return f"{value:,g}" if isinstance(value, float) else str(value)

@@ -59,6 +59,8 @@ footer .divider { display: none; }
 .gallery button { padding: 0; border: 0; border-radius: var(--radius-md); overflow: hidden; cursor: pointer; background: none; line-height: 0; }
 .gallery img { width: 84px; height: 84px; object-fit: cover; margin: 0; transition: transform .15s; }
 .gallery button:hover img { transform: scale(1.06); }
+.as-csv { align-self: flex-start; width: auto !important; padding-inline: 1.5rem; }
+.controls { align-items: center; }
 .top { align-items: flex-start !important; justify-content: space-between; }
 .choice { align-items: flex-end !important; justify-content: flex-end; padding-top: .5rem; }
 .confidence-set .bar { height: .5rem !important; margin-bottom: .35rem !important; }
@@ -110,7 +112,6 @@ CSS += """
 .frame img { opacity: var(--heat, .7); border-radius: 0; height: 100%; }
 .pictures { display: grid; grid-template-columns: repeat(auto-fill, minmax(7rem, 1fr)); gap: .8rem; }
 .pictures figure { margin: 0; } .pictures img { width: 100%; margin: 0; border-radius: 6px; image-rendering: pixelated; }
-.square [data-testid=plotly] { aspect-ratio: 1; }
 @media (max-width: 700px) {  /* the answer comes right after the photograph, then where else to take one from */
   .sides { flex-direction: column; } .sides > .column { display: contents; } .sides .address, .sides .examples { order: 1; }
   .choice { justify-content: stretch; }

@@ -235,7 +235,7 @@ def _tables(model: Model, evaluation: dict, tongue: str) -> str:
     header = tuple(say(tongue, name) for name in ("file", "true", "predicted", "probability"))
     verdicts = [say(tongue, "✓ right" if row[1] == row[2] else "✗ wrong") for row in predictions[:FIRST]]
     rows = [(*_as_texts(row), verdict) for row, verdict in zip(predictions, verdicts)]
-    parts = [table(say(tongue, "First predictions"), (*header, ""), rows, numbers=(3,))]
+    parts = [table(say(tongue, "First predictions"), (*header, say(tongue, "result")), rows, numbers=(3,))]
     if wrong:
         files = [picture(model.folder, row[4]) for row in wrong]
         rows = [_as_texts(row) for row in wrong]

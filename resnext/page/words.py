@@ -40,6 +40,7 @@ CHINESE = {
     "training loss": "训练损失", "training": "训练", "validation": "验证", "epoch": "轮次", "loss": "损失", "accuracy": "准确率",
     "learning rate": "学习率", "learning<br>rate": "学习率", "best epoch {epoch}": "最佳轮次 {epoch}",
     "Recipe": "训练配方", "Data set": "数据集", "Software and hardware": "软件与硬件", "yes": "是", "no": "否",
+    "{model} has no learning curves to compare with.": "{model} 没有可比较的学习曲线。",
     # test
     "top-1 accuracy": "top-1 准确率", "top-5 accuracy": "top-5 准确率", "images": "图像数", "expected calibration error": "期望校准误差",
     "true": "真实", "predicted": "预测", "precision": "精确率", "recall": "召回率", "First predictions": "前十个预测",
@@ -54,7 +55,7 @@ CHINESE = {
     "One test image of {true} was taken for {predicted}.": "{true} 的测试图像中有 1 张被认作 {predicted}。",
     "{count} of {images} test images of {true} were right.": "{true} 的 {images} 张测试图像中有 {count} 张判断正确。",
     "This repository holds thumbnails of {shown} of them.": "此仓库有其中 {shown} 张的缩略图。",
-    "Confusion matrix": "混淆矩阵", "Images of a cell": "单元格中的图像", "Reliability": "可靠性", "Find a class": "查找类别",
+    "Confusion matrix": "混淆矩阵", "Images of a cell": "单元格中的图像", "Reliability": "可靠性", "Find a class": "查找类别", "result": "结果",
     "The bluer a cell, the more images of the true class are in it.": "单元格越蓝，其中真实类别的图像越多。",
     "Drag to enlarge a part, double-click to see all.": "拖动可放大局部，双击恢复全图。",
     "There are too many classes to draw: choose two of them.": "类别太多，无法绘制：请选择其中两个。",
@@ -104,6 +105,15 @@ CHINESE = {
     "there is no test to show": "没有测试结果可显示",
 }  # fmt: skip
 
+# Settings of a recipe by their names in recipe.json, which English shows as they are.
+_SETTINGS = {
+    "model": "模型", "epochs": "训练轮数", "batch_size": "批大小", "image_size": "图像大小", "train_size": "训练图像大小", "optimizer": "优化器",
+    "learning_rate": "学习率", "weight_decay": "权重衰减", "warmup_epochs": "预热轮数", "cosine": "余弦退火", "label_smoothing": "标签平滑",
+    "labels": "标签形式", "flip": "翻转", "zoom": "缩放", "rotation": "旋转", "jitter": "色彩抖动", "mean": "均值", "std": "标准差",
+    "crop_pct": "裁剪比例", "precision": "数值精度", "seed": "随机种子", "name": "名称", "train images": "训练图像",
+    "val images": "验证图像", "test images": "测试图像", "fingerprint": "指纹", "hardware": "硬件",
+}  # fmt: skip
+
 _ENGLISH = {text: text for text in CHINESE}
 I18N = gr.I18n(**{"en": _ENGLISH, "zh": CHINESE, "zh-CN": CHINESE})
 
@@ -122,3 +132,8 @@ def language(request: gr.Request | None) -> str:
 def say(tongue: str, text: str, **values) -> str:
     """A sentence of the page in a language, with its values filled in."""
     return (CHINESE.get(text, text) if tongue == "zh" else text).format(**values)
+
+
+def setting(tongue: str, name: str) -> str:
+    """A setting of a recipe in a language; its name may be any text."""
+    return _SETTINGS.get(name, name.replace("_", " ")) if tongue == "zh" else name.replace("_", " ")
