@@ -19,15 +19,19 @@ from PIL import Image
 from playwright.sync_api import expect, sync_playwright
 
 ROOT = pathlib.Path(__file__).parents[2]
-PICTURES = [  # name, tab, theme, width in pixels
-    ("classify", "Classify", "light", 1100),
-    ("training", "Training", "light", 1100),
-    ("test", "Test", "light", 1100),
-    ("inside", "Inside ResNeXt", "light", 1100),
-    ("classify-dark", "Classify", "dark", 1100),
-    ("training-dark", "Training", "dark", 1100),
-    ("classify-phone", "Classify", "light", 390),
+PICTURES = [  # name, tab in the address, theme, width in pixels, language
+    ("classify", "classify", "light", 1100, "en"),
+    ("training", "training", "light", 1100, "en"),
+    ("test", "test", "light", 1100, "en"),
+    ("inside", "inside", "light", 1100, "en"),
+    ("card", "card", "light", 1100, "en"),
+    ("batch", "batch", "light", 1100, "en"),
+    ("classify-dark", "classify", "dark", 1100, "en"),
+    ("test-dark", "test", "dark", 1100, "en"),
+    ("classify-phone", "classify", "light", 390, "en"),
+    ("classify-chinese", "classify", "light", 1100, "zh-CN"),
 ]
+TALLEST = 2400  # pixels of a page that are shown
 
 
 def main():
@@ -39,18 +43,23 @@ def main():
     options.output.mkdir(parents=True, exist_ok=True)
     with page_server(options.model) as address, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-gpu"])
-        for name, tab, theme, width in PICTURES:
-            page = browser.new_page(viewport={"width": width, "height": 760})
-            page.goto(f"{address}?__theme={theme}")
-            page.get_by_role("tab", name=tab, exact=True).click()
-            if tab == "Classify":
+        for name, tab, theme, width, language in PICTURES:
+            page = browser.new_page(viewport={"width": width, "height": 760}, locale=language)
+            page.goto(f"{address}?__theme={theme}&tab={tab}")
+            if tab == "classify":
                 if options.photograph:
                     page.locator("input[type=file]").first.set_input_files(options.photograph)
                 else:
-                    page.locator("button.gallery-item").last.click()
-                expect(page.locator("[data-testid$=-confidence-set]").first).to_be_visible(timeout=30_000)
-            page.wait_for_timeout(2500)  # bars and figures move into place
-            picture = Image.open(io.BytesIO(page.screenshot(full_page=True))).convert("RGB")
+                    page.locator(".gallery button").last.click()
+                expect(page.locator(".why")).to_be_visible(timeout=30_000)
+            elif tab == "batch":
+                examples = sorted((ROOT / "resnext" / "flowers" / "examples").glob("*.*"))  # the credits are no image
+                page.locator(".many input[type=file]").set_input_files(examples)
+                expect(page.locator(".as-csv")).to_be_visible(timeout=30_000)
+            page.wait_for_timeout(3000)  # bars and figures move into place
+            height = min(TALLEST, page.evaluate("document.documentElement.scrollHeight"))
+            content = page.screenshot(full_page=True, clip={"x": 0, "y": 0, "width": width, "height": height})
+            picture = Image.open(io.BytesIO(content)).convert("RGB")
             picture.quantize(256, dither=Image.Dither.NONE).save(options.output / f"{name}.png", optimize=True)
             page.close()
         browser.close()
