@@ -127,7 +127,8 @@ def build_page(models: Models, warning: str = "") -> gr.Blocks:
 
         gr.api(model_info, queue=False)
     limit_downloads(page)
-    return page.queue(max_size=64, default_concurrency_limit=4)
+    # More at once than there are cores would not be served sooner; one waits for the disk or the Hub.
+    return page.queue(max_size=64, default_concurrency_limit=max(2, os.cpu_count() or 2))
 
 
 def _filler(models: Models, tab: str, show: Callable, count: int) -> Callable:

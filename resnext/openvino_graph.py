@@ -87,10 +87,10 @@ class OpenVINOOps:
         margin = [kernel.shape[-1] // 2] * 2
         geometry = ([stride] * 2, margin, margin, [1, 1])
         if groups == 1:
-            x = ops.convolution(x, kernel, *geometry)
+            x = ops.convolution(x, _constant(kernel), *geometry)
         else:
             kernel = kernel.reshape(groups, -1, *kernel.shape[1:])
-            x = ops.group_convolution(x, kernel, *geometry)
+            x = ops.group_convolution(x, _constant(kernel), *geometry)
         return ops.add(x, bias.reshape(1, -1, 1, 1))
 
     def relu(self, x, *, name):
@@ -110,7 +110,7 @@ class OpenVINOOps:
         return ops.reduce_mean(x, np.array([2, 3]), keep_dims=keepdims)
 
     def dense(self, x, units, *, name):
-        x = ops.matmul(x, self._tensor(f"{name}.weight"), False, True)
+        x = ops.matmul(x, _constant(self._tensor(f"{name}.weight")), False, True)
         return ops.add(x, self._tensor(f"{name}.bias"))
 
     def multiply(self, x, y):
@@ -124,3 +124,8 @@ class OpenVINOOps:
 
     def _tensor(self, key):
         return np.asarray(self.tensors[key], np.float32)
+
+
+def _constant(array: np.ndarray) -> openvino.Node:
+    # The opset's functions would make a Python list of the array's numbers first: a second for ResNeXt-50.
+    return openvino.op.Constant(np.ascontiguousarray(array))
