@@ -81,7 +81,7 @@ def build_page(models: Models, warning: str = "") -> gr.Blocks:
 
         def choose(name: str | None, request: gr.Request, progress=gr.Progress(track_tqdm=True)):
             progress(0, say(language(request), "Opening {model}", model=name))
-            chosen = models.get(name)
+            chosen = models.get(name, language(request))
             return chosen.name, masthead(chosen, language(request)), _note(notice(chosen, language(request)))
 
         picked = model.input if models.allow_any else model.select  # input comes twice for a choice from the list (6.31)
@@ -153,7 +153,9 @@ def serve(page: gr.Blocks, host: str | None = None, port: int | None = None, **o
     """Puts the page on the network; host and port are Gradio's (its environment variables, too) if left out."""
     return page.launch(
         server_name=host, server_port=port, theme=THEME, css=CSS, i18n=I18N, footer_links=["api"], max_file_size="64mb",
-        ssr_mode=False, run_history=False, enable_monitoring=False, **options,
+        ssr_mode=False, run_history=False, enable_monitoring=False,
+        state_session_capacity=1000,  # Gradio keeps 0.2 MB of each visitor for an hour
+        **options,
     )  # fmt: skip
 
 

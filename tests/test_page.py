@@ -1,13 +1,19 @@
 """The page's parts by themselves: calibration, orders of classes, batches and words."""
 
+import ast
+import pathlib
 import zipfile
 
 import numpy as np
 import pytest
 
-from resnext.errors import ImageError
+from resnext.errors import ImageError, RepositoryError
 from resnext.page import batch, figures, records
-from resnext.page.words import CHINESE, say
+from resnext.page.models import Models
+from resnext.page.words import CHINESE, fault, say
+from resnext.preprocessing import open_image
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 
 def test_calibration_error_is_the_gap_between_what_was_said_and_what_was_right():
@@ -81,3 +87,34 @@ def test_every_chinese_sentence_has_the_placeholders_of_the_english_one():
         values = {word.partition("}")[0]: "1" for word in english.split("{")[1:]}
         assert say("en", english, **values) and say("zh", english, **values)
         assert {word.partition("}")[0] for word in chinese.split("{")[1:]} <= set(values)
+
+
+def test_all_that_the_page_says_has_a_chinese_word_and_no_chinese_word_is_left_over():
+    files = [ROOT / "app.py", *(file for file in (ROOT / "resnext" / "page").glob("*.py") if file.name != "words.py")]
+    texts = {file: file.read_text("utf-8") for file in files}
+    said = {
+        argument.value
+        for text in texts.values()
+        for call in ast.walk(ast.parse(text))
+        if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id in ("say", "translated")
+        for argument in call.args
+        if isinstance(argument, ast.Constant) and isinstance(argument.value, str)
+    }
+    assert said - set(CHINESE) - {"en"} == set()
+    assert [key for key in CHINESE if not any(key in text for text in texts.values())] == []
+
+
+def test_a_fault_is_told_in_chinese_with_its_names_and_as_it_is_where_there_is_no_chinese():
+    error = open_error(b"no image")
+    assert fault("zh", error) == "The image 无法作为图像读取：不是已知的图像格式。"
+    assert fault("en", error) == error
+    with pytest.raises(RepositoryError) as refusal:
+        Models([None]).open("some{one}/net")
+    assert fault("zh", str(refusal.value)) == "本页不提供 some{one}/net：请从列表中选择。"
+    assert fault("zh", "Something else.") == "Something else."
+
+
+def open_error(content: bytes) -> str:
+    with pytest.raises(ImageError) as refusal:
+        open_image(content)
+    return str(refusal.value)

@@ -19,7 +19,7 @@ from resnext.errors import ImageError
 from resnext.page.markup import Picture, table
 from resnext.page.models import Model, Models
 from resnext.page.uploads import printable, take_uploads, uploaded
-from resnext.page.words import language, say, translated
+from resnext.page.words import fault, language, say, translated
 from resnext.preprocessing import open_image, preprocess
 
 MOST_FILES = 200
@@ -81,7 +81,7 @@ def _table(rows: list["Row"], tongue: str) -> str:
         (
             Picture(row.thumbnail, "") if row.thumbnail else "",
             row.file,
-            row.error or row.label,
+            fault(tongue, row.error) or row.label,
             "" if row.probability is None else f"{row.probability:.1%}",
         )
         for row in rows

@@ -12,7 +12,7 @@ from resnext.page.fetch import fetch_image
 from resnext.page.markup import Picture
 from resnext.page.models import Model, Models
 from resnext.page.uploads import printable, take_uploads
-from resnext.page.words import language, say, translated
+from resnext.page.words import fault, language, say, translated
 
 SURE, UNSURE = 0.9, 0.5  # from and below which probability the answer's words say so
 PRIVATE = {"api_visibility": "private", "show_progress": "hidden"}
@@ -32,7 +32,7 @@ def classify_tab(models: Models, model: gr.Dropdown, in_use: gr.State):
         components; and the event listener to call then.
     """
 
-    def classify(image: str | None, top_k: float, name: str) -> dict[str, float]:
+    def classify(image: str | None, top_k: float, name: str, request: gr.Request) -> dict[str, float]:
         """Classify an image with the page's own model.
 
         Args:
@@ -48,7 +48,7 @@ def classify_tab(models: Models, model: gr.Dropdown, in_use: gr.State):
         try:
             look = chosen.look(image)
         except ImageError as error:
-            raise complaint(error, image) from None
+            raise complaint(error, image, language(request)) from None
         confidences = {}
         for prediction in chosen.classifier.top(look.answer, int(top_k)):  # of two classes with one name, the likelier counts
             confidences.setdefault(prediction.label, prediction.probability)
@@ -107,13 +107,13 @@ def classify_tab(models: Models, model: gr.Dropdown, in_use: gr.State):
         index = chosen.labels.index(label) if label else _likeliest(look, 1)[0]
         return overlay(chosen, look, index)
 
-    async def fetch(url: str) -> str | None:
+    async def fetch(url: str, request: gr.Request) -> str | None:
         if not url.strip():
             return None
         try:
             return str(await fetch_image(url, pathlib.Path(photograph.GRADIO_CACHE)))  # where uploads are, too
         except ImageError as error:
-            raise gr.Error(html.escape(str(error), quote=False), print_exception=False) from None
+            raise gr.Error(html.escape(fault(language(request), str(error)), quote=False), print_exception=False) from None
 
     def show_examples(chosen: Model, tongue: str):
         return example_gallery(chosen, tongue), _credits(chosen, tongue)
@@ -172,10 +172,10 @@ def _likeliest(look, top_k: float) -> list[int]:
     return [int(index) for index in (-look.answer.probabilities).argsort(kind="stable")[: int(top_k)]]
 
 
-def complaint(error: ImageError, image: str) -> gr.Error:
+def complaint(error: ImageError, image: str, tongue: str = "en") -> gr.Error:
     """What a visitor reads of a bad image: its name without the server's folder."""
     message = str(error).replace(image, printable(pathlib.Path(image).name))
-    return gr.Error(html.escape(message, quote=False), print_exception=False)
+    return gr.Error(html.escape(fault(tongue, message), quote=False), print_exception=False)
 
 
 def in_words(label: str, probability: float, classes: int, tongue: str = "en") -> str:

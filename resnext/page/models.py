@@ -18,6 +18,7 @@ from PIL import Image
 
 from resnext.classifier import Answer, Classifier
 from resnext.errors import RepositoryError, ResNeXtError
+from resnext.page.words import fault
 from resnext.preprocessing import open_image, preprocess
 
 BUNDLED = "flowers (bundled)"
@@ -134,13 +135,13 @@ class Models:
         """The page's own model."""
         return next(iter(self.sources))
 
-    def get(self, name: str | None) -> Model:
+    def get(self, name: str | None, tongue: str = "en") -> Model:
         """As `open`, but what goes wrong is said in words for a visitor's eyes (`gr.Error`)."""
         try:
             return self.open(name)
         except ResNeXtError as error:
             message = without_folders(error, self.sources.get(name))
-            raise gr.Error(html.escape(message, quote=False), print_exception=False) from None
+            raise gr.Error(html.escape(fault(tongue, message), quote=False), print_exception=False) from None
 
     def open(self, name: str | None) -> Model:
         """Opens a model by the page's name for it, or gives the open one; None stands for the page's own.

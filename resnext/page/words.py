@@ -1,5 +1,7 @@
 """The page's words, in English and Simplified Chinese; the English text is the key."""
 
+import re
+
 import gradio as gr
 
 CHINESE = {
@@ -8,8 +10,8 @@ CHINESE = {
     "Model": "模型", "Copy link": "复制链接", "Photograph": "照片", "Likeliest classes": "最可能的类别",
     "Classes to name": "显示的类别数", "Examples": "示例", "Credits": "出处",
     "or the address of an image": "或图片网址", "Class to explain": "要解释的类别",
-    "Opacity of the map": "热图不透明度", "Why?": "为什么？",
-    "Photographs, or a ZIP of them": "多张照片，或一个 ZIP 压缩包", "Download as CSV": "下载 CSV", "Results": "结果",
+    "Opacity of the map": "热图不透明度",
+    "Photographs, or a ZIP of them": "多张照片，或一个 ZIP 压缩包", "Download as CSV": "下载 CSV",
     "Compare with": "与其他模型比较", "Logarithmic loss": "损失取对数坐标",
     "Cells show": "单元格显示", "counts": "数量", "rates": "比例", "Order of classes": "类别顺序",
     "as trained": "训练顺序", "most confused first": "最易混淆者优先", "similar ones together": "相似类别聚在一起",
@@ -27,13 +29,12 @@ CHINESE = {
     "What the network saw: {size} × {size} pixels": "网络看到的：{size} × {size} 像素",
     "Your photograph, with the places that speak for {label}": "您的照片，以及支持 {label} 的位置",
     # batch
-    "thumbnail": "缩略图", "file": "文件", "class": "类别", "probability": "概率", "{done} of {count}": "{done} / {count}",
+    "thumbnail": "缩略图", "file": "文件", "class": "类别", "probability": "概率",
     "{count} files, {bad} of them could not be read.": "共 {count} 个文件，其中 {bad} 个无法读取。",
     # models
     "cardinality {cardinality}, bottleneck width {width}": "基数 {cardinality}，瓶颈宽度 {width}",
     "{millions} M parameters": "{millions} 百万参数", "{size} × {size} pixels": "{size} × {size} 像素", "{classes} classes": "{classes} 个类别",
     "on the Hub at {commit}": "Hub 上的版本 {commit}",
-    "{model} is not offered on this page: choose one from the list.": "本页不提供 {model}：请从列表中选择。",
     "Opening {model}": "正在打开 {model}",
     # training
     "best epoch": "最佳轮次", "{epoch} of {epochs}": "{epoch} / {epochs}", "validation accuracy": "验证准确率", "validation loss": "验证损失",
@@ -114,6 +115,22 @@ _SETTINGS = {
     "val images": "验证图像", "test images": "测试图像", "fingerprint": "指纹", "hardware": "硬件",
 }  # fmt: skip
 
+# What may go wrong, as the rest of the project says it; what is not here stays English.
+_FAULTS = {
+    r"(?P<file>.+) cannot be read as an image: it is not an image of a known format\.": "{file} 无法作为图像读取：不是已知的图像格式。",
+    r"(?P<file>.+) cannot be read as an image: .+": "{file} 无法作为图像读取：文件已损坏。",
+    r"(?P<file>.+) has (?P<width>\d+) x (?P<height>\d+) pixels, more than the (?P<most>[\d,]+) allowed: make it smaller first\.":
+        "{file} 有 {width} × {height} 像素，超过允许的 {most}：请先缩小。",
+    r"(?P<file>.+) is larger than (?P<most>\d+) MiB: make it smaller first\.": "{file} 大于 {most} MiB：请先缩小。",
+    r"(?P<file>.+) is a damaged ZIP: pack it again\.": "{file} 是损坏的 ZIP：请重新打包。",
+    r"Only the first (?P<most>\d+) files are classified: drop the rest afterwards\.": "只分类前 {most} 个文件：其余请稍后再拖入。",
+    r"(?P<url>.+) cannot be fetched: .+": "无法获取 {url}：请检查网址，或自行下载后把文件拖到这里。",
+    r"(?P<model>.+) is not offered on this page: choose one from the list\.": "本页不提供 {model}：请从列表中选择。",
+    r"(?P<model>.+) is not on the Hub, nor a folder here.+": "Hub 上没有 {model}：请检查名称。",
+    r"(?P<model>.+) has no revision (?P<revision>.+): look at its branches and commits on the Hub\.": "{model} 没有版本 {revision}：请查看 Hub 上的分支与提交。",
+    r"The Hub cannot be reached and (?P<model>.+) was never downloaded.+": "无法连接 Hub，且 {model} 从未下载过：请稍后再试。",
+}  # fmt: skip
+
 _ENGLISH = {text: text for text in CHINESE}
 I18N = gr.I18n(**{"en": _ENGLISH, "zh": CHINESE, "zh-CN": CHINESE})
 
@@ -137,3 +154,12 @@ def say(tongue: str, text: str, **values) -> str:
 def setting(tongue: str, name: str) -> str:
     """A setting of a recipe in a language; its name may be any text."""
     return _SETTINGS.get(name, name.replace("_", " ")) if tongue == "zh" else name.replace("_", " ")
+
+
+def fault(tongue: str, message: str) -> str:
+    """An error's message in a language, if it is one that a visitor may well meet."""
+    if tongue == "zh":
+        for pattern, chinese in _FAULTS.items():
+            if match := re.fullmatch(pattern, message, re.DOTALL):
+                return chinese.format(**match.groupdict())
+    return message

@@ -66,7 +66,7 @@ async def load(address, process, folder, options) -> tuple[Counts, list[float]]:
         values = {component["id"]: component["props"].get("value") for component in config["components"]}
         form = {"fn_index": event["id"], "data": [values[component] for component in event["inputs"]]}  # as a browser has it
         files = page.photographs(folder)
-        await ask(client, form, next(files).read_bytes())
+        await ask(client, form, next(files).read_bytes(), uuid.uuid4().hex)
         begin = time.perf_counter()
         watching = asyncio.create_task(watch(process, memory))
         await asyncio.gather(*(visit(client, form, files, begin + options.seconds, counts) for _ in range(options.clients)))
@@ -83,12 +83,13 @@ async def watch(process, memory):
 
 
 async def visit(client, form, files, end, counts) -> None:
-    """One visitor, who asks again and again."""
+    """One visitor, who asks again and again in one tab."""
+    session = uuid.uuid4().hex
     while time.perf_counter() < end:
         photograph = next(files).read_bytes()
         begin = time.perf_counter()
         try:
-            refusal = await ask(client, form, photograph)
+            refusal = await ask(client, form, photograph, session)
         except (httpx.HTTPError, ValueError) as error:
             counts.errors[repr(error)] += 1
             continue
@@ -99,7 +100,7 @@ async def visit(client, form, files, end, counts) -> None:
             counts.seconds.append(time.perf_counter() - begin)
 
 
-async def ask(client: httpx.AsyncClient, form: dict, photograph: bytes) -> bool:
+async def ask(client: httpx.AsyncClient, form: dict, photograph: bytes, session: str) -> bool:
     """Uploads a photograph and waits for its answer.
 
     Returns:
@@ -111,7 +112,6 @@ async def ask(client: httpx.AsyncClient, form: dict, photograph: bytes) -> bool:
     uploaded = await client.post("upload", files={"files": ("photograph.jpg", photograph)})
     uploaded.raise_for_status()
     image = {"path": uploaded.json()[0], "orig_name": "photograph.jpg", "meta": {"_type": "gradio.FileData"}}
-    session = uuid.uuid4().hex
     body = {**form, "data": [image, *form["data"][1:]], "session_hash": session}
     joined = await client.post("queue/join", json=body)
     if joined.status_code == 503 and joined.json()["detail"].startswith(FULL):
