@@ -67,7 +67,7 @@ def test_the_layer_trains_in_every_precision(dtype, strides):
     expected = value_and_gradients(
         lambda x, k: one_by_one(x, k, strides, "VALID", 8), tf.constant(padded), tf.constant(kernel)
     )
-    tolerance = {"float32": 1e-5, "bfloat16": 2e-2, "float16": 5e-3}[dtype]
+    tolerance = {"float32": 1e-5, "bfloat16": 3e-2, "float16": 5e-3}[dtype]  # bfloat16 has 8 bits
     assert np.abs(output.numpy().astype(np.float32) - expected[0]).max() < tolerance * np.abs(expected[0]).max()
     right = expected[2] / expected[0].size
     assert np.abs(gradient.numpy() - right).max() < tolerance * np.abs(right).max()

@@ -42,7 +42,8 @@ def test_a_folder_becomes_a_model_on_the_hub_that_the_page_pulls_and_classifies_
             expect(bars(page)).to_have_count(3, timeout=PATIENCE)
             expect(bars(page).first).to_contain_text(first["predicted"])
             page.get_by_role("tab", name="Test").click()
-            expect(page.get_by_text(f"{result['top1']:.1%}").first).to_be_visible(timeout=PATIENCE)
+            numbers = page.locator(".figures").filter(has_text="top-1 accuracy")
+            expect(numbers).to_contain_text(f"{result['top1']:.1%}", timeout=PATIENCE)
             page.close()
         finally:
             page_server.terminate()

@@ -245,7 +245,7 @@ def test_only_the_weights_of_the_best_validation_loss_are_kept(photographs, tmp_
 
 def test_training_learns_what_a_colour_is(photographs, tmp_path):
     recipe = dataclasses.replace(
-        RECIPE, epochs=6, jitter=0.0, mixup=0.0, cutmix=0.0, model="resnext26_small", learning_rate=0.02
+        RECIPE, epochs=10, jitter=0.0, mixup=0.0, cutmix=0.0, model="resnext26_small", learning_rate=0.02
     )
     images = find_images(photographs)
     fit(images, tmp_path / "out", recipe, report=lambda line: None)
