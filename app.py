@@ -49,14 +49,14 @@ def build_page(models: Models, warning: str = "") -> gr.Blocks:
         models: what a visitor may choose; the first one is open.
         warning: what a visitor has to know before all else, as plain text.
     """
-    first = models.open(None)
+    first, several = models.open(None), len(models.sources) > 1 or models.allow_any
     with gr.Blocks(title=f"{first.name} · ResNeXt", fill_width=True, delete_cache=(3600, 3600)) as page:
         with gr.Row(equal_height=False, elem_classes="top"):
-            head = gr.HTML(masthead(first), min_width=320)
-            with gr.Column(scale=0, min_width=320), gr.Row(elem_classes="choice"):
+            head = gr.HTML(masthead(first), scale=1, min_width=320)
+            with gr.Column(scale=0, min_width=320 if several else 100), gr.Row(elem_classes="choice"):
                 model = gr.Dropdown(
                     list(models.sources), value=first.name, label=translated("Model"), filterable=models.allow_any,
-                    allow_custom_value=models.allow_any, visible=len(models.sources) > 1 or models.allow_any, min_width=200,
+                    allow_custom_value=models.allow_any, visible=several, min_width=200,
                 )  # fmt: skip
                 link = gr.Button(translated("Copy link"), size="sm", min_width=90, scale=0)
         note = gr.HTML(_note(warning or notice(first)))

@@ -113,7 +113,7 @@ CSS += """
 .pictures { display: grid; grid-template-columns: repeat(auto-fill, minmax(7rem, 1fr)); gap: .8rem; }
 .pictures figure { margin: 0; } .pictures img { width: 100%; margin: 0; border-radius: 6px; image-rendering: pixelated; }
 @media (max-width: 700px) {  /* the answer comes right after the photograph, then where else to take one from */
-  .sides { flex-direction: column; } .sides > .column { display: contents; } .sides .address, .sides .examples { order: 1; }
+  .sides { flex-direction: column; } .sides > .column { display: contents; } .sides .form:has(.address), .sides .examples { order: 1; }
   .choice { justify-content: stretch; }
 }
 @media (max-width: 480px) { .why { grid-template-columns: 1fr; } }
