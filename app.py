@@ -50,7 +50,7 @@ def build_page(models: Models, warning: str = "") -> gr.Blocks:
         warning: what a visitor has to know before all else, as plain text.
     """
     first, several = models.open(None), len(models.sources) > 1 or models.allow_any
-    with gr.Blocks(title=f"{first.name} · ResNeXt", fill_width=True, delete_cache=(3600, 3600)) as page:
+    with gr.Blocks(title=f"{first.name} · ResNeXt", fill_width=True, delete_cache=(600, 3600)) as page:
         with gr.Row(equal_height=False, elem_classes="top"):
             head = gr.HTML(masthead(first), scale=1, min_width=320)
             with gr.Column(scale=0, min_width=320 if several else 100), gr.Row(elem_classes="choice"):

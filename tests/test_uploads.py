@@ -6,6 +6,7 @@ import anyio
 import gradio as gr
 import pytest
 from gradio.data_classes import FileData, ListFiles
+from gradio.route_utils import delete_files_created_by_app
 from gradio.utils import get_upload_folder
 
 from resnext.page import uploads
@@ -62,3 +63,19 @@ def test_a_private_web_address_is_refused_in_the_place_of_a_file_and_files_still
 
 def test_a_name_is_shown_without_the_characters_that_turn_or_hide_others():
     assert uploads.printable("a\u202eb\x1bc\u200bd 花.jpg") == "a\ufffdb\ufffdc\ufffdd 花.jpg"
+
+
+def test_what_was_fetched_is_deleted_with_the_uploads(folder, monkeypatch):
+    async def fetch_image(url, folder):
+        (folder / "fetched.jpg").write_bytes(b"rose")
+        return folder / "fetched.jpg"
+
+    monkeypatch.setattr(uploads, "fetch_image", fetch_image)
+    with gr.Blocks() as page:
+        photograph = gr.Image()
+    uploads.limit_downloads(page)
+    fetched = pathlib.Path(anyio.run(photograph.async_move_resource_to_block_cache, "https://photos.example/rose.jpg"))
+    delete_files_created_by_app(page, age=3600)
+    assert fetched.exists()
+    delete_files_created_by_app(page, age=-1)
+    assert not fetched.exists()

@@ -43,18 +43,19 @@ def take_uploads(component: gr.Image | gr.File) -> None:
 def limit_downloads(page: gr.Blocks) -> None:
     """Programs may name a web address in the place of a file: Gradio would load it without limits of size and time."""
     for component in page.blocks.values():
-        component.async_move_resource_to_block_cache = functools.partial(
-            _move, component.async_move_resource_to_block_cache, component.GRADIO_CACHE
-        )
+        move = component.async_move_resource_to_block_cache
+        component.async_move_resource_to_block_cache = functools.partial(_move, component, move)
 
 
-async def _move(move, folder: str, path: str | pathlib.Path | None) -> str | None:
+async def _move(component: gr.blocks.Block, move, path: str | pathlib.Path | None) -> str | None:
     if not str(path).lower().startswith(("http://", "https://")):
         return await move(path)
     try:
-        return str(await fetch_image(str(path), pathlib.Path(folder)))
+        fetched = str(await fetch_image(str(path), pathlib.Path(component.GRADIO_CACHE)))
     except ImageError as error:
         raise gr.Error(html.escape(str(error), quote=False), print_exception=False) from None
+    component.temp_files.add(fetched)  # deleted with the uploads
+    return fetched
 
 
 def printable(name: str) -> str:
