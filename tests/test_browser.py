@@ -377,3 +377,32 @@ def test_the_table_of_a_batch_is_there_as_csv(visit, address, tmp_path):
     assert header == "file,label,probability,error"
     assert [row.split(",")[0] for row in rows] == ["one.jpg", "two.jpg"]
     assert all(row.split(",")[1] in FLOWERS for row in rows)
+
+
+def test_the_keyboard_alone_reaches_every_tab_and_control(visit, address):
+    page = visit(address)
+
+    def press_tab_until(name: str) -> None:
+        for _ in range(60):
+            page.keyboard.press("Tab")
+            focused = page.evaluate("(e => e.getAttribute('aria-label') || e.textContent.trim() || e.title || e.labels?.[0]?.textContent.trim() || '')(document.activeElement)")
+            if name in focused:
+                return
+        raise AssertionError(f"{name} is out of the keyboard's reach")
+
+    for name in ("Model", "Copy link", "Classify", "Drop an image file", "or the address of an image"):
+        press_tab_until(name)
+    page.locator(".gallery button").first.focus()
+    page.keyboard.press("Enter")
+    expect(bars(page)).to_have_count(5, timeout=PATIENCE)
+    explained = page.locator(".why img").first.get_attribute("alt")
+    press_tab_until(bars(page).nth(1).locator("dt").inner_text())
+    page.keyboard.press("Enter")  # a bar
+    expect(page.locator(".why img").first).not_to_have_attribute("alt", explained, timeout=PATIENCE)
+    page.get_by_role("tab", name="Classify").focus()
+    press_tab_until("Training")
+    page.keyboard.press("Enter")
+    expect(page.locator(".curve .main-svg").first).to_be_visible(timeout=PATIENCE)
+    press_tab_until("Logarithmic loss")
+    page.keyboard.press("Space")
+    expect(page.get_by_label("Logarithmic loss")).to_be_checked()
