@@ -67,12 +67,12 @@ def build_page(models: Models, warning: str = "") -> gr.Blocks:
                 show_examples, examples, classify_again = classify_tab(models, model, in_use)
                 fills["classify"] = (tab, show_examples, examples)
             with gr.Tab(translated("Batch"), id="batch") as tab:
-                results = batch_tab(models, model)
+                results = batch_tab(models, in_use)
                 fills["batch"] = (tab, lambda chosen, tongue: ("", gr.DownloadButton(visible=False)), results)
             with gr.Tab(translated("Training"), id="training") as tab:
-                fills["training"] = (tab, *training_tab(models, model))
+                fills["training"] = (tab, *training_tab(models, in_use))
             with gr.Tab(translated("Test"), id="test") as tab:
-                fills["test"] = (tab, *test_tab(models, model))
+                fills["test"] = (tab, *test_tab(models, in_use))
             with gr.Tab(translated("Inside ResNeXt"), id="inside") as tab:
                 show_lesson, lesson = inside_tab()
                 fills["inside"] = (tab, lambda chosen, tongue: show_lesson(tongue), lesson)

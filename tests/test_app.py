@@ -129,7 +129,7 @@ def tabs(folder: pathlib.Path) -> list[list]:
     """What the tabs of a repository show when they are opened."""
     models, parts = Models([str(folder)]), []
     with gr.Blocks():
-        for show, _ in (training_tab(models, gr.Dropdown()), build_test_tab(models, gr.Dropdown()), card_tab()):
+        for show, _ in (training_tab(models, gr.State()), build_test_tab(models, gr.State()), card_tab()):
             parts.append([value.value if isinstance(value, gr.components.Component) else value for value in show(models.open(None), "en")])
     return parts
 

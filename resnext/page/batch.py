@@ -34,7 +34,7 @@ _ZIP_ERRORS = (
 )  # fmt: skip
 
 
-def batch_tab(models: Models, model: gr.Dropdown) -> tuple[gr.HTML, gr.DownloadButton]:
+def batch_tab(models: Models, in_use: gr.State) -> tuple[gr.HTML, gr.DownloadButton]:
     """Files in, a table and a CSV out; returns these two."""
 
     def show_batch(paths: list[str] | None, name: str, request: gr.Request, progress=gr.Progress()):
@@ -71,7 +71,7 @@ def batch_tab(models: Models, model: gr.Dropdown) -> tuple[gr.HTML, gr.DownloadB
     take_uploads(files)
     download = gr.DownloadButton(translated("Download as CSV"), visible=False, size="sm", elem_classes="as-csv")
     results = gr.HTML()
-    files.change(show_batch, (files, model), (results, download), api_visibility="private", show_progress_on=results)
+    files.change(show_batch, (files, in_use), (results, download), api_visibility="private", show_progress_on=results)
     gr.api(classify_batch)
     return results, download
 

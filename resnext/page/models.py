@@ -120,7 +120,7 @@ class Models:
         offered: folders, repository ids on the Hub, or None for the bundled model; the first is the page's own.
         allow_any: a visitor may name any other repository of the Hub (and so fill this machine's disk).
         most: how many are kept in memory.
-        """
+    """
 
     def __init__(self, offered: Iterable[str | None] = (None,), *, allow_any: bool = False, most: int = 3):
         self.allow_any, self.most = allow_any, most

@@ -70,7 +70,7 @@ element.addEventListener('input', event => {
 });"""
 
 
-def test_tab(models: Models, model: gr.Dropdown):
+def test_tab(models: Models, in_use: gr.State):
     """What the network gets right and wrong on images that it has never seen.
 
     Returns:
@@ -139,9 +139,9 @@ def test_tab(models: Models, model: gr.Dropdown):
         return row, column, _cell(models.get(name), row, column, language(request))
 
     settings = {"api_visibility": "private", "show_progress": "hidden", "queue": False}
-    gr.on((cells.input, order.input), redraw, (model, cells, order), plot, **settings)
-    gr.on((true.input, predicted.input), show_cell, (model, true, predicted), images, **settings)
-    explorer.click(choose_cell, model, (true, predicted, images), **settings)
+    gr.on((cells.input, order.input), redraw, (in_use, cells, order), plot, **settings)
+    gr.on((true.input, predicted.input), show_cell, (in_use, true, predicted), images, **settings)
+    explorer.click(choose_cell, in_use, (true, predicted, images), **settings)
     return show, outputs
 
 

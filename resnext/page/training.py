@@ -15,7 +15,7 @@ MOST_COMPARED = 4
 KINDS = ("loss", "accuracy")
 
 
-def training_tab(models: Models, model: gr.Dropdown):
+def training_tab(models: Models, in_use: gr.State):
     """Learning curves and the recipe.
 
     Returns:
@@ -55,7 +55,7 @@ def training_tab(models: Models, model: gr.Dropdown):
         return [_curve(models.get(name), kind, histories, logarithmic, tongue) for kind in KINDS]
 
     settings = {"api_visibility": "private", "show_progress": "minimal"}
-    gr.on((others.input, logarithmic.input), redraw, (model, others, logarithmic), plots, **settings)
+    gr.on((others.input, logarithmic.input), redraw, (in_use, others, logarithmic), plots, **settings)
     return show, (numbers, controls, others, logarithmic, *plots, recipe)
 
 
