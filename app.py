@@ -49,14 +49,15 @@ def build_page(models: Models, warning: str = "") -> gr.Blocks:
         models: what a visitor may choose; the first one is open.
         warning: what a visitor has to know before all else, as plain text.
     """
-    first, several = models.open(None), len(models.sources) > 1 or models.allow_any
+    first = models.open(None)
+    several = len(models.names()) > 1 or models.allow_any
     with gr.Blocks(title=f"{first.name} · ResNeXt", fill_width=True, delete_cache=(600, 3600)) as page:
         with gr.Row(equal_height=False, elem_classes="top"):
             head = gr.HTML(masthead(first), scale=1, min_width=320)
-            with gr.Column(scale=0, min_width=320 if several else 100), gr.Row(elem_classes="choice"):
+            with gr.Column(scale=0, min_width=360 if several else 100), gr.Row(elem_classes="choice"):
                 model = gr.Dropdown(
-                    list(models.sources), value=first.name, label=translated("Model"), filterable=models.allow_any,
-                    allow_custom_value=models.allow_any, visible=several, min_width=200,
+                    models.names(), value=first.name, label=translated("Model"), filterable=models.allow_any,
+                    allow_custom_value=models.allow_any, visible=several, min_width=240,
                 )  # fmt: skip
                 link = gr.Button(translated("Copy link"), size="sm", min_width=90, scale=0)
         note = gr.HTML(_note(warning or notice(first)))
@@ -82,10 +83,11 @@ def build_page(models: Models, warning: str = "") -> gr.Blocks:
         def choose(name: str | None, request: gr.Request, progress=gr.Progress(track_tqdm=True)):
             progress(0, say(language(request), "Opening {model}", model=name))
             chosen = models.get(name, language(request))
-            return chosen.name, masthead(chosen, language(request)), _note(notice(chosen, language(request)))
+            names = gr.Dropdown(choices=models.names(chosen), value=chosen.name)
+            return names, chosen.name, masthead(chosen, language(request)), _note(notice(chosen, language(request)))
 
         picked = model.input if models.allow_any else model.select  # input comes twice for a choice from the list (6.31)
-        switched = picked(choose, model, (in_use, head, note), api_visibility="private", show_progress_on=head)
+        switched = picked(choose, model, (model, in_use, head, note), api_visibility="private", show_progress_on=head)
         switched.failure(lambda used: used, in_use, model, queue=False, **PRIVATE)
         switched.success(None, model, None, js=_TELL_ADDRESS % "model", **PRIVATE)
         classify_again(switched)
@@ -93,9 +95,9 @@ def build_page(models: Models, warning: str = "") -> gr.Blocks:
         def arrive(request: gr.Request, progress=gr.Progress(track_tqdm=True)):
             asked, tongue = request.query_params.get("model"), language(request)
             if tongue == "en" and asked in (None, first.name):
-                return [gr.skip()] * 4
-            name, *rest = choose(asked or first.name, request, progress)
-            return name, name, rest[0], _note(warning) if warning and name == first.name else rest[1]
+                return gr.Dropdown(choices=models.names()), *[gr.skip()] * 3
+            names, name, top, told = choose(asked or first.name, request, progress)
+            return names, name, top, _note(warning) if warning and name == first.name else told
 
         arrived = page.load(arrive, None, (model, in_use, head, note), api_visibility="private", show_progress_on=head)
 
@@ -121,7 +123,7 @@ def build_page(models: Models, warning: str = "") -> gr.Blocks:
                 model: one of the models that the page offers; its own if left out.
 
             Returns:
-                Name, revision, architecture, cardinality, bottleneck width, parameters, image size and classes.
+                Name, revision, architecture, cardinality, bottleneck width, parameters, image size, precision and classes.
             """
             return facts(models.get(model))
 

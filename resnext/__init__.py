@@ -1,6 +1,10 @@
 """ResNeXt for Keras and OpenVINO, in timm's format: train it, push it to the Hugging Face Hub, classify with it."""
 
 import importlib
+import sys
+
+# Importing OpenVINO (2026.4) or NNCF reports it to Google Analytics through this package, unless it is not there. Nobody was asked.
+sys.modules.setdefault("openvino_telemetry", None)
 
 # Name -> module. Imported when first used, so that classifying never imports TensorFlow.
 _PUBLIC = {

@@ -1,7 +1,9 @@
 """`python -m resnext`: classify images on the command line."""
 
 import json
+import os
 import pathlib
+import sys
 from typing import Annotated
 
 import typer
@@ -23,38 +25,50 @@ def main():
 
 @app.command()
 def classify(
-    images: Annotated[list[pathlib.Path], typer.Argument(metavar="IMAGE...", help="Image files.")],
+    images: Annotated[list[pathlib.Path], typer.Argument(metavar="IMAGE...", help="Image files, and folders of them.")],
     model: Annotated[
         str | None, typer.Option(help="Folder or Hub repository (OWNER/NAME); the bundled flowers if left out.")
     ] = None,
     revision: Annotated[str | None, typer.Option(help="Branch, tag or commit of the Hub repository.")] = None,
     top_k: Annotated[int, typer.Option(min=1, help="Classes to name for each image.")] = 5,
     precision: Annotated[
-        str, typer.Option(help="float32, bfloat16, or auto: bfloat16 where the processor computes in it.")
+        str,
+        typer.Option(help="float32, bfloat16, int8 (where `python -m training quantize` made it), or auto: bfloat16 if the processor has it."),
     ] = "auto",
+    runtime: Annotated[
+        str, typer.Option(help="openvino, keras (TensorFlow, on a GPU if it sees one), or auto: OpenVINO where it is installed.")
+    ] = "auto",
+    test_size: Annotated[bool, typer.Option("--test-size", help="See images at the size that timm's published accuracies are at.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line instead of text.")] = False,
 ):
     """Name the likeliest classes of images; a file that cannot be read is reported and the others go on."""
     from resnext.classifier import Classifier
     from resnext.errors import ImageError
+    from resnext.stream import answers, image_files
 
-    classifier = Classifier.from_pretrained(model, revision, precision=precision)
-    failed = 0
-    for file in images:
-        try:
-            predictions = classifier(file, top_k)
-        except ImageError as error:
-            failed += 1
-            typer.echo(json.dumps({"file": str(file), "error": str(error)}) if as_json else str(error), err=not as_json)
-            continue
-        if as_json:
-            line = {"file": str(file), "predictions": [prediction._asdict() for prediction in predictions]}
-            typer.echo(json.dumps(line))
-        else:
-            named = ", ".join(f"{prediction.label} {prediction.probability:.1%}" for prediction in predictions)
-            typer.echo(f"{file}: {named}")
+    classifier = Classifier.from_pretrained(model, revision, precision=precision, runtime=runtime, test_size=test_size)
+    if classifier.notice:
+        typer.echo(f"python -m resnext: {classifier.notice}", err=True)
+    total = failed = 0
+    try:
+        for file, answer in answers(classifier, image_files(images)):
+            total += 1
+            if isinstance(answer, ImageError):
+                failed += 1
+                typer.echo(json.dumps({"file": str(file), "error": str(answer)}) if as_json else str(answer), err=not as_json)
+                continue
+            predictions = classifier.top(answer, top_k)
+            if as_json:
+                line = {"file": str(file), "predictions": [prediction._asdict() for prediction in predictions]}
+                typer.echo(json.dumps(line))
+            else:
+                named = ", ".join(f"{prediction.label} {prediction.probability:.1%}" for prediction in predictions)
+                typer.echo(f"{file}: {named}")
+    except BrokenPipeError:  # its reader, `head` say, wants no more
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python would flush into the pipe again
+        raise typer.Exit() from None
     if failed:
-        typer.echo(f"python -m resnext: {failed} of {len(images)} files could not be classified.", err=True)
+        typer.echo(f"python -m resnext: {failed} of {total} files could not be classified.", err=True)
         raise typer.Exit(1)
 
 

@@ -13,6 +13,7 @@ from resnext.errors import ConfigError
 
 STEM_TYPES = ("", "deep", "deep_tiered")
 ATTENTION = (None, "se")
+ANTI_ALIASING = (None, "avg")
 EXPANSION = 4  # output channels of a bottleneck block, over its planes (He et al., 2016, section 4.1)
 _MOST_LAYERS, _MOST_CHANNELS = 1000, 65536  # far beyond any published net; keeps a hostile config.json from eating memory
 
@@ -34,6 +35,10 @@ class Architecture:
         stem_width: channels of the stem's first convolution (deep stems).
         avg_down: shortcut by 2x2 average pooling before a 1x1 convolution, the "d" variant (arXiv:1812.01187).
         attn_layer: None, or "se" for squeeze-and-excitation after the last convolution of each unit.
+        aa_layer: None, or "avg" for anti-aliasing: every stride of 2 but the stem's and the shortcuts' is a stride of 1 and then
+            2x2 average pooling. Images have to be a multiple of 32 high and wide then.
+        legacy: timm's older SENet class (`legacy_seresnext50_32x4d`, ...), the same network but for some modules' names and
+            for a max pooling that pads on one side only, as in Caffe.
         drop_path_rate: stochastic depth at the last unit, growing linearly from 0 at the first; training only.
 
     Raises:
@@ -48,6 +53,8 @@ class Architecture:
     stem_width: int = 64
     avg_down: bool = False
     attn_layer: str | None = None
+    aa_layer: str | None = None
+    legacy: bool = False
     drop_path_rate: float = 0.0
 
     def __post_init__(self):
@@ -64,8 +71,11 @@ class Architecture:
             raise ConfigError(f"Unknown stem_type {self.stem_type!r}: it can be {', '.join(map(repr, STEM_TYPES))}.")
         if self.attn_layer not in ATTENTION:
             raise ConfigError(f"Unknown attn_layer {self.attn_layer!r}: this project knows 'se' or none.")
-        if not isinstance(self.avg_down, bool):
-            raise ConfigError(f"avg_down has to be true or false, not {self.avg_down!r}.")
+        if self.aa_layer not in ANTI_ALIASING:
+            raise ConfigError(f"Unknown aa_layer {self.aa_layer!r}: this project knows 'avg' or none.")
+        for field in ("avg_down", "legacy"):
+            if not isinstance(getattr(self, field), bool):
+                raise ConfigError(f"{field} has to be true or false, not {getattr(self, field)!r}.")
         if not isinstance(self.drop_path_rate, (int, float)) or not 0 <= self.drop_path_rate < 1:
             raise ConfigError(f"drop_path_rate has to be a number from 0 to below 1, not {self.drop_path_rate!r}.")
         if self.stem_type == "deep_tiered" and self.stem_width < 4:
@@ -87,19 +97,47 @@ class Architecture:
         """Channels of the last feature map."""
         return self.channels[-1] * EXPANSION
 
+    @property
+    def first_conv(self) -> str:
+        """timm's name of the first convolution."""
+        return ("layer0." if self.legacy else "") + ("conv1.0" if self.stem_type else "conv1")
 
+    @property
+    def classifier(self) -> str:
+        """timm's name of the dense layer."""
+        return "last_linear" if self.legacy else "fc"
+
+
+_101 = (3, 4, 23, 3)
+_D_STEM = {"stem_type": "deep", "stem_width": 32, "avg_down": True}
 ARCHITECTURES = {
     "resnet50": Architecture(),
-    "resnet101": Architecture(layers=(3, 4, 23, 3)),
-    "resnet152": Architecture(layers=(3, 8, 36, 3)),
+    "resnet101": Architecture(_101),
+    "resnet152": Architecture((3, 8, 36, 3)),
+    "wide_resnet50_2": Architecture(base_width=128),
     "resnext50_32x4d": Architecture(cardinality=32, base_width=4),
-    "resnext50d_32x4d": Architecture(
-        cardinality=32, base_width=4, stem_type="deep", stem_width=32, avg_down=True
+    "resnext50d_32x4d": Architecture(cardinality=32, base_width=4, **_D_STEM),
+    "resnext101_32x4d": Architecture(_101, cardinality=32, base_width=4),
+    "resnext101_32x8d": Architecture(_101, cardinality=32, base_width=8),
+    "resnext101_32x16d": Architecture(_101, cardinality=32, base_width=16),
+    "resnext101_32x32d": Architecture(_101, cardinality=32, base_width=32),
+    "resnext101_64x4d": Architecture(_101, cardinality=64, base_width=4),
+    "seresnext26d_32x4d": Architecture((2, 2, 2, 2), cardinality=32, base_width=4, attn_layer="se", **_D_STEM),
+    "seresnext26t_32x4d": Architecture(
+        (2, 2, 2, 2), cardinality=32, base_width=4, attn_layer="se", **_D_STEM | {"stem_type": "deep_tiered"}
     ),
     "seresnext50_32x4d": Architecture(cardinality=32, base_width=4, attn_layer="se"),
-    "resnext101_32x4d": Architecture(layers=(3, 4, 23, 3), cardinality=32, base_width=4),
-    "resnext101_32x8d": Architecture(layers=(3, 4, 23, 3), cardinality=32, base_width=8),
-    "resnext101_64x4d": Architecture(layers=(3, 4, 23, 3), cardinality=64, base_width=4),
+    "seresnext101_32x4d": Architecture(_101, cardinality=32, base_width=4, attn_layer="se"),
+    "seresnext101_32x8d": Architecture(_101, cardinality=32, base_width=8, attn_layer="se"),
+    "seresnext101_64x4d": Architecture(_101, cardinality=64, base_width=4, attn_layer="se"),
+    "seresnext101d_32x8d": Architecture(_101, cardinality=32, base_width=8, attn_layer="se", **_D_STEM),
+    "seresnextaa101d_32x8d": Architecture(_101, cardinality=32, base_width=8, attn_layer="se", aa_layer="avg", **_D_STEM),
+    "seresnextaa201d_32x8d": Architecture(
+        (3, 24, 36, 4), cardinality=32, base_width=8, attn_layer="se", aa_layer="avg", **_D_STEM | {"stem_width": 64}
+    ),
+    "legacy_seresnext26_32x4d": Architecture((2, 2, 2, 2), cardinality=32, base_width=4, attn_layer="se", legacy=True),
+    "legacy_seresnext50_32x4d": Architecture(cardinality=32, base_width=4, attn_layer="se", legacy=True),
+    "legacy_seresnext101_32x4d": Architecture(_101, cardinality=32, base_width=4, attn_layer="se", legacy=True),
     "resnext26_small": Architecture(
         layers=(2, 2, 2, 2),
         cardinality=8,
@@ -122,7 +160,7 @@ def find_architecture(name: str) -> Architecture:
     """
     if name in ARCHITECTURES:
         return ARCHITECTURES[name]
-    near = difflib.get_close_matches(str(name), ARCHITECTURES, n=1)
+    near = difflib.get_close_matches(str(name)[:80], ARCHITECTURES, n=1, cutoff=0.75)
     hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(ARCHITECTURES)}."
     raise ConfigError(f"Unknown architecture {str(name)[:80]!r}: {hint}")
 
@@ -135,8 +173,8 @@ class Ops(Protocol):
     def batch_norm(self, x, *, name: str, zero: bool = False): ...
     def relu(self, x, *, name: str): ...
     def sigmoid(self, x): ...
-    def max_pool(self, x): ...
-    def average_pool(self, x): ...
+    def max_pool(self, x, padded: bool): ...
+    def average_pool(self, x, round_up: bool): ...
     def global_pool(self, x, keepdims: bool = False): ...
     def dense(self, x, units: int, *, name: str): ...
     def multiply(self, x, y): ...
@@ -159,7 +197,7 @@ def resnext(ops: Ops, architecture: Architecture, num_classes: int, images) -> d
     """
     x = _stem(ops, architecture, ops.normalize(images))
     out = {"stem": x}
-    x = ops.max_pool(x)
+    x = ops.average_pool(x, round_up=False) if architecture.aa_layer else ops.max_pool(x, padded=not architecture.legacy)
     units, unit = sum(architecture.layers), 0
     channels = architecture.stem_width * 2 if architecture.stem_type else 64
     for stage, (depth, planes) in enumerate(zip(architecture.layers, architecture.channels), start=1):
@@ -172,34 +210,37 @@ def resnext(ops: Ops, architecture: Architecture, num_classes: int, images) -> d
         out[f"layer{stage}"] = x
     out["pooled"] = ops.global_pool(x)
     if num_classes:
-        out["logits"] = ops.dense(out["pooled"], num_classes, name="fc")
+        out["logits"] = ops.dense(out["pooled"], num_classes, name=architecture.classifier)
     return out
 
 
 def _stem(ops, architecture, x):
-    width = architecture.stem_width
+    width, prefix = architecture.stem_width, "layer0." if architecture.legacy else ""
     if architecture.stem_type:
         first = 3 * (width // 4) if architecture.stem_type == "deep_tiered" else width
         for index, (filters, stride) in enumerate(((first, 2), (width, 1))):
-            x = ops.conv(x, filters, 3, stride, name=f"conv1.{3 * index}")
-            x = ops.relu(ops.batch_norm(x, name=f"conv1.{3 * index + 1}"), name=f"conv1.{3 * index + 2}")
-        x = ops.conv(x, 2 * width, 3, name="conv1.6")
+            x = ops.conv(x, filters, 3, stride, name=f"{prefix}conv1.{3 * index}")
+            x = ops.relu(ops.batch_norm(x, name=f"{prefix}conv1.{3 * index + 1}"), name=f"{prefix}conv1.{3 * index + 2}")
+        x = ops.conv(x, 2 * width, 3, name=f"{prefix}conv1.6")
     else:
-        x = ops.conv(x, 64, 7, 2, name="conv1")
-    return ops.relu(ops.batch_norm(x, name="bn1"), name="act1")
+        x = ops.conv(x, 64, 7, 2, name=f"{prefix}conv1")
+    return ops.relu(ops.batch_norm(x, name=f"{prefix}bn1"), name=f"{prefix}act1")
 
 
 def _residual_unit(ops, architecture, x, planes, stride, project, drop_path, name):
     """Template C of the paper's Figure 3: 1x1, grouped 3x3, 1x1, and the shortcut added."""
     width = architecture.bottleneck_width(planes)
+    pooled = stride == 2 and architecture.aa_layer is not None
     y = ops.conv(x, width, 1, name=f"{name}.conv1")
     y = ops.relu(ops.batch_norm(y, name=f"{name}.bn1"), name=f"{name}.act1")
-    y = ops.conv(y, width, 3, stride, groups=architecture.cardinality, name=f"{name}.conv2")
+    y = ops.conv(y, width, 3, 1 if pooled else stride, groups=architecture.cardinality, name=f"{name}.conv2")
     y = ops.relu(ops.batch_norm(y, name=f"{name}.bn2"), name=f"{name}.act2")
+    if pooled:
+        y = ops.average_pool(y, round_up=False)
     y = ops.conv(y, planes * EXPANSION, 1, name=f"{name}.conv3")
     y = ops.batch_norm(y, name=f"{name}.bn3", zero=True)
     if architecture.attn_layer == "se":
-        y = _squeeze_excite(ops, y, planes * EXPANSION, f"{name}.se")
+        y = _squeeze_excite(ops, y, planes * EXPANSION, f"{name}.se_module" if architecture.legacy else f"{name}.se")
     if drop_path:
         y = ops.drop_path(y, drop_path, name=f"{name}.drop_path")
     if project:
@@ -210,7 +251,7 @@ def _residual_unit(ops, architecture, x, planes, stride, project, drop_path, nam
 def _shortcut(ops, architecture, x, filters, stride, name):
     if architecture.avg_down:
         if stride == 2:
-            x = ops.average_pool(x)
+            x = ops.average_pool(x, round_up=True)
         x = ops.conv(x, filters, 1, name=f"{name}.1")
         return ops.batch_norm(x, name=f"{name}.2")
     x = ops.conv(x, filters, 1, stride, name=f"{name}.0")

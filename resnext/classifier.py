@@ -1,24 +1,26 @@
 """Fast classification: a model repository as a function from an image to its likeliest classes."""
 
-import contextlib
+import dataclasses
+import importlib.util
 import os
-import queue
-import threading
 import typing
-from collections.abc import Iterator
 
 import numpy as np
-import openvino
 from PIL import Image
 
 from resnext.config import ModelConfig
-from resnext.errors import ConfigError
-from resnext.openvino_graph import build_graph
+from resnext.engine import Answer, KerasEngine, OpenVINOEngine
+from resnext.errors import ConfigError, WeightsError
+from resnext.network_shapes import network_tensors
 from resnext.preprocessing import open_image, preprocess
 from resnext.repository import Repository, find_repository
 from resnext.weights import read_tensors
 
-PRECISIONS = {"auto": None, "float32": "f32", "bfloat16": "bf16"}
+if typing.TYPE_CHECKING:
+    import openvino
+
+PRECISIONS = ("auto", "float32", "bfloat16", "int8")
+RUNTIMES = {"auto": None, "openvino": "openvino", "keras": "tensorflow"}  # and the package that each needs
 
 
 class Prediction(typing.NamedTuple):
@@ -28,29 +30,25 @@ class Prediction(typing.NamedTuple):
     probability: float
 
 
-class Answer(typing.NamedTuple):
-    """Everything that the network puts out for one image.
-
-    Args:
-        probabilities: (classes,) float32, their sum is 1.
-        logits: (classes,) float32.
-        features: (channels, height, width) float32, the last feature map.
-    """
-
-    probabilities: np.ndarray
-    logits: np.ndarray
-    features: np.ndarray
-
-
 class Classifier:
     """A network that is ready to classify; may be called from several threads.
 
     Args:
         config: what config.json says.
         tensors: the weights under timm's keys.
-        precision: "float32", the same on every machine; "bfloat16"; or "auto", bfloat16 where the processor
-            computes in it (a few images in a thousand may change their class) and float32 elsewhere.
+        precision: "float32", the same on every machine; "bfloat16"; "int8", the repository's quantised graph, or float32 where
+            there is none to use; or "auto", bfloat16 where the processor computes in it (a few images in a thousand may
+            change their class) and float32 elsewhere.
         repository: where they came from.
+        runtime: "openvino"; "keras", TensorFlow on a GPU if it sees one; or "auto", OpenVINO where it is installed.
+
+    Attributes:
+        precision, runtime: what runs in fact: "float32", "bfloat16", "float16" or "int8"; "openvino" or "keras".
+        notice: one sentence that says why it is not what was asked for, or "".
+
+    Raises:
+        ConfigError: precision or runtime is none of these, or the runtime is not installed.
+        WeightsError: the tensors do not fit the network.
 
     Example:
         >>> from resnext import Classifier
@@ -65,16 +63,29 @@ class Classifier:
         tensors: dict[str, np.ndarray],
         precision: str = "auto",
         repository: Repository | None = None,
+        runtime: str = "auto",
     ):
         if precision not in PRECISIONS:
             raise ConfigError(f"precision can be {', '.join(PRECISIONS)}, not {precision!r}.")
-        self.config, self.repository = config, repository
+        self.config, self.repository, self.notice = config, repository, ""
         where = repository.folder / "model.safetensors" if repository else "The file"
-        graph = build_graph(config, tensors, where=where)
-        self._class_weights = np.asarray(tensors["fc.weight"], np.float32)
-        self._options = {"INFERENCE_PRECISION_HINT": PRECISIONS[precision]} if PRECISIONS[precision] else {}
-        self._graph, self._lock, self._running = graph, threading.Lock(), 0
-        self._alone, self._several = self._compile("LATENCY"), None
+        if find_runtime(runtime) == "keras":
+            if precision == "int8":
+                precision, self.notice = "float32", "An int8 graph needs OpenVINO: classifying in float32."
+            self._engine = KerasEngine(config, tensors, precision, where)
+        else:
+            from resnext.int8 import read_int8
+            from resnext.openvino_graph import build_graph
+
+            graph = build_graph(config, tensors, where=where)
+            if precision == "int8":
+                try:
+                    graph = read_int8(repository, graph)
+                except WeightsError as error:
+                    precision, self.notice = "float32", str(error)
+            self._engine = OpenVINOEngine(graph, precision)
+        self._class_weights = np.asarray(tensors[f"{config.architecture.classifier}.weight"], np.float32)
+        self.precision, self.runtime = self._engine.precision, self._engine.runtime
 
     @classmethod
     def from_pretrained(
@@ -83,20 +94,27 @@ class Classifier:
         revision: str | None = None,
         *,
         precision: str = "auto",
+        runtime: str = "auto",
+        test_size: bool = False,
     ) -> "Classifier":
         """Opens a model repository.
 
         Args:
             model: a folder, or a repository id on the Hub such as "OWNER/NAME" or "OWNER/NAME@REVISION"; the bundled model if left out.
             revision: branch, tag or commit of a Hub repository.
-            precision: see the class.
+            precision, runtime: see the class.
+            test_size: see images at the larger size that the weights were tested at, if config.json has one (`test_input_size`):
+                better and slower. The accuracies that timm publishes are at this size.
 
         Raises:
             RepositoryError, ConfigError, WeightsError: it cannot be found, reached or used.
         """
         repository = find_repository(model, revision)
         config = ModelConfig.read(repository.folder / "config.json")
-        return cls(config, read_tensors(repository.folder / "model.safetensors"), precision, repository)
+        if test_size:
+            config = dataclasses.replace(config, preprocessing=config.preprocessing.at_test_size())
+        expected = network_tensors(config.architecture, config.num_classes)
+        return cls(config, read_tensors(repository.folder / "model.safetensors", expected), precision, repository, runtime)
 
     def __call__(self, image: str | os.PathLike | bytes | Image.Image, top_k: int = 5) -> list[Prediction]:
         """Classifies an image.
@@ -121,32 +139,11 @@ class Classifier:
 
     def run(self, pixels: np.ndarray) -> Answer:
         """Runs the network on (image_size, image_size, 3) uint8 RGB pixels, as `preprocess` gives them."""
-        with self._request() as request:
-            result = request.infer({"images": pixels[None]})
-            return Answer(*(result[name][0].copy() for name in Answer._fields))
+        return self._engine.run(pixels)
 
-    @contextlib.contextmanager
-    def _request(self) -> Iterator[openvino.InferRequest]:
-        """One image alone gets all cores. Several at once get a few each, or their threads would only wait for one another."""
-        with self._lock:
-            if self._running and self._several is None:  # the first time that two meet
-                self._several = self._compile("THROUGHPUT")
-            requests = self._several if self._running else self._alone
-            self._running += 1
-        request = requests.get()
-        try:
-            yield request
-        finally:
-            requests.put(request)
-            with self._lock:
-                self._running -= 1
-
-    def _compile(self, hint: str) -> queue.SimpleQueue:
-        compiled = openvino.Core().compile_model(self._graph, "CPU", {"PERFORMANCE_HINT": hint, **self._options})
-        requests = queue.SimpleQueue()
-        for _ in range(1 if hint == "LATENCY" else compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")):
-            requests.put(compiled.create_infer_request())
-        return requests
+    def throughput_model(self) -> "openvino.CompiledModel | None":
+        """The network compiled for many images at once (`OpenVINOEngine.throughput_model`); None where Keras runs it."""
+        return self._engine.throughput_model() if self.runtime == "openvino" else None
 
     def top(self, answer: Answer, top_k: int = 5) -> list[Prediction]:
         """The likeliest classes of an answer, likeliest first; of equal ones, the first."""
@@ -166,3 +163,18 @@ class Classifier:
             (height, width) float32: the class' logit without its bias is the mean of it.
         """
         return np.tensordot(self._class_weights[label], answer.features, 1)
+
+
+def find_runtime(runtime: str = "auto") -> str:
+    """"openvino" or "keras": what a runtime comes to on this machine.
+
+    Raises:
+        ConfigError: it is unknown or not installed.
+    """
+    if runtime not in RUNTIMES:
+        raise ConfigError(f"runtime can be {', '.join(RUNTIMES)}, not {runtime!r}.")
+    for name in ("openvino", "keras") if runtime == "auto" else (runtime,):
+        if importlib.util.find_spec(RUNTIMES[name]):
+            return name
+    package = RUNTIMES[runtime] or "openvino"
+    raise ConfigError(f"The runtime {runtime!r} is not installed: pip install {package}.")

@@ -1,8 +1,19 @@
 """The errors that this project raises on purpose: one sentence that names the thing, the fault and the next step."""
 
+_LONGEST = 1000  # characters of a message
+
 
 class ResNeXtError(Exception):
-    """Base of every error whose message is meant for the person at the keyboard."""
+    """Base of every error whose message is meant for the person at the keyboard.
+
+    Messages quote files that nobody vouches for: a long one is cut in the middle, and what cannot be printed is replaced.
+    """
+
+    def __str__(self) -> str:
+        text = super().__str__()
+        if len(text) > _LONGEST:
+            text = f"{text[: _LONGEST // 2]} … {text[-_LONGEST // 3 :]}"
+        return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
 
 
 class ConfigError(ResNeXtError):

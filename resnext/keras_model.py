@@ -73,14 +73,14 @@ class KerasOps:
     def sigmoid(self, x):
         return keras.layers.Activation("sigmoid")(x)
 
-    def max_pool(self, x):
+    def max_pool(self, x, padded):
         # ReLU has left nothing below 0, so padding with 0 is the same as padding with minus infinity.
-        x = keras.layers.ZeroPadding2D(1)(x)
+        x = keras.layers.ZeroPadding2D(1 if padded else ((0, 1), (0, 1)))(x)
         return keras.layers.MaxPooling2D(3, 2, name="maxpool")(x)
 
-    def average_pool(self, x):
+    def average_pool(self, x, round_up):
         # "same" leaves the padding out of the mean, as timm's count_include_pad=False with ceil_mode.
-        return keras.layers.AveragePooling2D(2, 2, padding="same")(x)
+        return keras.layers.AveragePooling2D(2, 2, padding="same" if round_up else "valid")(x)
 
     def global_pool(self, x, keepdims=False):
         dtype = None if keepdims else "float32"

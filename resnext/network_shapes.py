@@ -71,11 +71,11 @@ class ShapeOps:
         self.modules.append(Module(name, tensors, (units,), units * x[0] + units, units * x[0]))
         return (units,)
 
-    def max_pool(self, x):
-        return self._halved(x)
+    def max_pool(self, x, padded):
+        return (x[0], *(-(-side // 2) if padded else max(1, side // 2) for side in x[1:]))
 
-    def average_pool(self, x):
-        return self._halved(x)
+    def average_pool(self, x, round_up):
+        return (x[0], *(-(-side // 2) if round_up else side // 2 for side in x[1:]))
 
     def global_pool(self, x, keepdims=False):
         return (x[0], 1, 1) if keepdims else (x[0],)
@@ -94,7 +94,3 @@ class ShapeOps:
 
     def drop_path(self, x, rate, *, name):
         return x
-
-    @staticmethod
-    def _halved(x):
-        return (x[0], -(-x[1] // 2), -(-x[2] // 2))

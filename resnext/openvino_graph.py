@@ -99,12 +99,13 @@ class OpenVINOOps:
     def sigmoid(self, x):
         return ops.sigmoid(x)
 
-    def max_pool(self, x):
-        return ops.max_pool(x, [2, 2], [1, 1], [1, 1], [3, 3])
+    def max_pool(self, x, padded):
+        margin = [1, 1] if padded else [0, 0]
+        return ops.max_pool(x, [2, 2], margin, margin, [3, 3], rounding_type="floor" if padded else "ceil")
 
-    def average_pool(self, x):
-        # No padding, rounded up: the mean leaves out what is beyond the border, as timm's does.
-        return ops.avg_pool(x, [2, 2], [0, 0], [0, 0], [2, 2], exclude_pad=True, rounding_type="ceil")
+    def average_pool(self, x, round_up):
+        # No padding; rounded up, the mean leaves out what is beyond the border, as timm's does.
+        return ops.avg_pool(x, [2, 2], [0, 0], [0, 0], [2, 2], exclude_pad=True, rounding_type="ceil" if round_up else "floor")
 
     def global_pool(self, x, keepdims=False):
         return ops.reduce_mean(x, np.array([2, 3]), keep_dims=keepdims)

@@ -5,16 +5,20 @@ import pathlib
 
 import keras
 
-from resnext.config import ModelConfig
+from resnext.config import MOST_CLASSES, ModelConfig
 from resnext.errors import ConfigError
 from resnext.keras_model import build_model
 from resnext.network_shapes import network_tensors
 from resnext.repository import find_repository
-from resnext.weights import check_shapes, keras_tensors, load_into_keras, read_tensors, save_tensors
+from resnext.weights import keras_tensors, load_into_keras, read_tensors, save_tensors
 
 
 def from_pretrained(
-    model: str | os.PathLike | None = None, num_classes: int | None = None, revision: str | None = None
+    model: str | os.PathLike | None = None,
+    num_classes: int | None = None,
+    revision: str | None = None,
+    *,
+    features_only: bool = False,
 ) -> keras.Model:
     """Opens a model repository as a Keras model.
 
@@ -23,9 +27,13 @@ def from_pretrained(
         num_classes: None for the repository's own classes; 0 for pooled features instead of logits; another
             number for a new classifier with random weights on the trained network (fine-tuning).
         revision: branch, tag or commit of a Hub repository.
+        features_only: the maps of the four stages instead, for detection or segmentation; num_classes has to be left out.
 
     Returns:
-        A model from (batch, height, width, 3) RGB pixels from 0 to 255 to (batch, num_classes) float32 logits.
+        A model from (batch, height, width, 3) RGB pixels from 0 to 255 to (batch, num_classes) float32 logits; with 0
+        classes to (batch, features) float32, the last map's mean over height and width; with `features_only` to a dict of
+        `layer1` to `layer4`, (batch, height / stride, width / stride, channels) float32 with strides 4, 8, 16 and 32 (sizes
+        rounded up) and, in all networks of the full width, 256, 512, 1024 and 2048 channels.
 
     Raises:
         RepositoryError, ConfigError, WeightsError: it cannot be found, reached or used.
@@ -35,18 +43,27 @@ def from_pretrained(
         >>> model = from_pretrained(num_classes=3)
         >>> model(keras.ops.zeros((1, 64, 64, 3))).shape
         TensorShape([1, 3])
+        >>> maps = from_pretrained(features_only=True)(keras.ops.zeros((1, 64, 96, 3)))
+        >>> [tuple(features.shape) for features in maps.values()]
+        [(1, 16, 24, 128), (1, 8, 12, 256), (1, 4, 6, 512), (1, 2, 3, 1024)]
     """
+    if features_only and num_classes is not None:
+        raise ConfigError("features_only gives maps, not classes: leave num_classes out.")
+    if num_classes is not None and not 0 <= num_classes <= MOST_CLASSES:
+        raise ConfigError(f"num_classes has to be a whole number from 0 to {MOST_CLASSES}, not {num_classes}.")
     repository = find_repository(model, revision)
     config = ModelConfig.read(repository.folder / "config.json")
     path = repository.folder / "model.safetensors"
-    tensors = read_tensors(path)
-    check_shapes(tensors, network_tensors(config.architecture, config.num_classes), path)
+    tensors = read_tensors(path, network_tensors(config.architecture, config.num_classes))
     classes = config.num_classes if num_classes is None else num_classes
     prep = config.preprocessing
-    network = build_model(config.architecture, classes, mean=prep.mean, std=prep.std, name=config.name)
-    if num_classes is not None:
-        tensors = {key: value for key, value in tensors.items() if not key.startswith("fc.")}
-        tensors |= {key: value for key, value in keras_tensors(network).items() if key.startswith("fc.")}
+    network = build_model(
+        config.architecture, classes, mean=prep.mean, std=prep.std, features_only=features_only, name=config.name
+    )
+    if features_only or num_classes is not None:
+        head = f"{config.architecture.classifier}."
+        tensors = {key: value for key, value in tensors.items() if not key.startswith(head)}
+        tensors |= {key: value for key, value in keras_tensors(network).items() if key.startswith(head)}
     load_into_keras(network, tensors, path)
     return network
 

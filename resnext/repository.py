@@ -1,9 +1,11 @@
 """Where a model repository lies: the bundled one, a folder, or a repository on the Hugging Face Hub."""
 
 import dataclasses
+import hashlib
 import os
 import pathlib
 import re
+import time
 
 from resnext.errors import RepositoryError
 
@@ -11,10 +13,12 @@ BUNDLED = pathlib.Path(__file__).parent / "flowers"
 NEEDED = ("config.json", "model.safetensors")
 # All that this project reads of a repository; nothing else is downloaded.
 PATTERNS = [
-    *NEEDED, "recipe.json", "history.csv", "evaluation.json", "README.md", "figures/*.png", "examples/*", "mistakes/*.jpg"
+    *NEEDED, "recipe.json", "history.csv", "evaluation.json", "README.md", "figures/*.png", "examples/*", "mistakes/*.jpg",
+    "quantization.json", "openvino_int8.xml", "openvino_int8.bin",
 ]  # fmt: skip
 _REPO_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9][\w.-]{0,95})?", re.ASCII)
 _PATIENCE = 15  # seconds to wait for the Hub's first answer
+_GARBLED = (ValueError, TypeError, KeyError, AttributeError, RecursionError)  # of the client, at answers that no Hub would give
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,7 +55,7 @@ def find_repository(model: str | os.PathLike | None = None, revision: str | None
         folder = pathlib.Path(path)
         if revision:
             raise RepositoryError(f"{model} is a folder and has no revisions: leave the revision {revision!r} out.")
-        missing = [name for name in NEEDED if not (folder / name).is_file()]
+        missing = [name for name in NEEDED if not os.path.isfile(folder / name)]  # nor a pipe, which would be waited for
         if missing:
             raise RepositoryError(f"{model} is no model repository: it has no {missing[0]}. Make one with `python -m training fit`.")
         return Repository(str(model), folder)
@@ -69,13 +73,13 @@ def _download(repo_id: str, revision: str | None) -> Repository:
     from huggingface_hub import errors
 
     where = f"{repo_id}@{revision}" if revision else repo_id
-    stale = False
+    start, stale = time.time(), False
     try:
         try:
             huggingface_hub.HfApi().model_info(repo_id, revision=revision, timeout=_PATIENCE)
-        except (errors.RepositoryNotFoundError, errors.RevisionNotFoundError):
+        except (errors.RepositoryNotFoundError, errors.RevisionNotFoundError, errors.HFValidationError):
             raise
-        except (httpx2.HTTPError, OSError):
+        except (httpx2.HTTPError, OSError, *_GARBLED):
             stale = True
         folder = huggingface_hub.snapshot_download(
             repo_id, revision=revision, allow_patterns=PATTERNS, local_files_only=stale
@@ -94,11 +98,34 @@ def _download(repo_id: str, revision: str | None) -> Repository:
         ) from None
     except errors.HFValidationError as error:
         raise RepositoryError(f"{where} is no valid repository id: {error}") from None
-    except (httpx2.HTTPError, OSError) as error:
+    except (httpx2.HTTPError, OSError, *_GARBLED) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise RepositoryError(f"{where} could not be downloaded ({reason}): try again.") from None
     folder = pathlib.Path(folder)
+    damaged = _damaged(folder, since=start - 2)  # some file systems' clocks are coarse
+    for file in damaged:  # or the client would take the same bytes again
+        file.resolve().unlink(missing_ok=True)
+        file.unlink()
+    if damaged:
+        raise RepositoryError(f"{where} arrived damaged: {damaged[0].name} is not the file that the Hub announced. It was deleted: try again.")
     missing = [name for name in NEEDED if not (folder / name).is_file()]
     if missing:
         raise RepositoryError(f"{where} on the Hub has no {missing[0]}: it is no timm image classifier in safetensors.")
     return Repository(repo_id, folder, revision=folder.name, stale=stale)
+
+
+def _damaged(folder: pathlib.Path, since: float) -> list[pathlib.Path]:
+    """Downloaded files whose bytes are not those that the Hub announced; of those only that were written since, as it takes time.
+
+    The client looks at their size alone. But it names them, in its cache, by the hash that the Hub gave: SHA-256 for large files,
+    Git's SHA-1 for the others. (Where a system has no symbolic links they keep their own names, and are not looked at.)
+    """
+    damaged = []
+    for file in folder.rglob("*"):
+        if file.is_symlink() and file.is_file() and file.stat().st_mtime >= since:
+            announced, head = os.path.basename(os.readlink(file)), b"blob %d\0" % file.stat().st_size
+            digest = {64: hashlib.sha256, 40: lambda: hashlib.sha1(head)}.get(len(announced))
+            with file.open("rb") as opened:
+                if digest and hashlib.file_digest(opened, digest).hexdigest() != announced:
+                    damaged.append(file)
+    return damaged

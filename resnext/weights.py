@@ -3,6 +3,7 @@
 import pathlib
 from collections.abc import Iterator
 
+import ml_dtypes
 import numpy as np
 import safetensors
 import safetensors.numpy
@@ -19,38 +20,59 @@ _TIMM_NAMES = {
     "moving_mean": "running_mean",
     "moving_variance": "running_var",
 }
+_MOST_HEADER = 8 * 2**20  # bytes; ResNeXt-101 has 64 kB of it, and a million tensors in 66 MB took 1.2 GB to read
 
 
-def read_tensors(path: pathlib.Path) -> dict[str, np.ndarray]:
-    """All tensors of a safetensors file, by timm's keys.
+def read_tensors(path: pathlib.Path, expected: dict[str, tuple[int, ...]] | None = None) -> dict[str, np.ndarray]:
+    """Tensors of a safetensors file, by timm's keys.
+
+    Args:
+        path: of the file.
+        expected: shapes that the network needs, by key. They are compared with the file's header before any data is read, and
+            only these tensors are read, so that a file takes no more memory than the network; all of them if left out.
 
     Raises:
-        WeightsError: the file is missing or no whole safetensors file.
+        WeightsError: the file is missing, no whole safetensors file, or not of this network.
     """
     try:
-        return safetensors.numpy.load_file(path)
+        with open(path, "rb") as opened:
+            size = int.from_bytes(opened.read(8), "little")
+        if size == int.from_bytes(b"version ", "little"):
+            raise WeightsError(f"{path} is a Git LFS pointer, not the weights: run `git lfs pull` in its folder.")
+        if size > _MOST_HEADER:
+            raise ValueError(f"its header claims to have {size:,} bytes")
+        with safetensors.safe_open(path, "numpy") as file:
+            if expected is not None:
+                _compare({key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}, expected, path)
+            return {key: file.get_tensor(key) for key in expected or file.keys()}
     except FileNotFoundError:
         raise WeightsError(f"{path} is missing: download the repository again, or train with `python -m training fit`.") from None
     except (safetensors.SafetensorError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise WeightsError(f"{path} is no whole safetensors file ({error}): download it again.") from None
+        raise WeightsError(f"{path} is no whole safetensors file ({error}): download it again (`hf download REPO --force-download`).") from None
 
 
 def check_shapes(tensors: dict[str, np.ndarray], expected: dict[str, tuple[int, ...]], where: object) -> None:
     """Compares a file's tensors with what the network needs; `num_batches_tracked` counters are ignored.
 
     Raises:
-        WeightsError: a tensor is missing, misshapen, not floating point, or not of this network; names the first.
+        WeightsError: a tensor is missing, misshapen, not floating point, not finite, or not of this network; names the first.
     """
+    _compare({key: value.shape for key, value in tensors.items()}, expected, where)
+    for key in expected:
+        dtype = tensors[key].dtype
+        if dtype.kind != "f" and dtype != ml_dtypes.bfloat16:
+            raise WeightsError(f"{where}: tensor {key!r} holds {dtype}, but floating point is needed.")
+        if not np.isfinite(tensors[key]).all():
+            raise WeightsError(f"{where}: tensor {key!r} holds NaN or infinity: train or download it again.")
+
+
+def _compare(shapes: dict[str, tuple[int, ...]], expected: dict[str, tuple[int, ...]], where: object) -> None:
     for key, shape in expected.items():
-        if key not in tensors:
+        if key not in shapes:
             raise WeightsError(f"{where} has no tensor {key!r}: it does not fit the architecture in config.json.")
-        if tensors[key].shape != shape:
-            raise WeightsError(
-                f"{where}: tensor {key!r} has shape {tensors[key].shape}, but the architecture needs {shape}."
-            )
-        if tensors[key].dtype.kind != "f" and tensors[key].dtype.name != "bfloat16":
-            raise WeightsError(f"{where}: tensor {key!r} holds {tensors[key].dtype}, but floating point is needed.")
-    extra = sorted(key for key in tensors if key not in expected and not key.endswith("num_batches_tracked"))
+        if shapes[key] != shape:
+            raise WeightsError(f"{where}: tensor {key!r} has shape {shapes[key]}, but the architecture needs {shape}.")
+    extra = sorted(key for key in shapes if key not in expected and not key.endswith("num_batches_tracked"))
     if extra:
         raise WeightsError(f"{where} has a tensor {extra[0]!r} that the architecture in config.json does not have.")
 

@@ -11,6 +11,7 @@ os.environ |= {
     "HF_HUB_DISABLE_XET": "1",
     "GRADIO_ANALYTICS_ENABLED": "False",
     "TF_CPP_MIN_LOG_LEVEL": "3",
+    "TF_ENABLE_ONEDNN_OPTS": "1",  # as training has it
 }
 
 import numpy as np

@@ -211,6 +211,7 @@ def test_a_program_learns_what_the_model_is(client, repository):
     info = client.predict(api_name="/model_info")
     assert info["model"] == repository.name and info["classes"] == list(FLOWERS)
     assert (info["architecture"], info["cardinality"], info["image_size"]) == ("resnext26_small", 8, 64)
+    assert info["precision"] in ("float32", "bfloat16", "float16")
     with pytest.raises(exceptions.AppError, match="gpt2 is not offered on this page"):
         client.predict("gpt2", api_name="/model_info")
 

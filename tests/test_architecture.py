@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from resnext.architecture import ARCHITECTURES, Architecture, find_architecture
+from resnext.config import ModelConfig, Preprocessing
 from resnext.errors import ConfigError
 from resnext.keras_model import build_model
 from resnext.network_shapes import network_modules, network_tensors
@@ -15,12 +16,27 @@ from resnext.weights import keras_tensors
     [  # timm's counts at 1,000 classes
         ("resnet50", 25_557_032),
         ("resnet101", 44_549_160),
+        ("resnet152", 60_192_808),
+        ("wide_resnet50_2", 68_883_240),
         ("resnext50_32x4d", 25_028_904),
         ("resnext50d_32x4d", 25_048_136),
         ("resnext101_32x4d", 44_177_704),
         ("resnext101_32x8d", 88_791_336),
+        ("resnext101_32x16d", 194_026_792),
+        ("resnext101_32x32d", 468_530_472),
         ("resnext101_64x4d", 83_455_272),
+        ("seresnext26d_32x4d", 16_809_512),
+        ("seresnext26t_32x4d", 16_806_976),
         ("seresnext50_32x4d", 27_559_896),
+        ("seresnext101_32x4d", 48_955_416),
+        ("seresnext101_32x8d", 93_569_048),
+        ("seresnext101_64x4d", 88_232_984),
+        ("seresnext101d_32x8d", 93_588_280),
+        ("seresnextaa101d_32x8d", 93_588_280),
+        ("seresnextaa201d_32x8d", 149_394_904),
+        ("legacy_seresnext26_32x4d", 16_790_280),
+        ("legacy_seresnext50_32x4d", 27_559_896),
+        ("legacy_seresnext101_32x4d", 48_955_416),
     ],
 )
 def test_parameters_are_timm_s(name, parameters):
@@ -79,6 +95,8 @@ def test_unknown_names_get_the_nearest_known_one():
         ({"stem_type": "patch"}, "stem_type"),
         ({"attn_layer": "eca"}, "attn_layer"),
         ({"avg_down": 1}, "avg_down"),
+        ({"legacy": "yes"}, "legacy"),
+        ({"aa_layer": "blur"}, "aa_layer"),
         ({"drop_path_rate": 1.0}, "drop_path_rate"),
     ],
 )
@@ -89,3 +107,9 @@ def test_values_out_of_range_are_named(change, words):
 
 def test_every_name_is_a_valid_architecture():
     assert {"resnext50_32x4d", "resnext101_32x4d", "resnext101_32x8d", "resnext101_64x4d", "resnet50"} <= set(ARCHITECTURES)
+
+
+def test_an_anti_aliased_network_takes_no_odd_image_size():
+    architecture = find_architecture("seresnextaa101d_32x8d")
+    with pytest.raises(ConfigError, match="multiple of 32, not 240"):
+        ModelConfig("seresnextaa101d_32x8d", architecture, ("a", "b"), Preprocessing(240))

@@ -64,3 +64,17 @@ def test_a_repository_that_is_not_there_is_named_with_what_to_do(browser, hub):
     expect(page.get_by_test_id("toast-body")).to_contain_text("nobody/nothing is not on the Hub", timeout=PATIENCE)
     expect(page.get_by_role("heading", name="flowers (bundled)")).to_be_visible()
     page.close()
+
+
+def test_the_int8_form_of_a_model_is_chosen_from_the_list_and_named_in_the_address(browser, hub):
+    page = browser.new_page()
+    page.goto(hub.page)
+    page.get_by_label("Model", exact=True).click()
+    page.get_by_role("option", name="flowers (bundled), int8").click()
+    expect(page.get_by_role("heading", name="flowers (bundled), int8")).to_be_visible(timeout=PATIENCE)
+    expect(page).to_have_url(re.compile("int8"))
+    page.locator(".gallery button").first.click()
+    expect(bars(page)).to_have_count(5, timeout=PATIENCE)
+    page.goto(f"{hub.page}/?model=tester/flowers, int8")
+    expect(page.locator(".notice")).to_contain_text("tester/flowers has no int8 graph: classifying in float32", timeout=PATIENCE)
+    page.close()

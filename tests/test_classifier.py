@@ -38,6 +38,16 @@ def test_a_path_bytes_and_an_open_image_are_the_same(tiny_repository, photograph
     assert all(answer == answers[0] for answer in answers)
 
 
+def test_the_test_size_is_used_when_asked_for(tiny_repository, tiny_config, photograph):
+    seen = tiny_config.preprocessing
+    assert Classifier.from_pretrained(tiny_repository, test_size=True).config.preprocessing == seen  # there is no other
+    prep = dataclasses.replace(seen, test_image_size=96, test_crop_pct=1.0)
+    dataclasses.replace(tiny_config, preprocessing=prep).write(tiny_repository / "config.json")
+    assert Classifier.from_pretrained(tiny_repository).answer(photograph).features.shape == (128, 2, 2)
+    larger = Classifier.from_pretrained(tiny_repository, test_size=True)
+    assert larger.config.preprocessing.resize_to == 96 and larger.answer(photograph).features.shape == (128, 3, 3)
+
+
 def test_top_k_is_cut_at_the_number_of_classes(tiny_repository, photograph):
     classifier = Classifier.from_pretrained(tiny_repository)
     assert [len(classifier(photograph, top_k)) for top_k in (1, 2, 3, 10)] == [1, 2, 3, 3]
@@ -71,7 +81,7 @@ def test_bfloat16_and_auto_answer_nearly_the_same(tiny_repository, photograph):
     for precision in ("auto", "bfloat16"):
         answer = Classifier.from_pretrained(tiny_repository, precision=precision).answer(photograph)
         assert np.abs(answer.probabilities - exact).max() < 0.05
-    with pytest.raises(ConfigError, match="precision can be auto, float32, bfloat16, not 'int4'"):
+    with pytest.raises(ConfigError, match="precision can be auto, float32, bfloat16, int8, not 'int4'"):
         Classifier.from_pretrained(tiny_repository, precision="int4")
 
 

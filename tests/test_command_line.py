@@ -49,6 +49,17 @@ def test_json_is_one_object_a_line_and_a_bad_file_does_not_stop_the_others(photo
     assert result.stderr == "python -m resnext: 2 of 4 files could not be classified.\n"
 
 
+def test_images_are_seen_at_the_test_size_when_asked_for(photographs, tiny_repository):
+    config = json.loads((tiny_repository / "config.json").read_text())
+    config["pretrained_cfg"] |= {"test_input_size": [3, 96, 96], "test_crop_pct": 1.0}
+    (tiny_repository / "config.json").write_text(json.dumps(config))
+    line = json.loads(classify(photographs / "blue.jpg", "--model", tiny_repository, "--json", "--test-size", "--precision", "float32").stdout)
+    expected = Classifier.from_pretrained(tiny_repository, test_size=True, precision="float32")(photographs / "blue.jpg")
+    smaller = Classifier.from_pretrained(tiny_repository, precision="float32")(photographs / "blue.jpg")
+    assert line["predictions"][-1]["probability"] == pytest.approx(expected[-1].probability, rel=1e-3, abs=0)
+    assert smaller[-1].probability != pytest.approx(expected[-1].probability, rel=1e-2, abs=0)
+
+
 def test_the_bundled_flowers_are_used_when_no_model_is_named():
     examples = sorted((ROOT / "resnext" / "flowers" / "examples").glob("*.jpg"))
     result = classify(*examples, "--json")

@@ -1,12 +1,16 @@
 """The models that a page offers: which are opened, kept, closed and refused."""
 
+import json
+import shutil
 import threading
 
 import pytest
 
 from resnext.errors import RepositoryError, ResNeXtError
+from resnext.int8 import weights_digest
 from resnext.page import models as models_module
-from resnext.page.models import BUNDLED, Models, is_hub_id, open_models
+from resnext.page.header import facts, notice
+from resnext.page.models import BUNDLED, INT8, Models, is_hub_id, open_models
 from tests.test_app import make_repository
 
 
@@ -84,3 +88,37 @@ def test_examples_are_copied_out_of_the_repository_and_nothing_is_made_twice(fol
     assert [copy.name for copy in copies] == ["example0.jpg", "example1.jpg", "example2.jpg"]
     assert copies[0].read_bytes() == (model.folder / "examples" / copies[0].name).read_bytes() and copies[0].parent != model.folder
     assert model.examples() is copies
+
+
+def test_a_model_with_an_int8_graph_is_offered_in_both_forms(folders):
+    models = Models([folders[0], None, "someone/net"])
+    assert models.names() == ["one", BUNDLED, BUNDLED + INT8, "someone/net"]
+    plain, small = models.open(BUNDLED), models.open(BUNDLED + INT8)
+    assert (small.classifier.precision, small.name, notice(small)) == ("int8", "flowers (bundled), int8", "")
+    assert plain.classifier.precision != "int8" and plain.folder == small.folder
+    assert facts(small)["precision"] == "int8" and facts(plain)["precision"] == plain.classifier.precision
+    assert models.names(small) == models.names()
+
+
+def test_a_model_whose_int8_graph_is_seen_only_when_it_is_opened_is_offered_from_then_on(folders, tmp_path, monkeypatch):
+    hub = shutil.copytree(folders[0], tmp_path / "hub")
+    (hub / "openvino_int8.xml").write_text("<net/>")
+    (hub / "quantization.json").write_text(json.dumps({"weights_sha256": weights_digest(hub)}))
+    real = models_module.Classifier.from_pretrained
+    monkeypatch.setattr(models_module.Classifier, "from_pretrained", lambda source, **options: real(hub, **options))
+    models = Models([None, "someone/net"], allow_any=True)
+    assert "someone/net, int8" not in models.names()
+    models.open("someone/net")
+    assert models.names() == [BUNDLED, BUNDLED + INT8, "someone/net", "someone/net, int8"]
+    typed = models.open("someone/other, int8")
+    assert models.names(typed)[-2:] == ["someone/other", "someone/other, int8"]
+    assert notice(typed).startswith("hub has an int8 graph of no use") and notice(typed, "zh") == "hub 的 int8 计算图无法使用：以 float32 分类。"
+
+
+def test_int8_of_a_model_without_it_is_answered_in_float32_with_a_notice(folders):
+    model = Models(folders).open("two, int8")
+    assert model.classifier.precision == "float32"
+    assert notice(model) == "two has no int8 graph: classifying in float32; make one with `python -m training quantize`."
+    assert notice(model, "zh") == "two 没有 int8 计算图：以 float32 分类。"
+    with pytest.raises(RepositoryError, match="four, int8 is not offered on this page"):
+        Models(folders).open("four, int8")

@@ -1,15 +1,23 @@
 """The page's parts by themselves: calibration, orders of classes, batches and words."""
 
 import ast
+import base64
+import dataclasses
+import io
 import pathlib
+import re
+import types
 import zipfile
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from resnext.classifier import Answer
+from resnext.config import Preprocessing
 from resnext.errors import ImageError, RepositoryError
-from resnext.page import batch, figures, records
-from resnext.page.models import Models
+from resnext.page import batch, explain, figures, records
+from resnext.page.models import Look, Models
 from resnext.page.words import CHINESE, fault, say
 from resnext.preprocessing import open_image
 
@@ -21,6 +29,19 @@ def test_calibration_error_is_the_gap_between_what_was_said_and_what_was_right()
     bins = records.calibration(predictions)
     assert bins == [(pytest.approx(0.55), 1.0, 1), (pytest.approx(0.95), 0.5, 2)]
     assert records.calibration_error(bins) == pytest.approx((0.45 + 2 * 0.45) / 3)
+
+
+@pytest.mark.parametrize("mode, box, layer", [
+    ("center", (20, 10, 60, 80), (64, 64)), ("squash", (10, 10, 80, 80), (64, 64)), ("border", (10, 0, 80, 100), (64, 60)),
+])  # fmt: skip
+def test_the_frame_is_what_the_network_saw_of_the_photograph(tiny_config, mode, box, layer):
+    config = dataclasses.replace(tiny_config, preprocessing=Preprocessing(64, 0.8, crop_mode=mode))
+    model = types.SimpleNamespace(classifier=types.SimpleNamespace(config=config, class_activation_map=lambda answer, label: np.eye(2)))
+    look = Look(Answer(*[np.zeros(3)] * 3), np.zeros((64, 64, 3), np.uint8), Image.new("RGB", (160, 120)), 0.1, 0.2)
+    page = explain.why(model, look, 0, "en")
+    assert [float(number) for number in re.findall(r"(?:left|top|width|height):([\d.]+)%", page)] == list(box)
+    drawn = page.split('class="frame"')[1].split("base64,")[1].split('"')[0]
+    assert Image.open(io.BytesIO(base64.b64decode(drawn))).size == layer
 
 
 def test_similar_classes_are_neighbours_and_the_worst_class_comes_first():

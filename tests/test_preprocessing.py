@@ -1,4 +1,6 @@
 import io
+import json
+import pathlib
 
 import numpy as np
 import pytest
@@ -6,7 +8,9 @@ from PIL import Image
 
 from resnext.config import Preprocessing
 from resnext.errors import ImageError
-from resnext.preprocessing import MOST_PIXELS, centre_crop, open_image, preprocess, resize
+from resnext.preprocessing import MOST_PIXELS, centre_crop, open_image, preprocess, resize, seen_part
+
+TIMM = np.load(pathlib.Path(__file__).parent / "fixtures" / "timm_pixels.npz")
 
 
 @pytest.fixture
@@ -76,11 +80,33 @@ def test_the_first_frame_of_an_animation_counts():
         assert image.getpixel((5, 5)) == (255, 0, 0), form
 
 
+@pytest.mark.parametrize("mode", ["center", "squash", "border"])
 @pytest.mark.parametrize("size", [(1, 1), (1, 5000), (5000, 1), (3, 2), (223, 1000)])
-def test_every_size_and_shape_becomes_a_square(size):
-    pixels = preprocess(Image.new("RGB", size, (10, 200, 30)), Preprocessing(64))
+def test_every_size_and_shape_becomes_a_square(size, mode):
+    mean = tuple(np.array((10, 200, 30)) / 255)
+    pixels = preprocess(Image.new("RGB", size, (10, 200, 30)), Preprocessing(64, mean=mean, crop_mode=mode))
     assert pixels.shape == (64, 64, 3) and pixels.dtype == np.uint8
     assert (pixels == (10, 200, 30)).all()
+
+
+@pytest.mark.parametrize("case", [name for name in TIMM if name.startswith("case")])
+def test_a_photograph_is_cropped_as_timm_crops_it(case):
+    photograph, size, crop_pct, mode, interpolation = json.loads(str(TIMM[case]))
+    seen = preprocess(Image.fromarray(TIMM[photograph]), Preprocessing(size, crop_pct, interpolation, crop_mode=mode))
+    expected = TIMM[case.replace("case", "pixels")]
+    assert seen.shape == expected.shape and difference(seen, expected) < 0.5
+
+
+def test_a_border_is_of_the_mean_colour_and_nothing_is_lost(photograph):
+    prep = Preprocessing(64, 1.0, "bilinear", crop_mode="border")
+    seen = preprocess(photograph, prep)
+    assert (seen[:8] == (124, 116, 104)).all() and (seen[56:] == (124, 116, 104)).all()
+    assert np.array_equal(seen[8:56], np.asarray(photograph.resize((64, 48), Image.Resampling.BILINEAR)))
+
+
+def test_the_part_that_the_network_sees(photograph):
+    for mode, part in (("center", (0.6, 0.8)), ("squash", (0.8, 0.8)), ("border", (0.8, 0.8 * 4 / 3))):
+        assert seen_part(*photograph.size, Preprocessing(64, 0.8, crop_mode=mode)) == pytest.approx(part)
 
 
 def test_the_shorter_side_is_resized_and_the_centre_cropped(photograph):
@@ -96,8 +122,16 @@ def test_a_jpeg_decoded_at_reduced_scale_hardly_differs(photograph):
     large = encoded(photograph.resize((1600, 1200), Image.Resampling.BICUBIC), "JPEG", quality=95)
     prep = Preprocessing(64)
     reduced = open_image(large, prep.resize_to)
-    assert reduced.size == (200, 150)
-    assert difference(preprocess(reduced, prep), preprocess(open_image(large), prep)) < 1
+    assert reduced.size == (400, 300)
+    for mode in ("center", "squash", "border"):
+        prep = Preprocessing(64, crop_mode=mode)
+        assert difference(preprocess(reduced, prep), preprocess(open_image(large), prep)) < 0.5
+
+
+def test_a_jpeg_whose_sides_no_scale_divides_is_decoded_in_full(photograph):
+    odd = encoded(photograph.resize((1601, 1199), Image.Resampling.BICUBIC), "JPEG")
+    assert open_image(odd, 73).size == (1601, 1199)  # at 1/2, half a pixel would be added on two sides
+    assert open_image(encoded(photograph.resize((1604, 1196)), "JPEG"), 37).size == (401, 299)
 
 
 def test_more_pixels_than_allowed_are_refused_before_decoding():
@@ -149,8 +183,8 @@ def test_orientation_is_applied_to_a_jpeg_decoded_at_reduced_scale(photograph):
     exif[0x0112] = 6
     large = photograph.resize((1600, 1200), Image.Resampling.BICUBIC)
     turned = open_image(encoded(large, "JPEG", quality=95, exif=exif), 73)
-    assert turned.size == (150, 200)
-    assert difference(turned, photograph.resize((200, 150), Image.Resampling.BICUBIC).transpose(Image.Transpose.ROTATE_270)) < 2
+    assert turned.size == (300, 400)
+    assert difference(turned, photograph.resize((400, 300), Image.Resampling.BICUBIC).transpose(Image.Transpose.ROTATE_270)) < 2
 
 
 def test_an_image_that_the_caller_has_opened_stays_as_it_is(photograph):
@@ -164,5 +198,5 @@ def test_a_camera_s_multi_picture_jpeg_is_its_first_picture(photograph):
 
 
 @pytest.mark.parametrize("size, crop_pct, side", [(224, 0.875, 256), (224, 0.95, 235), (288, 1.0, 288), (144, 0.9, 160), (64, 0.7, 91)])
-def test_the_shorter_side_is_the_floor_of_size_over_crop_ratio(size, crop_pct, side):
+def test_the_resize_is_the_floor_of_size_over_crop_ratio(size, crop_pct, side):
     assert Preprocessing(size, crop_pct).resize_to == side

@@ -2,44 +2,56 @@
 
 import json
 import pathlib
+import re
 
 from huggingface_hub import EvalResult, ModelCardData
 
 from resnext.config import ModelConfig
 from resnext.files import write_atomically
+from resnext.int8 import GRAPH, NOTES, WEIGHTS, weights_digest
 from resnext.network_shapes import network_modules
 from training.history import best_epoch, read_history
 
 MADE_HERE = "<!-- Written by `python -m training`; remove this line to keep your own changes. -->"
+_INT8_BEGIN, _INT8_END = "<!-- int8: written by `python -m training quantize` -->", "<!-- int8: end -->"
 _SHOWN = ("epochs", "batch_size", "image_size", "train_size", "optimizer", "learning_rate", "weight_decay", "label_smoothing", "mixup", "cutmix", "precision", "seed")  # fmt: skip
+_FINE_TUNING = ("freeze_bn", "layer_decay", "unfreeze_epochs")
 
 
 def write_card(folder: pathlib.Path, repo_id: str | None = None) -> None:
-    """Writes README.md from config.json, recipe.json, history.csv and evaluation.json; one that a person changed is kept.
+    """Writes README.md from the files beside it. One that a person changed is kept, but for a section on the int8 graph, if there is one.
 
     Args:
         folder: the model repository.
         repo_id: what the card calls it; if left out, OWNER/ and the folder's name.
     """
     path = folder / "README.md"
-    if path.exists() and MADE_HERE not in path.read_text(encoding="utf-8"):
+    repo_id = repo_id or f"OWNER/{folder.resolve().name}"
+    int8 = _int8(folder, repo_id)
+    if path.exists() and MADE_HERE not in (text := path.read_text(encoding="utf-8")):
+        if int8 or _INT8_BEGIN in text:
+            kept = re.sub(f"\\n*{_INT8_BEGIN}.*?{_INT8_END}\\n*", "\n\n", text, flags=re.DOTALL).rstrip()
+            section = f"\n\n{_INT8_BEGIN}\n\n{int8}\n\n{_INT8_END}" if int8 else ""
+            write_atomically(path, f"{kept}{section}\n")
         return
     config = ModelConfig.read(folder / "config.json")
-    repo_id = repo_id or f"OWNER/{folder.resolve().name}"
     recipe = _read_json(folder / "recipe.json")
     evaluation = _read_json(folder / "evaluation.json")
     dataset = recipe.get("dataset", {}).get("name", "unknown")
+    origin = recipe.get("pretrained") or {}
     data = ModelCardData(
         library_name="timm",
         pipeline_tag="image-classification",
         tags=["image-classification", "resnext", "timm", "keras", "openvino"],
         model_name=repo_id.split("/")[-1],
+        base_model=origin["name"] if origin.get("revision") else None,
         eval_results=_eval_results(dataset, evaluation) if evaluation else None,
         metrics=["accuracy"] if evaluation else None,
     )
     parts = [
         _introduction(repo_id, config, dataset),
         _results(evaluation, folder),
+        int8,
         _training(recipe, folder),
         _use(repo_id, config),
     ]
@@ -99,11 +111,34 @@ def _results(evaluation, folder) -> str:
     return "\n".join(lines)
 
 
+def _int8(folder, repo_id) -> str:
+    notes = _read_json(folder / NOTES)
+    if not notes or not (folder / GRAPH).is_file() or notes["weights_sha256"] != weights_digest(folder):
+        return ""
+    lines = [
+        "## In 8 bits",
+        "",
+        f"`{GRAPH}` and `{WEIGHTS}` are this network quantised for OpenVINO (by NNCF after training, calibrated on "
+        f"{notes['calibration']['images']} training images). Before and after, on the same {notes['samples']} test images:",
+        "",
+        "| | top-1 | loss | MB |",
+        "| --- | ---: | ---: | ---: |",
+    ]
+    for name in ("float32", "int8"):
+        lines.append(f"| {name} | {notes[name]['top1']:.2%} | {notes[name]['loss']:.4f} | {notes[name]['bytes'] / 1e6:.1f} |")
+    use = f'from resnext import Classifier\n\nClassifier.from_pretrained("{repo_id}", precision="int8")("photo.jpg")'
+    return "\n".join([*lines, "", "```python", use, "```"])
+
+
 def _training(recipe, folder) -> str:
     if not recipe:
         return ""
-    settings, counts = recipe["recipe"], recipe["dataset"]["images"]
+    settings, counts, origin = recipe["recipe"], recipe["dataset"]["images"], recipe.get("pretrained")
     lines = ["## Training", "", "Made by these commands:", "", "```", *recipe["commands"], "```", ""]
+    if origin:
+        name, revision = origin["name"], origin["revision"]
+        source = f"[{name}](https://huggingface.co/{name}/tree/{revision})" if revision else _escape(name)
+        lines += [f"It started from the weights of {source}.", ""]
     history = read_history(folder / "history.csv")
     if history:
         best = best_epoch(history)
@@ -115,7 +150,7 @@ def _training(recipe, folder) -> str:
             "",
         ]
     lines += ["| setting | value |", "| --- | --- |"]
-    lines += [f"| {name.replace('_', ' ')} | {settings[name]} |" for name in _SHOWN if name in settings]
+    lines += [f"| {name.replace('_', ' ')} | {settings[name]} |" for name in _SHOWN + _FINE_TUNING * bool(origin) if name in settings]
     lines += ["", "`recipe.json` has every setting and version, `history.csv` every epoch."]
     if (folder / "figures" / "curves.png").exists():
         lines += ["", "![Loss and accuracy by epoch](figures/curves.png)"]

@@ -1,15 +1,16 @@
 """`evaluate`: the whole test set through the serving path, in float32, so that it is the same on every machine."""
 
-import concurrent.futures
 import json
 import pathlib
+from collections.abc import Iterable
 
 import numpy as np
 
 from resnext.classifier import Classifier
-from resnext.errors import DataError
+from resnext.errors import DataError, ImageError
 from resnext.files import write_atomically
 from resnext.preprocessing import open_image, preprocess
+from resnext.stream import answers
 from training import figures
 from training.data import ImageFolders
 from training.history import read_history
@@ -34,21 +35,16 @@ def evaluate(data: ImageFolders, classifier: Classifier, output: pathlib.Path, *
     Raises:
         DataError: there is no test set, or it has a class that the classifier does not know.
     """
-    if "test" not in data.splits:
-        raise DataError(f"{data.root} has no test folder: make one, with the same class folders as train.")
     labels = classifier.config.label_names
-    unknown = sorted(set(data.label_names) - set(labels))
-    if unknown:
-        raise DataError(f"{data.root} has a class {unknown[0]!r} that the model does not know: it knows {', '.join(labels[:20])}.")
+    true = true_classes(data, labels)
     test = data.splits["test"]
-    true = np.array([labels.index(data.label_names[index]) for index in test.labels])
-    logits = _logits(classifier, test.files)
+    logits = logits_of(classifier, test.files)
     files = [file.relative_to(data.root).as_posix() for file in test.files]
     result = measure(logits, true, labels, files)
     _write(result, output)  # names no pictures, so that a run killed from here on leaves none misnamed or missing
     remove_pictures(output)
     chosen = choose_mistakes(result["predictions"])
-    names = save_pictures((_pixels(classifier, test.files[place]) for place in chosen), output)
+    names = save_pictures((pixels_of(classifier, test.files[place]) for place in chosen), output)
     for place, name in zip(chosen, names, strict=True):
         result["predictions"][place]["thumbnail"] = name
     _write(result, output)
@@ -63,6 +59,40 @@ def evaluate(data: ImageFolders, classifier: Classifier, output: pathlib.Path, *
         report(line)
     report(f"Top-1 {top1:.4f}, top-5 {result['top5']:.4f}, loss {result['loss']:.4f} on {len(test)} test images.")
     return result
+
+
+def true_classes(data: ImageFolders, labels: tuple[str, ...]) -> np.ndarray:
+    """The test images' classes: (images,) int, indices into a model's labels.
+
+    Raises:
+        DataError: there is no test set, or it has a class that is not among the labels.
+    """
+    if "test" not in data.splits:
+        raise DataError(f"{data.root} has no test folder: make one, with the same class folders as train.")
+    unknown = sorted(set(data.label_names) - set(labels))
+    if unknown:
+        raise DataError(f"{data.root} has a class {unknown[0]!r} that the model does not know: it knows {', '.join(labels[:20])}.")
+    return np.array([labels.index(data.label_names[index]) for index in data.splits["test"].labels])
+
+
+def logits_of(classifier: Classifier, files: Iterable[pathlib.Path]) -> np.ndarray:
+    """(images, classes) float32 logits of image files.
+
+    Raises:
+        ImageError: one of them is no image.
+    """
+    logits = []
+    for _, answer in answers(classifier, files):
+        if isinstance(answer, ImageError):
+            raise answer
+        logits.append(answer.logits)
+    return np.stack(logits)
+
+
+def pixels_of(classifier: Classifier, file: pathlib.Path) -> np.ndarray:
+    """What the network sees of an image file: (size, size, 3) uint8 RGB."""
+    prep = classifier.config.preprocessing
+    return preprocess(open_image(file, prep.resize_to), prep)
 
 
 def measure(logits: np.ndarray, true: np.ndarray, labels: tuple[str, ...], files: list[str]) -> dict:
@@ -125,25 +155,13 @@ def _class_scores(matrix, index, label) -> dict:
     }
 
 
-def _logits(classifier, files) -> np.ndarray:
-    with concurrent.futures.ThreadPoolExecutor() as pool:
-        pixels = pool.map(lambda file: _pixels(classifier, file), files)
-        return np.stack([classifier.run(image).logits for image in pixels])
-
-
-def _pixels(classifier, file) -> np.ndarray:
-    """What the network sees of a file."""
-    prep = classifier.config.preprocessing
-    return preprocess(open_image(file, prep.resize_to), prep)
-
-
 def _write(result, output):
     write_atomically(output / "evaluation.json", json.dumps(result, indent=1) + "\n")
 
 
 def _draw_samples(classifier, files, predictions, path):
     chosen = np.unique(np.linspace(0, len(files) - 1, SAMPLES).round().astype(int))
-    images = [_pixels(classifier, files[index]) for index in chosen]
+    images = [pixels_of(classifier, files[index]) for index in chosen]
     titles = []
     for row in (predictions[index] for index in chosen):
         right = row["true"] == row["predicted"]

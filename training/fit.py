@@ -19,10 +19,11 @@ from resnext.files import replacing, write_atomically
 from resnext.keras_model import build_model
 from resnext.network_shapes import network_tensors
 from resnext.repository import Repository
-from resnext.weights import check_shapes, keras_tensors, load_into_keras, read_tensors, save_tensors
+from resnext.weights import keras_tensors, load_into_keras, read_tensors, save_tensors
 from training import figures
 from training.data import ImageFolders, make_dataset
 from training.history import COLUMNS, best_epoch, read_history, write_history
+from training.optimizer import make_optimizer
 from training.recipe import Recipe
 
 
@@ -57,7 +58,7 @@ def fit(
         resume: go on after the last finished epoch of an interrupted run in `output`.
         halve_batch: if memory runs out in the first epoch, start again with half the batch size and learning rate.
         pretrained: start from this network's weights instead of random ones; its classifier only if it has the same classes.
-            Its architecture, mean and std take the place of the recipe's.
+            Its architecture, crop_pct, mean and std take the place of the recipe's; its interpolation stays, too.
         commands: the command lines that do this again, for recipe.json.
         report: takes a line of progress.
 
@@ -73,11 +74,17 @@ def fit(
         raise DataError(f"{data.root} has no train folder: make one with a folder of images for each class.")
     if pretrained:
         base = ModelConfig.read(pretrained.folder / "config.json")
-        recipe = dataclasses.replace(recipe, model=base.name, mean=base.preprocessing.mean, std=base.preprocessing.std)
-        architecture = base.architecture
+        architecture, seen = base.architecture, base.preprocessing
+        recipe = dataclasses.replace(recipe, model=base.name, mean=seen.mean, std=seen.std, crop_pct=seen.crop_pct)
     else:
-        architecture = find_architecture(recipe.model)
-    prep = Preprocessing(recipe.image_size, recipe.crop_pct, "bicubic", tuple(recipe.mean), tuple(recipe.std))
+        for name, unused in (("freeze_bn", False), ("layer_decay", 1), ("unfreeze_epochs", 0)):
+            if getattr(recipe, name) != unused:
+                name = name.replace("_", "-")
+                raise ConfigError(f"{name} is for fine-tuning: name a network to start from by --pretrained, or leave it out.")
+        architecture, seen = find_architecture(recipe.model), Preprocessing()
+    if architecture.aa_layer:  # whose pooling needs of a crop what ModelConfig asks of an image: a multiple of 32
+        recipe = dataclasses.replace(recipe, train_size=max(32, recipe.train_size // 32 * 32))
+    prep = Preprocessing(recipe.image_size, recipe.crop_pct, seen.interpolation, tuple(recipe.mean), tuple(recipe.std))
     config = ModelConfig(recipe.model, architecture, data.label_names, prep)
     if recipe.labels == "binary" and config.num_classes != 2:
         raise ConfigError(f"Binary labels need two classes, but {data.root} has {config.num_classes}.")
@@ -116,7 +123,10 @@ def _train(data, output, recipe, config, pretrained, checkpoint, resume, report)
     several = len(tf.config.list_physical_devices("GPU")) > 1
     with tf.distribute.MirroredStrategy().scope() if several else contextlib.nullcontext():
         model = build_model(config.architecture, config.num_classes, mean=prep.mean, std=prep.std, name=recipe.model)
-        model.compile(_optimizer(recipe, len(train)), _loss(recipe), metrics=[_accuracy(recipe)])
+        for layer in model.layers:
+            if isinstance(layer, keras.layers.BatchNormalization):
+                layer.trainable = not recipe.freeze_bn
+        model.compile(make_optimizer(recipe, len(train), config.architecture.classifier), _loss(recipe), metrics=[_accuracy(recipe)])
     config.write(output / "config.json")
     start = checkpoint.restore(model) if resume and checkpoint.path.exists() else 0
     if pretrained and not start:
@@ -180,7 +190,7 @@ class EpochKeeper(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         seconds = time.monotonic() - self.began
         self.seconds.append(seconds)
-        rate = float(self.model.optimizer.learning_rate)
+        rate = float(self.model.optimizer.learning_rate.numpy())
         row = {"epoch": epoch + 1, **{key: float(logs[key]) for key in COLUMNS[1:5]}}
         row |= {"learning_rate": rate, "seconds": seconds}
         self.rows.append(row)
@@ -200,20 +210,17 @@ class EpochKeeper(keras.callbacks.Callback):
 def _load_pretrained(model, pretrained, config):
     path = pretrained.folder / "model.safetensors"
     base = ModelConfig.read(pretrained.folder / "config.json")
-    tensors = read_tensors(path)
-    check_shapes(tensors, network_tensors(base.architecture, base.num_classes), path)
+    tensors = read_tensors(path, network_tensors(base.architecture, base.num_classes))
     if base.label_names != config.label_names:
         fresh = keras_tensors(model)
-        tensors |= {key: fresh[key] for key in ("fc.weight", "fc.bias")}
+        tensors |= {key: fresh[key] for key in fresh if key.startswith(f"{config.architecture.classifier}.")}
     load_into_keras(model, tensors, path)
 
 
 def _record(data, recipe, pretrained, hardware, commands) -> dict:
     origin = None
     if pretrained:
-        made = pretrained.folder / "recipe.json"
-        before = json.loads(made.read_bytes()).get("commands", []) if made.exists() else []
-        commands = [*before, *commands]
+        commands = [*_commands(pretrained.folder), *commands]
         name = pretrained.name if pretrained.revision else pretrained.folder.resolve().name
         origin = {"name": name, "revision": pretrained.revision}
     return {
@@ -228,6 +235,15 @@ def _record(data, recipe, pretrained, hardware, commands) -> dict:
         "versions": {"python": platform.python_version(), "tensorflow": tf.__version__, "keras": keras.__version__, "numpy": np.__version__},
         "hardware": hardware,
     }
+
+
+def _commands(folder) -> list[str]:
+    """The commands that made a repository, as far as its recipe.json, which may be anyone's, names any."""
+    try:
+        commands = json.loads((folder / "recipe.json").read_bytes())["commands"]
+        return [text for text in commands if text.startswith("python -m training ") and text.isprintable()]
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        return []
 
 
 def _halved_before(output, recipe):
@@ -271,22 +287,6 @@ def _policy(precision: str) -> str:
     if precision == "auto":
         precision = "float16" if tf.config.list_physical_devices("GPU") else "float32"
     return {"float32": "float32", "bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}[precision]
-
-
-def _optimizer(recipe: Recipe, steps: int):
-    total, warmup = recipe.epochs * steps, int(recipe.warmup_epochs * steps)
-    rate = recipe.learning_rate
-    if recipe.cosine:
-        rate = keras.optimizers.schedules.CosineDecay(
-            rate / 100 if warmup else rate, max(total - warmup, 1), warmup_target=rate if warmup else None, warmup_steps=warmup
-        )
-    options = {"learning_rate": rate, "weight_decay": recipe.weight_decay or None}
-    if recipe.optimizer == "sgd":
-        optimizer = keras.optimizers.SGD(momentum=0.9, nesterov=True, **options)
-    else:
-        optimizer = keras.optimizers.AdamW(**options | {"weight_decay": recipe.weight_decay})
-    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
-    return optimizer
 
 
 def _loss(recipe: Recipe):

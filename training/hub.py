@@ -14,7 +14,7 @@ from resnext.repository import NEEDED, PATTERNS
 from training.card import write_card
 
 ROOT = pathlib.Path(__file__).parent.parent
-_TRAINING_ONLY = ("tensorflow", "matplotlib")  # in requirements.txt, but of no use to a page
+_TRAINING_ONLY = ("tensorflow", "matplotlib", "nncf")  # in requirements.txt, but of no use to a page
 
 
 def push(folder: pathlib.Path, repo_id: str, *, private: bool = False, create_pr: bool = False) -> str:

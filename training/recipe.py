@@ -1,6 +1,7 @@
 """Recipes: everything that decides how a network is trained, as plain values."""
 
 import dataclasses
+import math
 
 from resnext.errors import ConfigError
 
@@ -35,6 +36,12 @@ class Recipe:
         cutmix: alpha of CutMix (arXiv:1905.04899); 0 for none. Each batch draws one of the two, or neither.
         mean, std: the normalisation of pixels in [0, 1].
         crop_pct: image_size over the shorter side that photographs are resized to.
+        freeze_bn: fine-tuning only, as the next two. Batch norm stays in inference mode: neither its statistics move nor its
+            scale and offset (timm's freeze_batch_norm_2d, Keras' `trainable = False`).
+        layer_decay: learning rate of a stage over that of the next one, in (0, 1]: the classifier learns at learning_rate, layer4
+            at layer_decay of it, ..., the stem at its fifth power (Howard & Ruder, 2018, arXiv:1801.06146, section 3.2).
+        unfreeze_epochs: the classifier learns alone for so many epochs, then one stage more from the output each time (the
+            same, section 3.3); 0 for all at once. It is no faster, and batch norm's statistics move also in stages that wait.
         precision: "auto" (float16 on a GPU, float32 elsewhere), "float32", "bfloat16" or "float16".
         seed: of weights, shuffling, augmentation and the split of a single folder.
     """
@@ -60,6 +67,9 @@ class Recipe:
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
     crop_pct: float = 0.9
+    freeze_bn: bool = False
+    layer_decay: float = 1.0
+    unfreeze_epochs: float = 0.0
     precision: str = "auto"
     seed: int = 0
 
@@ -70,6 +80,10 @@ class Recipe:
         for name in ("epochs", "batch_size", "image_size", "train_size"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name.replace('_', '-')} has to be at least 1, not {getattr(self, name)}.")
+        if not 0 < self.layer_decay <= 1:
+            raise ConfigError(f"layer-decay has to be above 0 and at most 1, not {self.layer_decay}.")
+        if not 0 <= self.unfreeze_epochs < math.inf:
+            raise ConfigError(f"unfreeze-epochs has to be 0 or more, not {self.unfreeze_epochs}.")
         if self.label_smoothing and self.labels == "int":
             raise ConfigError("Label smoothing needs labels categorical or binary, not int.")
         if (self.mixup or self.cutmix) and self.labels != "categorical":
@@ -79,6 +93,8 @@ class Recipe:
 RECIPES = {
     # The best found for small data sets: from scratch, strong augmentation, a small net.
     "small": Recipe(),
+    # From another network's weights: shorter and slower, the slower the nearer to the input, where features are general.
+    "finetune": Recipe(epochs=40, learning_rate=0.02, layer_decay=0.7),
     # What the tutorial does: ResNeXt-50 on pixels in [0, 1], Adam at Keras' rate, nothing but shuffling.
     "tutorial": Recipe(
         model="resnext50_32x4d",

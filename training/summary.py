@@ -49,11 +49,11 @@ def _stages(architecture: Architecture, image_size: int, num_classes: int) -> li
     groups = {"stem": [], **{f"layer{stage}": [] for stage in range(1, 5)}, "fc": []}
     for module in modules:
         first = module.name.split(".")[0]
-        groups[first if first in groups else "stem"].append(module)
+        groups["fc" if first == architecture.classifier else first if first in groups else "stem"].append(module)
     described = [_stem(architecture), *(_unit(architecture, stage) for stage in range(4)), f"average pool, {num_classes}-d fc"]
     rows = []
     for (stage, members), text in zip(groups.items(), described):
-        side = [m.output[-1] for m in members if ".se." not in m.name][-1] if stage != "fc" else 1
+        side = [m.output[-1] for m in members if ".se" not in m.name][-1] if stage != "fc" else 1
         rows.append((stage, f"{side} x {side}", text, *_totals(members)))
     return [*rows, ("in all", "", "", *_totals(modules))]
 

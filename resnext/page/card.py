@@ -52,7 +52,7 @@ def card_tab():
             card = gr.HTML(apply_default_css=False, js_on_load=_SCROLL)
 
     def show(model: Model, tongue: str):
-        commands = one_liners(model.name)
+        commands = one_liners(model.plain_name)
         rendered = model.once(("card", tongue), lambda: render_card(model.folder, tongue, _page_on_hub(model)))
         return *(gr.Code(commands.get(line.label), visible=line.label in commands) for line in lines), _where(model, tongue), rendered
 
@@ -89,10 +89,10 @@ def _quoted(text: str) -> str:
 
 
 def _where(model: Model, tongue: str) -> str:
-    if is_hub_id(model.name):
+    if is_hub_id(model.plain_name):
         return ""
     text = "This model comes with the project: run these lines in its folder."
-    if model.name != BUNDLED:
+    if model.plain_name != BUNDLED:
         text = "This model lies in a folder of this server, not on the Hub: the lines work beside that folder."
     return f'<p class="quiet">{html.escape(say(tongue, text))}</p>'
 

@@ -8,6 +8,7 @@ from PIL import Image
 from resnext.page.markup import Picture
 from resnext.page.models import Look, Model
 from resnext.page.words import say
+from resnext.preprocessing import seen_part
 
 # From dark violet to yellow: points of matplotlib's "inferno".
 _HEAT = np.array([(0, 0, 4), (87, 16, 110), (188, 55, 84), (249, 142, 9), (252, 255, 164)])
@@ -27,12 +28,13 @@ def heat(model: Model, look: Look, label: int) -> Image.Image:
 def why(model: Model, look: Look, label: int, tongue: str) -> str:
     """The whole photograph with the map in the frame that the network saw, and that crop alone, as HTML."""
     preprocessing, name = model.classifier.config.preprocessing, model.classifier.config.label_names[label]
-    width, height = look.photograph.size
-    side = min(width, height) * preprocessing.image_size / preprocessing.resize_to
-    box = f"left:{50 - 50 * side / width:.2f}%;top:{50 - 50 * side / height:.2f}%;width:{100 * side / width:.2f}%"
+    across, down = seen_part(*look.photograph.size, preprocessing)
+    wide, high = min(across, 1), min(down, 1)
+    box = f"left:{50 - 50 * wide:.2f}%;top:{50 - 50 * high:.2f}%;width:{100 * wide:.2f}%;height:{100 * high:.2f}%"
     photograph = Picture(look.photograph, say(tongue, "Your photograph, with the places that speak for {label}", label=name))
-    layer = Picture(heat(model, look, label), "")
     size = preprocessing.image_size
+    left, top = int(size * (1 - wide / across) / 2), int(size * (1 - high / down) / 2)  # margins are no part of the photograph
+    layer = Picture(heat(model, look, label).crop((left, top, size - left, size - top)), "")
     caption = say(tongue, "What the network saw: {size} × {size} pixels", size=size)
     explanation = say(tongue, "The brighter, the more this place speaks for {label}. The frame is all that the network saw.", label=name)
     return (

@@ -6,8 +6,8 @@ from typing import Any
 from huggingface_hub import constants
 
 from resnext.network_shapes import network_modules
-from resnext.page.models import Model
-from resnext.page.words import say
+from resnext.page.models import Model, without_folders
+from resnext.page.words import fault, say
 
 
 def masthead(model: Model, tongue: str = "en") -> str:
@@ -32,11 +32,13 @@ def masthead(model: Model, tongue: str = "en") -> str:
 
 def notice(model: Model, tongue: str = "en") -> str:
     """What a visitor has to know of an open model before all else, as plain text; usually nothing."""
-    repository = model.classifier.repository
-    if not repository.stale:
-        return ""
-    text = "The Hub cannot be reached: this is the copy downloaded last, at commit {commit}."
-    return say(tongue, text, commit=repository.revision[:7])
+    repository, sentences = model.classifier.repository, []
+    if repository.stale:
+        text = "The Hub cannot be reached: this is the copy downloaded last, at commit {commit}."
+        sentences.append(say(tongue, text, commit=repository.revision[:7]))
+    if model.classifier.notice:
+        sentences.append(fault(tongue, without_folders(model.classifier.notice, repository.name)))
+    return " ".join(sentences)
 
 
 def facts(model: Model) -> dict[str, Any]:
@@ -51,5 +53,6 @@ def facts(model: Model) -> dict[str, Any]:
         "bottleneck_width": architecture.base_width,
         "parameters": sum(module.parameters for module in network_modules(architecture, config.num_classes)),
         "image_size": config.preprocessing.image_size,
+        "precision": model.classifier.precision,
         "classes": list(config.label_names),
     }

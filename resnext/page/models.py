@@ -16,12 +16,15 @@ import gradio as gr
 import numpy as np
 from PIL import Image
 
+from resnext import repository
 from resnext.classifier import Answer, Classifier
 from resnext.errors import RepositoryError, ResNeXtError
+from resnext.int8 import has_int8
 from resnext.page.words import fault
 from resnext.preprocessing import open_image, preprocess
 
 BUNDLED = "flowers (bundled)"
+INT8 = ", int8"  # after a model's name: the same one by its int8 graph
 MOST_EXAMPLES = 24
 _EXAMPLE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 _MOST_LOOKS = 32  # answers kept for each model, with their feature maps (400 kB each for ResNeXt-50 at 224)
@@ -56,6 +59,7 @@ class Model:
 
     def __init__(self, classifier: Classifier, name: str):
         self.classifier, self.name = classifier, name
+        self.plain_name = name.removesuffix(INT8)
         self.folder = classifier.repository.folder
         self._looks: collections.OrderedDict[str, Look] = collections.OrderedDict()
         self._made: dict[Hashable, Any] = {}
@@ -127,6 +131,7 @@ class Models:
         self.sources: dict[str, str | None] = {}
         for source in dict.fromkeys(offered):
             self.sources.setdefault(_page_name(source, self.sources), source)
+        self._with_int8 = {name for name, source in self.sources.items() if _folder_has_int8(source)}
         self._open: collections.OrderedDict[str, Model] = collections.OrderedDict()
         self._lock, self._opening = threading.Lock(), collections.defaultdict(threading.Lock)
 
@@ -135,24 +140,34 @@ class Models:
         """The page's own model."""
         return next(iter(self.sources))
 
+    def names(self, opened: Model | None = None) -> list[str]:
+        """What a visitor may choose from: every model, and after it its int8 form if it is known to have one.
+
+        Args:
+            opened: a model that the visitor has named, on the list or not.
+        """
+        plain = dict.fromkeys([*self.sources, opened.plain_name] if opened else self.sources)
+        return [name for one in plain for name in ([one, one + INT8] if one in self._with_int8 else [one])]
+
     def get(self, name: str | None, tongue: str = "en") -> Model:
         """As `open`, but what goes wrong is said in words for a visitor's eyes (`gr.Error`)."""
         try:
             return self.open(name)
         except ResNeXtError as error:
-            message = without_folders(error, self.sources.get(name))
+            message = without_folders(str(error), self.sources.get((name or "").removesuffix(INT8)))
             raise gr.Error(html.escape(fault(tongue, message), quote=False), print_exception=False) from None
 
     def open(self, name: str | None) -> Model:
-        """Opens a model by the page's name for it, or gives the open one; None stands for the page's own.
+        """Opens a model by the page's name for it, or gives the open one; None stands for the page's own, `INT8` asks for int8.
 
         Raises:
             RepositoryError: the page does not offer it.
             ResNeXtError: it cannot be had or used.
         """
         name = (name or self.first).strip()
-        source = self.sources.get(name, name)
-        if name not in self.sources and not (self.allow_any and is_hub_id(name)):
+        plain = name if name in self.sources else name.removesuffix(INT8)
+        source = self.sources.get(plain, plain)
+        if plain not in self.sources and not (self.allow_any and is_hub_id(plain)):
             raise RepositoryError(f"{name[:200]} is not offered on this page: choose one from the list.")
         with self._lock:
             opening = self._opening[name]
@@ -162,12 +177,15 @@ class Models:
                     self._open.move_to_end(name)
                     return self._open[name]
             try:
-                model = Model(Classifier.from_pretrained(source), name)
+                options = {"precision": "int8"} if name != plain else {}
+                model = Model(Classifier.from_pretrained(source, **options), name)
             finally:
                 with self._lock:
                     self._opening.pop(name, None)
             with self._lock:
                 self._open[name] = model
+                if has_int8(model.folder):
+                    self._with_int8.add(plain)
                 while len(self._open) > self.most:
                     self._open.popitem(last=False)
             return model
@@ -183,19 +201,25 @@ def open_models(model: str | None, more: Iterable[str] = (), **options) -> tuple
             raise
         models = Models([None, model, *more], **options)
         models.open(None)
-        return models, f"{without_folders(error, model)} Until then, this page shows the bundled model."
+        return models, f"{without_folders(str(error), model)} Until then, this page shows the bundled model."
     return models, ""
 
 
-def without_folders(error: Exception, source: str | None) -> str:
-    """Its message without the server's folders, which visitors need not know."""
-    message = str(error).replace(source, os.path.basename(source)) if source and not is_hub_id(source) else str(error)
+def without_folders(message: str, source: str | None) -> str:
+    """A message without the server's folders, which visitors need not know."""
+    if source and not is_hub_id(source):
+        message = message.replace(source, os.path.basename(source))
     return re.sub(r"(?<![\w.:/~])~?/\S*/", "", message)
 
 
 def is_hub_id(name: str) -> bool:
     """Whether it can only be a repository of the Hub, perhaps with a revision: a visitor must not reach folders here."""
     return re.fullmatch(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(@[\w./-]+)?", name, re.ASCII) is not None and not os.path.exists(name)
+
+
+def _folder_has_int8(source: str | None) -> bool:
+    """Of a model that lies on this machine; of one on the Hub, it is seen when it is opened."""
+    return not (source and is_hub_id(source)) and has_int8(repository.BUNDLED if source is None else pathlib.Path(source).expanduser())
 
 
 def _page_name(source: str | None, taken: Iterable[str]) -> str:

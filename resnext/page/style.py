@@ -108,7 +108,7 @@ CSS += """
 .why figcaption, .pictures figcaption { font-size: .8125rem; color: var(--body-text-color-subdued);
   margin-top: .4rem; overflow-wrap: anywhere; }
 .seen { position: relative; overflow: hidden; border-radius: 6px; }
-.frame { position: absolute; aspect-ratio: 1; box-shadow: 0 0 0 4000px rgba(0, 0, 0, .45); outline: 2px solid white; }
+.frame { position: absolute; box-shadow: 0 0 0 4000px rgba(0, 0, 0, .45); outline: 2px solid white; }
 .frame img { opacity: var(--heat, .7); border-radius: 0; height: 100%; }
 .pictures { display: grid; grid-template-columns: repeat(auto-fill, minmax(7rem, 1fr)); gap: .8rem; }
 .pictures figure { margin: 0; } .pictures img { width: 100%; margin: 0; border-radius: 6px; image-rendering: pixelated; }

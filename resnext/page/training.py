@@ -35,7 +35,7 @@ def training_tab(models: Models, in_use: gr.State):
         how = chosen.once(("recipe", tongue), lambda: read(chosen.folder / "recipe.json", tables, otherwise, tongue))
         if isinstance(history, str):
             return history, gr.Row(visible=False), gr.skip(), gr.skip(), *[gr.Plot(visible=False)] * 2, how
-        choices = [name for name in models.sources if name != chosen.name]
+        choices = [name for name in models.sources if name != chosen.plain_name]
         compare = gr.Dropdown(choices=choices, value=[], visible=bool(choices))
         drawn = [gr.Plot(_curve(chosen, kind, {}, False, tongue), visible=True) for kind in KINDS]
         return _headline(history, tongue), gr.Row(visible=True), compare, False, *drawn, how

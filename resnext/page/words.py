@@ -111,7 +111,7 @@ _SETTINGS = {
     "model": "模型", "epochs": "训练轮数", "batch_size": "批大小", "image_size": "图像大小", "train_size": "训练图像大小", "optimizer": "优化器",
     "learning_rate": "学习率", "weight_decay": "权重衰减", "warmup_epochs": "预热轮数", "cosine": "余弦退火", "label_smoothing": "标签平滑",
     "labels": "标签形式", "flip": "翻转", "zoom": "缩放", "rotation": "旋转", "jitter": "色彩抖动", "mean": "均值", "std": "标准差",
-    "crop_pct": "裁剪比例", "precision": "数值精度", "seed": "随机种子", "name": "名称", "train images": "训练图像",
+    "crop_pct": "裁剪比例", "freeze_bn": "冻结批归一化", "layer_decay": "逐层学习率衰减", "unfreeze_epochs": "逐级解冻轮数", "precision": "数值精度", "seed": "随机种子", "name": "名称", "train images": "训练图像",
     "val images": "验证图像", "test images": "测试图像", "fingerprint": "指纹", "hardware": "硬件",
 }  # fmt: skip
 
@@ -128,6 +128,10 @@ _FAULTS = {
     r"(?P<model>.+) is not offered on this page: choose one from the list\.": "本页不提供 {model}：请从列表中选择。",
     r"(?P<model>.+) is not on the Hub, nor a folder here.+": "Hub 上没有 {model}：请检查名称。",
     r"(?P<model>.+) has no revision (?P<revision>.+): look at its branches and commits on the Hub\.": "{model} 没有版本 {revision}：请查看 Hub 上的分支与提交。",
+    r"(?P<model>.+) has no int8 graph: .+": "{model} 没有 int8 计算图：以 float32 分类。",
+    r"(?P<model>.+) has an int8 graph of other weights: .+": "{model} 的 int8 计算图属于另一组权重：以 float32 分类。",
+    r"(?P<model>.+) has an int8 graph of no use .+": "{model} 的 int8 计算图无法使用：以 float32 分类。",
+    r"An int8 graph needs OpenVINO: .+": "int8 计算图需要 OpenVINO：以 float32 分类。",
     r"The Hub cannot be reached and (?P<model>.+) was never downloaded.+": "无法连接 Hub，且 {model} 从未下载过：请稍后再试。",
 }  # fmt: skip
 

@@ -1,10 +1,13 @@
-"""What both benchmarks share: one network for every contender, each contender in a process of its own."""
+"""What the benchmarks share: one network and the same photographs for every contender, each in a process of its own."""
 
 import csv
+import importlib.metadata
 import importlib.util
 import json
 import os
 import pathlib
+import platform
+import re
 import subprocess
 import sys
 import time
@@ -37,6 +40,31 @@ def make_repository(folder: pathlib.Path, name: str, image_size: int, classes: i
     save_tensors(tensors, folder / "model.safetensors")
 
 
+def make_photographs(folder: pathlib.Path, count: int) -> None:
+    """Gives a repository random crops of the bundled photographs.
+
+    Writes image files into data/train and two of them into data/test, each with two class folders; and images.npy,
+    (count, image_size, image_size, 3) uint8 RGB: all in data/train, as the network sees them.
+    """
+    from PIL import Image  # not above: how soon a contender answers is measured
+
+    from resnext.preprocessing import preprocess
+
+    prep, rng, images = ModelConfig.read(folder / "config.json").preprocessing, np.random.default_rng(1), []
+    sources = sorted((ROOT / "resnext" / "flowers" / "examples").glob("*.jpg"))
+    for index in range(count):
+        with Image.open(sources[index % len(sources)]) as image:
+            side = min(image.size) * rng.uniform(0.5, 1)
+            left, top = (rng.uniform(0, length - side) for length in image.size)
+            crop = image.convert("RGB").resize((prep.resize_to, prep.resize_to), box=(left, top, left + side, top + side))
+        images.append(preprocess(crop, prep))
+        for split in ("train", "test")[: 2 if index < 2 else 1]:
+            file = folder / "data" / split / str(index % 2) / f"{index}.png"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            crop.save(file)
+    np.save(folder / "images.npy", np.stack(images))
+
+
 def stock_keras_model(config: ModelConfig):
     """The same network with Keras' own grouped convolution."""
     import keras
@@ -55,15 +83,20 @@ def stock_keras_model(config: ModelConfig):
     return keras.Model(images, resnext(ops, config.architecture, config.num_classes, images)["logits"])
 
 
-def timm_model(folder: pathlib.Path):
-    """timm's network on PyTorch with the same weights."""
+def import_timm():
+    """The module, also where torchvision has no compiled operations: it could not register them, and timm does not need them."""
     import types
 
     if importlib.util.find_spec("torchvision"):
-        # A torchvision without compiled operations cannot register them; timm does not need them.
         sys.modules["torchvision._meta_registrations"] = types.ModuleType("torchvision._meta_registrations")
     import timm
 
+    return timm
+
+
+def timm_model(folder: pathlib.Path):
+    """timm's network on PyTorch with the same weights."""
+    timm = import_timm()
     return timm.create_model(f"local-dir:{folder}", pretrained=True)
 
 
@@ -88,12 +121,43 @@ def run_worker(script: str, python: str, arguments: list[str], limit: float, env
     return json.loads(done.stdout.splitlines()[-1])
 
 
+def processor() -> tuple[str, dict[str, bool]]:
+    """This machine's processor, and what it computes with; Linux tells, elsewhere nothing is known of that."""
+    information = pathlib.Path("/proc/cpuinfo")
+    lines = dict(line.split(":", 1) for line in information.read_text().splitlines() if ":" in line) if information.is_file() else {}
+    lines = {key.strip(): value.strip() for key, value in lines.items()}
+    flags = set(lines.get("flags", "").split())
+    features = {"AVX-512": {"avx512f"}, "VNNI": {"avx512_vnni", "avx_vnni"}, "bfloat16": {"avx512_bf16", "amx_bf16"}}
+    return lines.get("model name", platform.processor()), {name: bool(flags & any_of) for name, any_of in features.items()}
+
+
+def installed_megabytes(packages: tuple[str, ...]) -> float:
+    """Size on disk, without compiled bytecode, of packages and of all that they require, as far as it is installed."""
+    waiting, sizes = list(packages), {}
+    while waiting:
+        name = re.sub(r"[-_.]+", "-", waiting.pop()).lower()
+        if name in sizes:
+            continue
+        try:
+            distribution = importlib.metadata.distribution(name)
+        except importlib.metadata.PackageNotFoundError:  # for another platform
+            continue
+        sizes[name] = sum(file.size or 0 for file in distribution.files or ())
+        waiting += [re.match(r"[\w.-]+", line)[0] for line in distribution.requires or () if "extra ==" not in line]
+    return sum(sizes.values()) / 1e6
+
+
 def print_table(header: list[str], rows: list[list[str]], output: pathlib.Path | None) -> None:
     """Prints the table and writes it as CSV."""
     table = [header, *rows]
     widths = [max(len(row[column]) for row in table) for column in range(len(header))]
     for row in table:
         print("  ".join(cell.rjust(w) if column else cell.ljust(w) for column, (cell, w) in enumerate(zip(row, widths))))
+    write_table(header, rows, output)
+
+
+def write_table(header: list[str], rows: list[list[str]], output: pathlib.Path | None) -> None:
+    """Writes the table as CSV, if it is to be written."""
     if output:
         with output.open("w", newline="") as file:
-            csv.writer(file, lineterminator="\n").writerows(table)
+            csv.writer(file, lineterminator="\n").writerows([header, *rows])

@@ -80,7 +80,7 @@ page.launch(server_name="127.0.0.1", server_port=int(sys.argv[2]))
 """
 PAGES = {  # name -> (program, or none for app.py; modules that it needs; worker of serve.py with the same network)
     "identity": (IDENTITY, ("gradio",), None),
-    "this project": (None, ("gradio", "openvino"), "openvino-auto"),
+    "this project": (None, ("gradio", "openvino"), "here-auto"),
     "timm on PyTorch": (TIMM, ("gradio", "timm", "torch"), "torch-float32"),
     "Keras as it ships": (KERAS, ("gradio", "tensorflow"), "keras"),
 }
@@ -104,6 +104,7 @@ def main():
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
         contenders.make_repository(folder, options.model, options.image_size)
+        contenders.make_photographs(folder, 1)
         commands = page_commands(folder, options.peer_python)
         starts = {name: [] for name in commands}
         for _ in range(options.starts):  # in turn: what slows the machine for a while slows all of them
