@@ -10,7 +10,8 @@ from PIL import Image
 from resnext.config import Preprocessing
 from resnext.errors import DataError
 from resnext.preprocessing import open_image, preprocess
-from training.data import find_images, make_dataset
+from training import data
+from training.data import Split, find_images, make_dataset
 from training.recipe import Recipe
 
 PLAIN = Recipe(
@@ -139,6 +140,17 @@ def test_training_batches_are_shuffled_and_whole(folders):
     epochs = [[y.numpy().argmax(1).tolist() for _, y in dataset] for _ in range(3)]
     assert all([len(batch) for batch in epoch] == [5, 5] for epoch in epochs)
     assert any(epoch[0] != [0] * 5 for epoch in epochs) and epochs[0] != epochs[1]
+
+
+@pytest.mark.parametrize("free", [2**30, 0], ids=["cached", "too large for memory"])
+def test_batches_mix_classes_also_of_data_sets_larger_than_the_shuffle_s_buffer(tmp_path, monkeypatch, free):
+    Image.new("RGB", (32, 32)).save(tmp_path / "black.png")
+    split = Split((tmp_path / "black.png",) * 400, np.repeat(np.arange(4), 100))  # class by class
+    monkeypatch.setattr(data, "MOST_SHUFFLED", 10)
+    monkeypatch.setattr(data, "_free_memory", lambda: free)
+    dataset = make_dataset(split, 4, dataclasses.replace(PLAIN, batch_size=40), PREPROCESSING, training=True)
+    for _ in range(2):
+        assert all(len(set(y.numpy().argmax(1))) == 4 for _, y in dataset)
 
 
 def test_augmentation_changes_pixels_but_neither_their_range_nor_their_hue(tmp_path):

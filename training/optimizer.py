@@ -55,7 +55,7 @@ def _schedule(recipe, steps):
     rate = recipe.learning_rate
     if not recipe.cosine:
         return rate
-    total, warmup = recipe.epochs * steps, int(recipe.warmup_epochs * steps)
+    total, warmup = recipe.epochs * steps, int(min(recipe.warmup_epochs, recipe.epochs / 4) * steps)
     return keras.optimizers.schedules.CosineDecay(
         rate / 100 if warmup else rate, max(total - warmup, 1), warmup_target=rate if warmup else None, warmup_steps=warmup
     )

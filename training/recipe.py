@@ -24,7 +24,7 @@ class Recipe:
         optimizer: "sgd" (Nesterov momentum 0.9) or "adamw".
         learning_rate: at its peak, for this batch size.
         weight_decay: decoupled, as Keras has it; convolution and dense kernels only.
-        warmup_epochs: epochs of linear growth to the peak; a cosine decay to 0 follows.
+        warmup_epochs: epochs of linear growth to the peak, a quarter of all at most; a cosine decay to 0 follows.
         cosine: decay the rate; otherwise it stays at its peak.
         label_smoothing: in [0, 1).
         labels: "int", "categorical" or "binary" (two classes, one logit's worth of label).
