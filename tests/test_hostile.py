@@ -80,4 +80,4 @@ def test_nothing_is_left_outside_the_folder_of_uploads(page, run):
 
 def test_the_page_goes_on_and_has_not_grown(page, run):
     assert page.classify("image", GOOD).got == "tulips"
-    assert page.memory() - run["memory"] < 300
+    assert page.memory() - run["memory"] < 450  # MB; photographs of up to 100 million pixels are decoded, most of them in full

@@ -197,8 +197,9 @@ def classify_file(model: Model, name: str, source: bytes | str | Entry | ImageEr
             source = source.read(name)
         image = open_image(source, preprocessing.resize_to)
     except ImageError as error:
-        message = str(error).replace(source, name) if isinstance(source, str) else str(error).replace("The image", name, 1)
-        return Row(name, error=message)
+        text = error.args[0]  # before the error's own cut and clean-up, after which the path might not be found in it
+        text = text.replace(source, name) if isinstance(source, str) else text.replace("The image", name, 1)
+        return Row(name, error=str(ImageError(text)))
     pixels = preprocess(image, preprocessing)
     (best,) = model.classifier.top(model.classifier.run(pixels), 1)
     thumbnail = Image.fromarray(np.ascontiguousarray(pixels))

@@ -174,7 +174,8 @@ def _likeliest(look, top_k: float) -> list[int]:
 
 def complaint(error: ImageError, image: str, tongue: str = "en") -> gr.Error:
     """What a visitor reads of a bad image: its name without the server's folder."""
-    message = str(error).replace(image, printable(pathlib.Path(image).name))
+    # Before the error's own cut and clean-up, after which the path might not be found in it.
+    message = str(ImageError(error.args[0].replace(image, printable(pathlib.Path(image).name))))
     return gr.Error(html.escape(fault(tongue, message), quote=False), print_exception=False)
 
 
