@@ -4,11 +4,14 @@ import json
 import os
 import pathlib
 import sys
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
+from resnext.classifier import PRECISIONS, RUNTIMES, Classifier
 from resnext.command import run
+from resnext.errors import ImageError, printable
+from resnext.stream import answers, image_files
 
 app = typer.Typer(
     help="Classify images with a ResNeXt from a folder or the Hugging Face Hub.",
@@ -32,20 +35,16 @@ def classify(
     revision: Annotated[str | None, typer.Option(help="Branch, tag or commit of the Hub repository.")] = None,
     top_k: Annotated[int, typer.Option(min=1, help="Classes to name for each image.")] = 5,
     precision: Annotated[
-        str,
-        typer.Option(help="float32, bfloat16, int8 (where `python -m training quantize` made it), or auto: bfloat16 if the processor has it."),
+        Literal[*PRECISIONS],
+        typer.Option(help="auto: bfloat16 if OpenVINO runs and the processor has it, else float32. int8: what `python -m training quantize` made."),
     ] = "auto",
     runtime: Annotated[
-        str, typer.Option(help="openvino, keras (TensorFlow, on a GPU if it sees one), or auto: OpenVINO where it is installed.")
+        Literal[*RUNTIMES], typer.Option(help="auto: OpenVINO where it is installed. keras: TensorFlow, on a GPU if it sees one.")
     ] = "auto",
     test_size: Annotated[bool, typer.Option("--test-size", help="See images at the size that timm's published accuracies are at.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line instead of text.")] = False,
 ):
     """Name the likeliest classes of images; a file that cannot be read is reported and the others go on."""
-    from resnext.classifier import Classifier
-    from resnext.errors import ImageError
-    from resnext.stream import answers, image_files
-
     classifier = Classifier.from_pretrained(model, revision, precision=precision, runtime=runtime, test_size=test_size)
     if classifier.notice:
         typer.echo(f"python -m resnext: {classifier.notice}", err=True)
@@ -62,7 +61,7 @@ def classify(
                 line = {"file": str(file), "predictions": [prediction._asdict() for prediction in predictions]}
                 typer.echo(json.dumps(line))
             else:
-                named = ", ".join(f"{prediction.label} {prediction.probability:.1%}" for prediction in predictions)
+                named = ", ".join(f"{printable(prediction.label)} {prediction.probability:.1%}" for prediction in predictions)
                 typer.echo(f"{file}: {named}")
     except BrokenPipeError:  # its reader, `head` say, wants no more
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python would flush into the pipe again

@@ -37,8 +37,8 @@ class Classifier:
         config: what config.json says.
         tensors: the weights under timm's keys.
         precision: "float32", the same on every machine; "bfloat16"; "int8", the repository's quantised graph, or float32 where
-            there is none to use; or "auto", bfloat16 where the processor computes in it (a few images in a thousand may
-            change their class) and float32 elsewhere.
+            there is none to use; or "auto", bfloat16 where OpenVINO runs and the processor computes in it (a few images in a
+            thousand may change their class) and float32 elsewhere.
         repository: where they came from.
         runtime: "openvino"; "keras", TensorFlow on a GPU if it sees one; or "auto", OpenVINO where it is installed.
 
@@ -80,10 +80,13 @@ class Classifier:
             graph = build_graph(config, tensors, where=where)
             if precision == "int8":
                 try:
-                    graph = read_int8(repository, graph)
+                    self._engine = OpenVINOEngine(read_int8(repository, graph), precision)
                 except WeightsError as error:
                     precision, self.notice = "float32", str(error)
-            self._engine = OpenVINOEngine(graph, precision)
+            if precision != "int8":
+                self._engine = OpenVINOEngine(graph, precision)
+                if precision not in ("auto", self._engine.precision):
+                    self.notice = f"This processor does not compute in {precision}: classifying in {self._engine.precision}."
         self._class_weights = np.asarray(tensors[f"{config.architecture.classifier}.weight"], np.float32)
         self.precision, self.runtime = self._engine.precision, self._engine.runtime
 
@@ -138,7 +141,11 @@ class Classifier:
         return self.run(preprocess(image, self.config.preprocessing))
 
     def run(self, pixels: np.ndarray) -> Answer:
-        """Runs the network on (image_size, image_size, 3) uint8 RGB pixels, as `preprocess` gives them."""
+        """Runs the network on (image_size, image_size, 3) uint8 RGB pixels, as `preprocess` gives them.
+
+        Raises:
+            WeightsError: the answer is no number.
+        """
         return self._engine.run(pixels)
 
     def throughput_model(self) -> "openvino.CompiledModel | None":

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from resnext.config import ModelConfig
+from resnext.errors import WeightsError
 from resnext.network_shapes import network_tensors
 from resnext.weights import check_shapes
 
@@ -32,6 +33,16 @@ class Answer(typing.NamedTuple):
     probabilities: np.ndarray
     logits: np.ndarray
     features: np.ndarray
+
+    def checked(self) -> "Answer":
+        """Itself.
+
+        Raises:
+            WeightsError: its logits are not finite.
+        """
+        if not np.isfinite(self.logits).all():
+            raise WeightsError("The network's answer is no number: its weights are beyond all measure; train or download them again.")
+        return self
 
 
 class OpenVINOEngine:
@@ -57,7 +68,7 @@ class OpenVINOEngine:
         """Runs the network on (height, width, 3) uint8 RGB pixels."""
         with self._request() as request:
             result = request.infer({"images": pixels[None]})
-            return Answer(*(result[name][0].copy() for name in Answer._fields))
+            return Answer(*(result[name][0].copy() for name in Answer._fields)).checked()
 
     def throughput_model(self) -> "openvino.CompiledModel":
         """The graph compiled for many images at once, with the same input and outputs; compiled when first asked for."""
@@ -89,7 +100,10 @@ class OpenVINOEngine:
     def _compile(self, hint):
         import openvino
 
-        return openvino.Core().compile_model(self._graph, "CPU", {"PERFORMANCE_HINT": hint, **self._options})
+        try:
+            return openvino.Core().compile_model(self._graph, "CPU", {"PERFORMANCE_HINT": hint, **self._options})
+        except RuntimeError as error:
+            raise WeightsError(f"OpenVINO cannot compile the network ({str(error).strip().splitlines()[-1]}).") from None
 
 
 def _requests(compiled, count) -> queue.SimpleQueue:
@@ -105,7 +119,7 @@ class KerasEngine:
     Args:
         config: the network.
         tensors: its weights, under timm's keys.
-        precision: "auto" and "float32", or "bfloat16". "float32" keeps a GPU from rounding to TensorFloat-32.
+        precision: "auto" and "float32", or "bfloat16". "float32" keeps the process' GPU from rounding to TensorFloat-32.
         where: what an error calls the tensors' source.
 
     Raises:
@@ -122,14 +136,14 @@ class KerasEngine:
         import tensorflow as tf
 
         from resnext.architecture import resnext
-        from resnext.keras_model import KerasOps
+        from resnext.keras_model import KerasOps, dtype_policy
         from resnext.weights import load_into_keras
 
         self.precision = "bfloat16" if precision == "bfloat16" else "float32"
         if precision == "float32":
             tf.config.experimental.enable_tensor_float_32_execution(False)
         size, prep = config.preprocessing.image_size, config.preprocessing
-        with _KERAS_LOCK, _policy("mixed_bfloat16" if self.precision == "bfloat16" else "float32"):
+        with _KERAS_LOCK, dtype_policy("mixed_bfloat16" if self.precision == "bfloat16" else "float32"):
             images = keras.Input((size, size, 3), name="images")
             out = resnext(KerasOps(prep.mean, prep.std), config.architecture, config.num_classes, images)
             network = keras.Model(images, [out["logits"], out["layer4"]])
@@ -146,19 +160,7 @@ class KerasEngine:
         """Runs the network on (height, width, 3) uint8 RGB pixels."""
         import tensorflow as tf
 
-        return Answer(*(output.numpy() for output in self._answer(tf.constant(pixels[None]))))
+        return Answer(*(output.numpy() for output in self._answer(tf.constant(pixels[None])))).checked()
 
 
-_KERAS_LOCK = threading.Lock()  # the policy below is the whole process'
-
-
-@contextlib.contextmanager
-def _policy(name: str) -> Iterator[None]:
-    import keras
-
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(name)
-    try:
-        yield
-    finally:
-        keras.config.set_dtype_policy(before)
+_KERAS_LOCK = threading.Lock()  # the policy is the whole process'

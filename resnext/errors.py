@@ -13,7 +13,12 @@ class ResNeXtError(Exception):
         text = super().__str__()
         if len(text) > _LONGEST:
             text = f"{text[: _LONGEST // 2]} … {text[-_LONGEST // 3 :]}"
-        return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
+        return printable(text)
+
+
+def printable(text: str) -> str:
+    """Text of anyone's for a terminal: what cannot be printed, such as its control codes, is replaced."""
+    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
 
 
 class ConfigError(ResNeXtError):

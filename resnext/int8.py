@@ -15,8 +15,10 @@ if typing.TYPE_CHECKING:
 
 GRAPH, WEIGHTS, NOTES = "openvino_int8.xml", "openvino_int8.bin", "quantization.json"
 INSTEAD = "classifying in float32; make one with `python -m training quantize`."
-_MOST_BYTES = 16 * 2**20  # of the graph without its weights: 0.9 MB for ResNeXt-101
+_MOST_BYTES = 4 * 2**20  # of the graph without its weights: 0.9 MB for ResNeXt-101
 _MOST_LEVELS = 256
+_MOST_CONSTANTS = 5  # times the network's own: a weight, converted, its zero subtracted, scaled, and the scales
+_STORED = {"f32", "i8", "u8"}  # types of weights
 _QUANTISING = {"Constant", "Convert", "Subtract", "Multiply"}  # what quantised weights are made of
 
 
@@ -83,6 +85,8 @@ def _read(folder, network):
         model = openvino.Core().read_model(path, weights)
     except RuntimeError:
         raise WeightsError("OpenVINO cannot read it") from None
+    if model.has_rt_info("runtime_options"):
+        raise WeightsError("it sets options of OpenVINO")
     if [str(port.partial_shape) for port in model.inputs] != [str(port.partial_shape) for port in network.inputs]:
         raise WeightsError("it takes images of another size")
     if not _same_network(model, network):
@@ -95,7 +99,7 @@ def _check_layers(content: bytes, network) -> None:
     ops = network.get_ops()
     kinds = {op.get_type_info().name for op in ops} | _QUANTISING | {"FakeQuantize"}
     ir_kinds = {_IR_NAMES.get(kind, kind) for kind in kinds}
-    if b"<!" in content:
+    if b"<!" in content or not content.isascii():  # in another encoding, OpenVINO would not see what is checked here
         raise WeightsError("it holds more than a graph")
     try:
         layers = list(ElementTree.fromstring(content).iter("layer"))
@@ -113,15 +117,16 @@ _IR_NAMES = {"Constant": "Const", "Relu": "ReLU", "Softmax": "SoftMax"}  # an op
 
 
 def _same_network(model, network) -> bool:
-    largest = max(math.prod(op.output(0).shape) for op in network.get_ops())
+    sizes = [(op.get_type_name(), math.prod(op.output(0).shape)) for op in network.get_ops()]
+    largest, most = max(size for _, size in sizes), _MOST_CONSTANTS * sum(size for kind, size in sizes if kind == "Constant")
     known: dict[tuple, int] = {}
     try:
-        return _computes(model, known, largest) == _computes(network, known, largest)
+        return _computes(model, known, largest, most) == _computes(network, known, largest, most)
     except (RuntimeError, WeightsError):  # RuntimeError: OpenVINO does not know a shape
         return False
 
 
-def _computes(model, known: dict[tuple, int], largest: int) -> tuple[dict, int]:
+def _computes(model, known: dict[tuple, int], largest: int, most: int) -> tuple[dict, int]:
     """What a graph computes, whatever its weights are and however they and the images are quantised.
 
     Args:
@@ -129,6 +134,7 @@ def _computes(model, known: dict[tuple, int], largest: int) -> tuple[dict, int]:
         known: a number for each value met so far, by the operation that makes it, its shape, and the numbers of what it is made
             of. A constant's is negative and goes by its shape; by its content, too, if that is a few whole numbers.
         largest: how many elements a value may have.
+        most: how many all constants together may have, with what is made of them: OpenVINO works them out beforehand.
 
     Returns:
         The numbers of inputs and outputs by their names, and how many operations there are besides quantisation.
@@ -136,7 +142,7 @@ def _computes(model, known: dict[tuple, int], largest: int) -> tuple[dict, int]:
     Raises:
         WeightsError: a value is too large, or quantised in an unknown way.
     """
-    numbers, named, operations = {}, {}, 0
+    numbers, named, operations, constant = {}, {}, 0, 0
     for op in model.get_ordered_ops():
         kind, output = op.get_type_name(), op.output(0)
         shape, sources = tuple(output.shape), tuple(numbers[source.get_node().get_name()] for source in op.input_values())
@@ -148,7 +154,12 @@ def _computes(model, known: dict[tuple, int], largest: int) -> tuple[dict, int]:
                 raise WeightsError("Something is quantised in an unknown way.")
             number = data
         elif kind in _QUANTISING and all(source < 0 for source in sources):
+            constant += math.prod(shape)
+            if constant > most:
+                raise WeightsError("Its constants are too large.")
             whole = kind == "Constant" and output.get_element_type().is_integral_number() and math.prod(shape) < 10
+            if not whole and output.get_element_type().get_type_name() not in _STORED:
+                raise WeightsError("A constant has an unknown type.")
             number = -known.setdefault((shape, tuple(op.data.ravel().tolist()) if whole else None), len(known) + 1)
         else:
             made = (kind, repr(op.get_attributes()), output.get_element_type().get_type_name(), shape, sources)

@@ -1,5 +1,8 @@
 """The network's trainable reading: functional Keras layers, named as timm names its modules."""
 
+import contextlib
+from collections.abc import Iterator
+
 import keras
 
 from resnext.architecture import Architecture, resnext
@@ -37,6 +40,17 @@ def build_model(
     else:
         outputs = out.get("logits", out["pooled"])
     return keras.Model(images, outputs, name=name)
+
+
+@contextlib.contextmanager
+def dtype_policy(name: str) -> Iterator[None]:
+    """Layers made within have this policy: "float32", "mixed_bfloat16" or "mixed_float16"."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(name)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
 
 
 class KerasOps:

@@ -4,6 +4,7 @@ import contextlib
 import io
 import os
 import pathlib
+import re
 import struct
 import threading
 import warnings
@@ -17,6 +18,7 @@ from resnext.errors import ImageError
 
 MOST_PIXELS = 100_000_000  # width x height; a larger image is refused before it is decoded
 MOST_SCANS = 100  # of a JPEG; each goes over all its pixels, so that 600 KB can keep a processor busy for minutes
+_MARKER = re.compile(rb"\xff[^\0\xd0-\xd7\xff]")  # in a JPEG; the others stand for a byte, within a scan, or fill
 _BAND = 2**22  # pixels that are converted at a time
 _LARGE = 25_000_000  # pixels; as many as these take up to 1 GB while they are decoded, so one such image at a time
 _one_large_image = threading.Lock()
@@ -163,13 +165,22 @@ def _draft(image: Image.Image, shorter_side: int) -> None:
 def _refuse_slow(image: Image.Image, name: str) -> None:
     if image.tile and image.tile[0][0] == "ppm_plain" and image.width * image.height > 250_000:  # 4 s for a million
         raise ImageError(f"{name} is a large image in the form of text: save it as PNG first.")
-    if image.info.get("progressive"):
+    if image.format in ("JPEG", "MPO"):  # a sequential one, too, may come in many scans
         start = image.fp.tell()
         image.fp.seek(0)
-        scans = image.fp.read().count(b"\xff\xda")
+        scans = _count_scans(image.fp.read())
         image.fp.seek(start)
         if scans > MOST_SCANS:
-            raise ImageError(f"{name} draws its image {scans:,} times over: save it anew first.")
+            raise ImageError(f"{name} draws its image more than {MOST_SCANS} times over: save it anew first.")
+
+
+def _count_scans(jpeg: bytes) -> int:
+    """Scans of the image that a file begins with, not of its thumbnail or of a film behind it; no further than one too many."""
+    scans, marker = 0, _MARKER.search(jpeg, 2)
+    while marker and marker[0] != b"\xff\xd9" and scans <= MOST_SCANS:
+        scans += marker[0] == b"\xff\xda"
+        marker = _MARKER.search(jpeg, marker.end() + int.from_bytes(jpeg[marker.end() : marker.end() + 2]))
+    return scans
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

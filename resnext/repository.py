@@ -49,6 +49,8 @@ def find_repository(model: str | os.PathLike | None = None, revision: str | None
         RepositoryError: it is neither, it does not exist, or it cannot be reached and was never downloaded.
     """
     if model is None:
+        if revision:
+            raise RepositoryError(f"The bundled model has no revisions: name a Hub repository, or leave the revision {revision!r} out.")
         return Repository("flowers (bundled)", BUNDLED)
     path = os.path.expanduser(model)  # leaves an unknown user's ~ as it is, where pathlib's raises
     if os.path.isdir(path):  # also of a name that no file can have

@@ -64,6 +64,9 @@ def answers(classifier: Classifier, images: Iterable[Source]) -> Iterator[tuple[
 
     Yields:
         Each image with its answer, or with what is wrong with it; in the order of the images.
+
+    Raises:
+        WeightsError: an answer is no number.
     """
     images = iter(images)
     first = list(itertools.islice(images, _FEW))
@@ -118,7 +121,7 @@ def _run_asynchronously(
         if isinstance(request, ImageError):
             return image, request
         request.wait()
-        answer = Answer(*(request.get_tensor(name).data[0].copy() for name in Answer._fields))
+        answer = Answer(*(request.get_tensor(name).data[0].copy() for name in Answer._fields)).checked()
         idle.append(request)
         return image, answer
 

@@ -55,15 +55,19 @@ def check_shapes(tensors: dict[str, np.ndarray], expected: dict[str, tuple[int, 
     """Compares a file's tensors with what the network needs; `num_batches_tracked` counters are ignored.
 
     Raises:
-        WeightsError: a tensor is missing, misshapen, not floating point, not finite, or not of this network; names the first.
+        WeightsError: a tensor is missing, misshapen, not floating point, not finite, a variance below 0, or not of this network; names the first.
     """
     _compare({key: value.shape for key, value in tensors.items()}, expected, where)
     for key in expected:
         dtype = tensors[key].dtype
         if dtype.kind != "f" and dtype != ml_dtypes.bfloat16:
             raise WeightsError(f"{where}: tensor {key!r} holds {dtype}, but floating point is needed.")
-        if not np.isfinite(tensors[key]).all():
+        with np.errstate(over="ignore"):
+            finite = np.isfinite(np.asarray(tensors[key], np.float32)).all()
+        if not finite:
             raise WeightsError(f"{where}: tensor {key!r} holds NaN or infinity: train or download it again.")
+        if key.endswith("running_var") and (tensors[key] < 0).any():
+            raise WeightsError(f"{where}: tensor {key!r} is a variance, but holds numbers below 0: train or download it again.")
 
 
 def _compare(shapes: dict[str, tuple[int, ...]], expected: dict[str, tuple[int, ...]], where: object) -> None:

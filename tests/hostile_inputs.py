@@ -324,6 +324,9 @@ def _crafted_jpeg():
         good = what.startswith(("HTML", "5,000", "orientation"))
         yield Input(f"JPEG with {what}", "crafted.jpg", jpeg[:2] + more + jpeg[2:], good=good)
     yield Input("progressive JPEG of 1,000 scans", "scans.jpg", many[:end] + many[scan:end] * 1000 + many[end:])
+    scan, end = jpeg.index(b"\xff\xda"), len(jpeg) - 2
+    yield Input("JPEG of 1,000 scans", "scans.jpg", jpeg[:end] + jpeg[scan:end] * 1000 + jpeg[end:])
+    yield Input("JPEG with a film behind it", "motion.jpg", jpeg + b"\xff\xda" * 1000, good=True)
     yield Input("JPEG of 12 bits", "crafted.jpg", jpeg[:header] + b"\x0c" + jpeg[header + 1 :])
     yield Input("JPEG of height 0", "crafted.jpg", jpeg[: header + 1] + b"\0\0" + jpeg[header + 3 :])
     yield Input("JPEG with arithmetic coding", "crafted.jpg", jpeg.replace(b"\xff\xc0", b"\xff\xc9", 1))

@@ -79,8 +79,10 @@ def test_threads_do_not_mix_their_answers(tiny_repository):
 def test_bfloat16_and_auto_answer_nearly_the_same(tiny_repository, photograph):
     exact = Classifier.from_pretrained(tiny_repository, precision="float32").answer(photograph).probabilities
     for precision in ("auto", "bfloat16"):
-        answer = Classifier.from_pretrained(tiny_repository, precision=precision).answer(photograph)
-        assert np.abs(answer.probabilities - exact).max() < 0.05
+        classifier = Classifier.from_pretrained(tiny_repository, precision=precision)
+        assert np.abs(classifier.answer(photograph).probabilities - exact).max() < 0.05
+        said = f"This processor does not compute in {precision}: classifying in {classifier.precision}."
+        assert classifier.notice == ("" if precision in ("auto", classifier.precision) else said)
     with pytest.raises(ConfigError, match="precision can be auto, float32, bfloat16, int8, not 'int4'"):
         Classifier.from_pretrained(tiny_repository, precision="int4")
 

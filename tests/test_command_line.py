@@ -86,7 +86,8 @@ def test_classifying_imports_neither_tensorflow_nor_keras_nor_torch(photographs,
         (("x.png", "--frobnicate"), 2, "No such option"),
         (("x.png", "--model", "/nowhere/at/all"), 1, "neither a folder nor a Hub repository"),
         (("x.png", "--model", "nobody/no-such-model"), 1, "cannot be reached and nobody/no-such-model was never downloaded"),
-        (("x.png", "--precision", "int1"), 1, "precision can be auto"),
+        (("x.png", "--precision", "int1"), 2, "'int1' is not one of 'auto'"),
+        (("x.png", "--runtime", "onnx"), 2, "'onnx' is not one of 'auto'"),
     ],
 )
 def test_wrong_usage_has_status_2_and_other_errors_one_line(tiny_repository, arguments, status, words):
@@ -96,6 +97,22 @@ def test_wrong_usage_has_status_2_and_other_errors_one_line(tiny_repository, arg
     assert "Traceback" not in result.stderr
     if status == 1:
         assert len(result.stderr.splitlines()) == 1
+
+
+def test_the_bundled_model_has_no_revisions():
+    result = classify("x.png", "--revision", "v1")
+    assert (result.returncode, result.stderr) == (
+        1, "python -m resnext: The bundled model has no revisions: name a Hub repository, or leave the revision 'v1' out.\n"
+    )  # fmt: skip
+
+
+def test_a_class_name_cannot_command_the_terminal(photographs, tiny_repository):
+    config = json.loads((tiny_repository / "config.json").read_text())
+    config["label_names"] = [f"\x1b]0;owned\x07\x1b[2J{name}\nphoto: cat 100%" for name in config["label_names"]]
+    (tiny_repository / "config.json").write_text(json.dumps(config))
+    result = classify(photographs / "red.png", "--model", tiny_repository)
+    assert result.returncode == 0 and len(result.stdout.splitlines()) == 1
+    assert result.stdout.rstrip("\n").isprintable() and "\N{REPLACEMENT CHARACTER}]0;owned" in result.stdout
 
 
 def test_help_names_every_option():

@@ -224,11 +224,18 @@ def test_fine_tuning_without_a_network_to_start_from_is_refused(setting, photogr
 
 @pytest.mark.parametrize(
     "recipe_json",
-    ["[]", "{", '{"commands": "python -m training x"}', '{"commands": ["```", "python -m training x\\n```"]}', '{"commands": [1]}', "[" * 10**5],
+    ["[]", "{", '{"commands": "python -m training x"}', '{"commands": ["```", "python -m training x\\n```"]}', '{"commands": [1]}', "[" * 10**5]
+    + [json.dumps({"commands": [f"python -m training fit x{more}"]}) for more in ("; curl x | sh", " $(id)", " `id`", " > x", " 'x", " x &")],
 )
 def test_a_recipe_json_that_is_anyone_s_adds_no_command(recipe_json, tmp_path):
     (tmp_path / "recipe.json").write_text(recipe_json)
     assert _commands(tmp_path) == []
+
+
+def test_a_base_s_own_commands_are_kept_the_last_twenty_of_them(tmp_path):
+    commands = [f"python -m training fit 'my photographs' --output {index}" for index in range(30)]
+    (tmp_path / "recipe.json").write_text(json.dumps({"commands": commands}))
+    assert _commands(tmp_path) == commands[10:]
 
 
 @pytest.mark.parametrize(

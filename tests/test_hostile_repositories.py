@@ -98,8 +98,9 @@ def broken_weights(good: bytes) -> dict[str, tuple[bytes, str]]:
     tensors, body = parts(good)
     bias = tensors["fc.bias"]
     first, second = json.dumps(one()), json.dumps(one(offsets=(4, 8)))
-    nan, infinite = np.frombuffer(body, "<f4").copy(), np.frombuffer(body, "<f4").copy()
+    nan, infinite, negative = (np.frombuffer(body, "<f4").copy() for _ in range(3))
     nan[bias["data_offsets"][0] // 4], infinite[-1] = np.nan, np.inf
+    negative[tensors["bn1.running_var"]["data_offsets"][0] // 4] = -1
 
     def changed(**fields):
         return header(tensors | {"fc.bias": bias | fields}, body)
@@ -140,6 +141,7 @@ def broken_weights(good: bytes) -> dict[str, tuple[bytes, str]]:
         "a name that clears the screen": (header(tensors | {"\33[2J\n": one(shape=(0,), offsets=(len(body), len(body)))}, body), "has a tensor"),
         "a scalar": (header({"fc.bias": one(shape=())}, bytes(4)), "no tensor 'conv1.weight'"),
         "NaN": (header(tensors, nan.tobytes()), "'fc.bias' holds NaN or infinity"),
+        "a negative variance": (header(tensors, negative.tobytes()), "'bn1.running_var' is a variance"),
         "infinity": (header(tensors, infinite.tobytes()), "holds NaN or infinity"),
     }  # fmt: skip
 

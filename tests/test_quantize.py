@@ -258,6 +258,24 @@ def shorten(name: str, size: int):
     return spoil
 
 
+def multiply_weights(folder: pathlib.Path, times: int = 200, dtype=np.float32) -> None:
+    """Puts operations before a convolution's weights, which OpenVINO works out beforehand, keeping every value in memory."""
+    import openvino
+    import openvino.opset1 as ops
+
+    graph = openvino.Core().read_model(folder / "openvino_int8.xml")
+    largest = max((op for op in graph.get_ops() if op.get_type_name() == "Convolution"), key=lambda op: np.prod(op.input_value(1).shape))
+    weights = largest.input_value(1)
+    for _ in range(times):
+        factor = openvino.op.Constant(np.ones(list(weights.shape), dtype))
+        weights = ops.multiply(weights, factor if dtype is np.float32 else ops.convert(factor, "f32")).output(0)
+    largest.input(1).replace_source_output(weights)
+    openvino.save_model(graph, folder / "saved.xml", compress_to_fp16=False)
+    del graph, largest, weights, factor  # which map the files
+    for kind in ("xml", "bin"):
+        (folder / f"saved.{kind}").replace(folder / f"openvino_int8.{kind}")
+
+
 HOSTILE = {
     "nothing": shorten("openvino_int8.xml", 0),
     "half of it": shorten("openvino_int8.xml", 9000),
@@ -266,6 +284,15 @@ HOSTILE = {
     "a folder": lambda folder: ((folder / "openvino_int8.bin").unlink(), (folder / "openvino_int8.bin").mkdir()),
     "16 MiB of blanks": lambda folder: (folder / "openvino_int8.xml").open("a").write(" " * 2**24),
     "weights without end": lambda folder: os.truncate(folder / "openvino_int8.bin", 2**33),
+    "another encoding": lambda folder: (folder / "openvino_int8.xml").write_bytes(
+        b'<?xml version="1.0" encoding="iso-8859-15"?>' + (folder / "openvino_int8.xml").read_bytes().partition(b"?>")[2].replace(b'"images"', b'"images,\xe9"')
+    ),
+    "entities in UTF-16": lambda folder: (folder / "openvino_int8.xml").write_text(
+        '<!DOCTYPE net [<!ENTITY a "aaaa">]>' + (folder / "openvino_int8.xml").read_text("utf-8").partition("?>")[2], "utf-16"
+    ),
+    "options of OpenVINO": edit("<rt_info>(?!.*</layers>)", '<rt_info><runtime_options><CACHE_DIR value="/tmp"/></runtime_options>'),
+    "work without end": multiply_weights,
+    "constants that are doubles": lambda folder: multiply_weights(folder, 1, np.float64),
     "entities": edit("<net ", '<!DOCTYPE net [<!ENTITY a "aaaa">]><net '),
     "a loop": edit('type="ReLU"', 'type="Loop"'),
     "an operation of a newer kind": edit('type="Sigmoid" version="opset1"', 'type="Sigmoid" version="opset4"'),
@@ -284,6 +311,11 @@ HOSTILE = {
     "operations without end": edit("<layers>", "<layers>" + '<layer id="9" name="x" type="Const" version="opset1"/>' * 20_000),
     "notes that are none": lambda folder: (folder / "quantization.json").write_text("[" * 100_000),
 }  # fmt: skip
+
+
+def test_a_weight_may_be_scaled_once_more(copy):
+    multiply_weights(copy, 1)  # or the two refusals by `multiply_weights` below would say nothing
+    assert Classifier.from_pretrained(copy, precision="int8").precision == "int8"
 
 
 @pytest.mark.parametrize("spoil", HOSTILE.values(), ids=HOSTILE.keys())

@@ -18,6 +18,7 @@ from resnext.architecture import Architecture
 from resnext.classifier import Answer, Classifier
 from resnext.config import ModelConfig, Preprocessing
 from resnext.errors import ConfigError, WeightsError
+from resnext.stream import answers
 from resnext.weights import save_tensors
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -111,6 +112,18 @@ def test_a_repository_without_an_int8_graph_is_classified_in_float32_and_says_so
     assert classifier.notice == f"{tiny_repository} has no int8 graph: classifying in float32; make one with `python -m training quantize`."
     exact = Classifier.from_pretrained(tiny_repository, precision="float32")
     assert exact.notice == "" and np.array_equal(classifier.run(image(0)).logits, exact.run(image(0)).logits)
+
+
+@pytest.mark.parametrize("runtime", ["openvino", "keras"])
+def test_weights_whose_answer_overflows_are_an_error_and_no_answer(runtime, tiny_repository, tiny_config):
+    tensors = random_tensors(tiny_config.architecture, tiny_config.num_classes)
+    tensors["fc.weight"] = np.full_like(tensors["fc.weight"], 3e38)
+    save_tensors(tensors, tiny_repository / "model.safetensors")
+    classifier = Classifier.from_pretrained(tiny_repository, precision="float32", runtime=runtime)
+    with pytest.raises(WeightsError, match="no number"):
+        classifier.run(image(0))
+    with pytest.raises(WeightsError, match="no number"):
+        list(answers(classifier, [Image.fromarray(image(0))] * 20))
 
 
 def test_weights_of_another_network_are_named_by_both_runtimes(tiny_repository, tiny_config):

@@ -8,11 +8,13 @@ import shutil
 import signal
 import subprocess
 import sys
+import types
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from hub_server import TOKEN, HubServer, environment
 from PIL import Image
 
 from resnext.classifier import Classifier
@@ -21,6 +23,7 @@ from resnext.errors import ConfigError, DataError, RepositoryError
 from resnext.preprocessing import open_image, preprocess
 from resnext.pretrained import from_pretrained, save_pretrained
 from resnext.weights import read_tensors
+from training.__main__ import _command, _training_seed
 from training.data import find_images
 from training.evaluate import evaluate, first_predictions, measure
 from training.fit import Checkpoint, fit
@@ -194,6 +197,22 @@ def test_a_training_killed_with_sigkill_goes_on_where_it_was(photographs, tmp_pa
     assert len(json.loads((output / "recipe.json").read_bytes())["commands"]) == 2
 
 
+def test_a_training_killed_in_its_first_epoch_between_weights_and_checkpoint_is_resumed(photographs, tmp_path, monkeypatch):
+    output, images = tmp_path / "out", find_images(photographs)
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Checkpoint, "save", killed)
+        fit(images, output, RECIPE, report=lambda line: None)
+    assert (output / "model.safetensors").exists() and not (output / "checkpoint").exists()
+    with pytest.raises(RepositoryError, match="interrupted training: add --resume"):
+        fit(images, output, RECIPE, report=lambda line: None)
+    fit(images, output, RECIPE, resume=True, report=lambda line: None)
+    assert [row["epoch"] for row in read_history(output / "history.csv")] == [1, 2]
+
+
 def test_a_checkpoint_restores_weights_optimizer_and_epoch_bit_for_bit(tmp_path):
     def compiled():
         model = from_pretrained(tmp_path / "m")
@@ -286,6 +305,11 @@ def test_mixed_precision_trains_and_stores_finite_weights(photographs, tmp_path,
     assert all(np.isfinite(value).all() for value in tensors.values())
 
 
+def test_a_training_leaves_the_process_policy_as_it_was(photographs, tmp_path):
+    fit(find_images(photographs), tmp_path / "out", dataclasses.replace(RECIPE, epochs=1, precision="bfloat16"), report=lambda line: None)
+    assert keras.config.dtype_policy().name == "float32"
+
+
 def test_running_out_of_memory_names_the_way_out(photographs, tmp_path):
     def out_of_memory(*_, **__):
         raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")
@@ -301,6 +325,32 @@ def test_running_out_of_memory_names_the_way_out(photographs, tmp_path):
         with pytest.raises(ConfigError, match="Out of memory at batch size 1 "):
             fit(images, tmp_path / "b", RECIPE, halve_batch=True, report=lines.append)
     assert [line.split(":")[0] for line in lines[1:]] == [f"Out of memory at batch size {size}" for size in (8, 4, 2)]
+
+
+def test_a_batch_halved_before_and_after_a_resume_keeps_its_learning_rate_in_proportion(photographs, tmp_path):
+    tried = []
+
+    def out_of_memory(data, output, recipe, *_):
+        tried.append((recipe.batch_size, recipe.learning_rate))
+        if recipe.batch_size > 3 or tried.count(tried[-1]) == 1:  # batches of 3 fit, but the first time this process is killed
+            raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor") if recipe.batch_size > 3 else KeyboardInterrupt
+        (output / "model.safetensors").touch()
+
+    from training import fit as module
+
+    recipe, images = dataclasses.replace(RECIPE, batch_size=25, learning_rate=0.05), find_images(photographs)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "_train", out_of_memory)
+        with pytest.raises(KeyboardInterrupt):
+            fit(images, tmp_path / "a", recipe, halve_batch=True, report=lambda line: None)
+        fit(images, tmp_path / "a", recipe, halve_batch=True, resume=True, report=lambda line: None)
+        (tmp_path / "a" / "model.safetensors").unlink()
+        patch.setattr(module, "_batch_size_before", lambda output, recipe: 25)  # killed before memory ran out
+        (tmp_path / "a" / "recipe.json").unlink()
+        module._claim(tmp_path / "a", Checkpoint(tmp_path / "a" / "checkpoint"), module._record(images, recipe, None, "", ()), False)
+        fit(images, tmp_path / "a", recipe, halve_batch=True, resume=True, report=lambda line: None)
+    assert [size for size, _ in tried] == [25, 12, 6, 3, 3, 25, 12, 6, 3]
+    assert all(rate == 0.05 * size / 25 for size, rate in tried)
 
 
 def test_measure_agrees_with_a_count_by_hand():
@@ -431,6 +481,44 @@ def test_the_bundled_model_s_pictures_are_credited_and_all_there():
         assert f"- {name.split('/')[1]}: Flickr photo {file.split('/')[-1].split('_')[0]}, " in credits
 
 
+def test_one_folder_of_classes_is_tested_on_what_was_not_trained_on_from_the_hub_too(photographs, tmp_path):
+    images, output = find_images(photographs / "train", seed=7), tmp_path / "out"
+    fit(images, output, dataclasses.replace(RECIPE, epochs=1, seed=7), report=lambda line: None)
+    with HubServer() as hub:
+        variables = os.environ | environment(hub.url, tmp_path / "home", TOKEN)
+        assert run_training("push", output, "tester/seven", env=variables).returncode == 0
+        result = run_training("evaluate", photographs / "train", "--model", "tester/seven", "--output", tmp_path / "tested", env=variables)
+    assert result.returncode == 0, result.stderr
+    tested = {row["file"] for row in json.loads((tmp_path / "tested" / "evaluation.json").read_bytes())["predictions"]}
+    assert tested == {file.relative_to(images.root).as_posix() for file in images.splits["test"].files}
+    assert tested != {file.relative_to(images.root).as_posix() for file in find_images(photographs / "train").splits["test"].files}
+
+
+@pytest.mark.parametrize("seed", ["-1", "1e400", '"7"', "[" * 10**5, "4294967296"])
+def test_a_seed_that_is_none_splits_as_the_first(seed, tmp_path):
+    (tmp_path / "recipe.json").write_text(f'{{"recipe": {{"seed": {seed}}}}}')
+    assert _training_seed(tmp_path) == 0
+
+
+@pytest.mark.parametrize("content", ["epoch,loss\n1,2\n", "epoch,loss,accuracy,val_loss,val_accuracy,learning_rate,seconds\n1,a,1,1,1,1,1\n1\n"])
+def test_a_broken_history_is_named_before_anything_is_classified(content, tiny_repository, photographs):
+    (tiny_repository / "history.csv").write_text(content)
+    with pytest.raises(DataError, match="history.csv is no history of a training"):
+        evaluate_quietly(photographs, tiny_repository, tiny_repository)
+    assert not (tiny_repository / "evaluation.json").exists()
+
+
+def test_a_model_of_more_classes_than_a_matrix_can_show_is_refused(photographs, tmp_path):
+    with pytest.raises(DataError, match="has 4,001 classes, and a matrix of all pairs is made for 4,000 at most"):
+        evaluate(find_images(photographs), types.SimpleNamespace(config=types.SimpleNamespace(label_names=("x",) * 4001)), tmp_path)
+
+
+def test_the_recorded_command_names_no_folder_in_either_form(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["x", "fit", "/home/me/photos", "--output=/home/me/secret/out", "--epochs=3", "--pretrained", "/home/me/base"])
+    folders = (pathlib.Path(f"/home/me/{name}") for name in ("photos", "secret/out", "base"))
+    assert _command(*folders) == "python -m training fit photos --output=out --epochs=3 --pretrained base"
+
+
 def test_a_finished_training_is_not_written_over(trained, photographs):
     output, _ = trained
     before = (output / "model.safetensors").read_bytes()
@@ -515,7 +603,9 @@ def test_every_command_has_help(command):
     "arguments, status, words",
     [
         (("fit", "nowhere", "--output", "x"), 1, "nowhere is not a folder"),
-        (("fit", ".", "--output", "x", "--recipe", "secret"), 1, "Unknown recipe 'secret'"),
+        (("fit", ".", "--output", "x", "--recipe", "secret"), 2, "'secret' is not one of 'small'"),
+        (("fit", ".", "--output", "x", "--precision", "float8"), 2, "'float8' is not one of 'auto'"),
+        (("fit", ".", "--output", "x", "--seed", -1), 2, "'--seed'"),
         (("fit", ".", "--output", "x", "--batch-size", "many"), 2, "neither a number nor auto"),
         (("fit", "."), 2, "--output"),
         (("evaluate", ".", "--model", "no/where"), 1, "--output"),

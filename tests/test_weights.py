@@ -48,6 +48,9 @@ def test_timm_s_batch_counters_are_ignored(tiny_config):
         ({"fc.bias": np.zeros(4, np.float32)}, r"'fc.bias' has shape \(4,\), but the architecture needs \(3,\)"),
         ({"fc.bias": np.zeros(3, np.int64)}, "'fc.bias' holds int64"),
         ({"head.weight": np.zeros(3, np.float32)}, "has a tensor 'head.weight'"),
+        ({"fc.bias": np.full(3, 1e300)}, "'fc.bias' holds NaN or infinity"),  # finite, but not in float32
+        ({"fc.bias": np.full(3, np.nan, np.float32)}, "'fc.bias' holds NaN or infinity"),
+        ({"bn1.running_var": np.full(64, -1, np.float32)}, "'bn1.running_var' is a variance, but holds numbers below 0"),
     ],
 )
 def test_tensors_that_do_not_fit_are_named_and_change_nothing(tiny_config, change, words):

@@ -6,7 +6,7 @@ import os
 import pathlib
 import shlex
 import sys
-from typing import Annotated
+from typing import Annotated, Literal
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's notes on its own build are not this program's output
 # On processors without AVX-512, TensorFlow leaves oneDNN off, and grouped convolutions would train at a quarter of the speed.
@@ -18,6 +18,7 @@ from resnext.command import run
 from resnext.config import ModelConfig
 from resnext.errors import RepositoryError
 from resnext.repository import find_repository
+from training.recipe import LABEL_MODES, MOST_SEED, OPTIMIZERS, PRECISIONS, RECIPES, find_recipe
 
 app = typer.Typer(
     help="Train a ResNeXt on your own photographs, test it, and push it to the Hugging Face Hub.",
@@ -39,7 +40,7 @@ def fit_command(
         str | None, typer.Option(metavar="M", help="Start from this folder's or Hub repository's weights, with a new classifier.")
     ] = None,
     recipe: Annotated[
-        str | None,
+        Literal[*RECIPES] | None,
         typer.Option(help="How to train: small (best from scratch on few images), finetune (with --pretrained), each the default, or tutorial."),
     ] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the training images.")] = None,
@@ -53,9 +54,9 @@ def fit_command(
     image_size: Annotated[
         int | None, typer.Option(min=32, help="Height and width in pixels that the network is served at; the pretrained network's if left out.")
     ] = None,
-    precision: Annotated[str | None, typer.Option(help="auto (float16 on a GPU, else float32), float32, bfloat16 or float16.")] = None,
-    labels: Annotated[str | None, typer.Option(help="int, categorical or binary.")] = None,
-    optimizer: Annotated[str | None, typer.Option(help="sgd (Nesterov momentum) or adamw.")] = None,
+    precision: Annotated[Literal[*PRECISIONS] | None, typer.Option(help="auto: float16 on a GPU, else float32.")] = None,
+    labels: Annotated[Literal[*LABEL_MODES] | None, typer.Option(help="What the loss compares with; binary for two classes.")] = None,
+    optimizer: Annotated[Literal[*OPTIMIZERS] | None, typer.Option(help="sgd has Nesterov momentum.")] = None,
     learning_rate: Annotated[float | None, typer.Option(min=0, help="Peak learning rate.")] = None,
     weight_decay: Annotated[float | None, typer.Option(min=0, help="Decoupled weight decay.")] = None,
     freeze_bn: Annotated[
@@ -67,14 +68,13 @@ def fit_command(
     unfreeze_epochs: Annotated[
         float | None, typer.Option(help="Train the new classifier alone for so many epochs, then a stage more each time; 0 for all at once.")
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="Of weights, shuffling, augmentation and splits.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, max=MOST_SEED, help="Of weights, shuffling, augmentation and splits.")] = None,
     skip_bad_files: SkipBadFiles = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted training in OUTPUT.")] = False,
     push_to_hub: Annotated[str | None, typer.Option(metavar="REPO", help="Push the result to this Hub repository.")] = None,
 ):
     """Train a network on folders of images, keep the weights of the best validation loss, and test them."""
     from training.data import find_images
-    from training.recipe import find_recipe
 
     chosen = find_recipe(recipe or ("finetune" if pretrained else "small"))
     halve_batch = batch_size == "auto"
@@ -99,7 +99,7 @@ def fit_command(
     commands = (_command(data, output, *([repository.folder] if repository else [])),)
     fit(images, output, chosen, resume=resume, halve_batch=halve_batch, pretrained=repository, commands=commands, report=_say)
     if "test" in images.splits:
-        _evaluate(images, output, output)
+        _evaluate(images, find_repository(output), output)
     _write_card(output)
     if push_to_hub:
         from training.hub import push
@@ -117,9 +117,9 @@ def evaluate_command(
     """Classify the whole test set in float32 and write evaluation.json and the figures."""
     from training.data import find_images
 
-    folder = _results_folder(model, output)
-    images = find_images(data, seed=_training_seed(pathlib.Path(model)), skip_bad_files=skip_bad_files)
-    _evaluate(images, model, folder)
+    folder, repository = _results_folder(model, output), find_repository(model)
+    images = find_images(data, seed=_training_seed(repository.folder), skip_bad_files=skip_bad_files)
+    _evaluate(images, repository, folder)
     if output is None:
         _write_card(folder)
 
@@ -196,16 +196,17 @@ def _results_folder(model: str, output: pathlib.Path | None) -> pathlib.Path:
 def _training_seed(folder: pathlib.Path) -> int:
     """One folder of classes has to be split as it was for training; 0 if recipe.json does not say how."""
     try:
-        return int(json.loads((folder / "recipe.json").read_bytes())["recipe"]["seed"])
-    except (OSError, ValueError, KeyError, TypeError):
+        seed = json.loads((folder / "recipe.json").read_bytes())["recipe"]["seed"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return 0
+    return seed if isinstance(seed, int) and 0 <= seed <= MOST_SEED else 0
 
 
-def _evaluate(images, model, output):
+def _evaluate(images, repository, output):
     from resnext.classifier import Classifier
     from training.evaluate import evaluate
 
-    evaluate(images, Classifier.from_pretrained(model, precision="float32"), output, report=_say)
+    evaluate(images, Classifier.from_pretrained(repository.folder, precision="float32"), output, report=_say)
 
 
 def _write_card(folder):
@@ -223,7 +224,10 @@ def _batch_size(text: str | None) -> int | None:
 def _command(*folders: pathlib.Path) -> str:
     """This command line for the record, without what is above these folders: that is nobody's business."""
     names = {str(folder): folder.resolve().name for folder in folders}
-    arguments = [names.get(str(pathlib.Path(argument)), argument) for argument in sys.argv[1:]]
+    arguments = []
+    for argument in sys.argv[1:]:
+        option, equals, value = argument.partition("=") if argument.startswith("--") else ("", "", argument)
+        arguments.append(f"{option}{equals}{names.get(str(pathlib.Path(value)), value)}")
     return shlex.join(["python", "-m", "training", *arguments])
 
 

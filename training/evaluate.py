@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from resnext.classifier import Classifier
-from resnext.errors import DataError, ImageError
+from resnext.errors import DataError, ImageError, printable
 from resnext.files import write_atomically
 from resnext.preprocessing import open_image, preprocess
 from resnext.stream import answers
@@ -18,6 +18,7 @@ from training.mistakes import choose_mistakes, remove_pictures, save_pictures
 
 FIRST = 10  # predictions printed as a table
 SAMPLES = 25  # photographs in samples.png
+MOST_CLASSES = 4000  # a matrix of all pairs takes 100 MB of evaluation.json by then
 
 
 def evaluate(data: ImageFolders, classifier: Classifier, output: pathlib.Path, *, report=print) -> dict:
@@ -33,9 +34,15 @@ def evaluate(data: ImageFolders, classifier: Classifier, output: pathlib.Path, *
         What evaluation.json holds.
 
     Raises:
-        DataError: there is no test set, or it has a class that the classifier does not know.
+        DataError: there is no test set, it has a class that the classifier does not know, or the classifier knows more than
+            4,000; or the history in `output` is broken.
     """
     labels = classifier.config.label_names
+    if len(labels) > MOST_CLASSES:
+        raise DataError(
+            f"The model has {len(labels):,} classes, and a matrix of all pairs is made for {MOST_CLASSES:,} at most: test a model of fewer."
+        )
+    history = read_history(output / "history.csv")
     true = true_classes(data, labels)
     test = data.splits["test"]
     logits = logits_of(classifier, test.files)
@@ -51,7 +58,6 @@ def evaluate(data: ImageFolders, classifier: Classifier, output: pathlib.Path, *
 
     top1 = result["top1"]
     figures.save_figure(figures.heatmap(np.array(result["confusion_matrix"]), labels, top1), output / "figures" / "heatmap.png")
-    history = read_history(output / "history.csv")
     if history:
         figures.save_figure(figures.curves(history), output / "figures" / "curves.png")
     _draw_samples(classifier, test.files, result["predictions"], output / "figures" / "samples.png")
@@ -105,16 +111,11 @@ def measure(logits: np.ndarray, true: np.ndarray, labels: tuple[str, ...], files
         files: names of the images.
     """
     images, classes = logits.shape
-    shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
-    log_probabilities = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-    order = np.argsort(-logits, axis=1, kind="stable")
-    predicted = order[:, 0]
+    predicted, log_probabilities = _order(logits)[:, 0], _log_softmax(logits)
     matrix = np.zeros((classes, classes), int)
     np.add.at(matrix, (true, predicted), 1)
     return {
-        "top1": float(np.mean(predicted == true)),
-        "top5": float(np.mean((order[:, :5] == true[:, None]).any(axis=1))),
-        "loss": float(-log_probabilities[np.arange(images), true].mean()),
+        **scores(logits, true),
         "samples": images,
         "dtype": "float32",
         "classes": list(labels),
@@ -132,10 +133,26 @@ def measure(logits: np.ndarray, true: np.ndarray, labels: tuple[str, ...], files
     }
 
 
+def scores(logits: np.ndarray, true: np.ndarray) -> dict[str, float]:
+    """Of logits (images, classes) and true classes (images,): top-1 and top-5 accuracy in [0, 1], mean cross-entropy."""
+    right = _order(logits) == true[:, None]
+    loss = -_log_softmax(logits)[np.arange(len(true)), true].mean()
+    return {"top1": float(right[:, 0].mean()), "top5": float(right[:, :5].any(axis=1).mean()), "loss": float(loss)}
+
+
+def _order(logits):
+    return np.argsort(-logits, axis=1, kind="stable")  # of equal ones, the first, as `Classifier.top` has it
+
+
+def _log_softmax(logits):
+    shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+
+
 def first_predictions(result: dict) -> list[str]:
     """The first ten predictions of an evaluation, as the lines of a table."""
     rows = [
-        (row["file"], row["true"], row["predicted"], f"{row['probability']:.1%}", "" if row["true"] == row["predicted"] else "wrong")
+        (*(printable(row[key]) for key in ("file", "true", "predicted")), f"{row['probability']:.1%}", "wrong" * (row["true"] != row["predicted"]))
         for row in result["predictions"][:FIRST]
     ]
     rows.insert(0, ("file", "true", "predicted", "probability", ""))

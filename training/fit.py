@@ -5,6 +5,7 @@ import dataclasses
 import json
 import pathlib
 import platform
+import shlex
 import time
 
 import keras
@@ -16,7 +17,7 @@ from resnext.architecture import find_architecture
 from resnext.config import ModelConfig, Preprocessing
 from resnext.errors import ConfigError, DataError, RepositoryError
 from resnext.files import replacing, write_atomically
-from resnext.keras_model import build_model
+from resnext.keras_model import build_model, dtype_policy
 from resnext.network_shapes import network_tensors
 from resnext.repository import Repository
 from resnext.weights import keras_tensors, load_into_keras, read_tensors, save_tensors
@@ -25,6 +26,8 @@ from training.data import ImageFolders, make_dataset
 from training.history import COLUMNS, best_epoch, read_history, write_history
 from training.optimizer import make_optimizer
 from training.recipe import Recipe
+
+_MOST_COMMANDS = 20  # of the networks that one began with
 
 
 def set_up_devices() -> str:
@@ -90,20 +93,20 @@ def fit(
         raise ConfigError(f"Binary labels need two classes, but {data.root} has {config.num_classes}.")
     hardware = set_up_devices()
     report(hardware)
-    checkpoint = Checkpoint(output / "checkpoint")
+    checkpoint, asked = Checkpoint(output / "checkpoint"), recipe
     if resume and halve_batch:
-        recipe = _halved_before(output, recipe)
+        recipe = _at_batch_size(asked, _batch_size_before(output, recipe))
     while True:
         _claim(output, checkpoint, _record(data, recipe, pretrained, hardware, commands), resume)
         try:
             _train(data, output, recipe, config, pretrained, checkpoint, resume, report)
             break
         except tf.errors.ResourceExhaustedError:
-            half = dataclasses.replace(recipe, batch_size=recipe.batch_size // 2, learning_rate=recipe.learning_rate / 2) if recipe.batch_size > 1 else None
+            half = recipe.batch_size // 2
             if half and halve_batch and not checkpoint.path.exists():
-                report(f"Out of memory at batch size {recipe.batch_size}: starting again with {half.batch_size}.")
+                report(f"Out of memory at batch size {recipe.batch_size}: starting again with {half}.")
                 (output / "recipe.json").unlink()
-                recipe = half
+                recipe, resume = _at_batch_size(asked, half), False
                 continue
             raise ConfigError(
                 f"Out of memory at batch size {recipe.batch_size} with {recipe.train_size} x {recipe.train_size} pixels: "
@@ -115,13 +118,13 @@ def fit(
 
 def _train(data, output, recipe, config, pretrained, checkpoint, resume, report):
     keras.utils.set_random_seed(recipe.seed)
-    keras.config.set_dtype_policy(_policy(recipe.precision))
     prep = config.preprocessing
     train = make_dataset(data.splits["train"], config.num_classes, recipe, prep, training=True)
     val = make_dataset(data.splits["val"], config.num_classes, recipe, prep, training=False)
     # Every visible GPU works on its part of a batch.
     several = len(tf.config.list_physical_devices("GPU")) > 1
-    with tf.distribute.MirroredStrategy().scope() if several else contextlib.nullcontext():
+    strategy = tf.distribute.MirroredStrategy().scope() if several else contextlib.nullcontext()
+    with dtype_policy(_policy(recipe.precision)), strategy:
         model = build_model(config.architecture, config.num_classes, mean=prep.mean, std=prep.std, name=recipe.model)
         for layer in model.layers:
             if isinstance(layer, keras.layers.BatchNormalization):
@@ -238,19 +241,29 @@ def _record(data, recipe, pretrained, hardware, commands) -> dict:
 
 
 def _commands(folder) -> list[str]:
-    """The commands that made a repository, as far as its recipe.json, which may be anyone's, names any."""
+    """The commands that made a repository, as far as its recipe.json, which may be anyone's, names any.
+
+    They are shown to be run again: one that a shell would take for anything but this one command is left out.
+    """
     try:
         commands = json.loads((folder / "recipe.json").read_bytes())["commands"]
-        return [text for text in commands if text.startswith("python -m training ") and text.isprintable()]
+        return [
+            text for text in commands[-_MOST_COMMANDS:]
+            if text.startswith("python -m training ") and text.isprintable() and text == shlex.join(shlex.split(text))
+        ]  # fmt: skip
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return []
 
 
-def _halved_before(output, recipe):
-    """The recipe at the batch size that the interrupted run had come down to."""
+def _batch_size_before(output, recipe):
+    """The batch size that the interrupted run had come down to."""
     path = output / "recipe.json"
-    before = json.loads(path.read_bytes())["recipe"]["batch_size"] if path.exists() else recipe.batch_size
-    return dataclasses.replace(recipe, batch_size=before, learning_rate=recipe.learning_rate * before / recipe.batch_size)
+    return json.loads(path.read_bytes())["recipe"]["batch_size"] if path.exists() else recipe.batch_size
+
+
+def _at_batch_size(recipe, size):
+    """The recipe with another batch size, and the learning rate in proportion."""
+    return dataclasses.replace(recipe, batch_size=size, learning_rate=recipe.learning_rate * size / recipe.batch_size)
 
 
 def _draw_batch(train, label_names, path):
@@ -266,8 +279,8 @@ def _draw_batch(train, label_names, path):
 
 def _claim(output, checkpoint, record, resume):
     """Writes recipe.json, unless `output` holds another run or, to resume, a run that cannot go on as asked."""
-    recipe_file = output / "recipe.json"
-    finished = (output / "model.safetensors").exists() and not checkpoint.path.exists()
+    recipe_file, interrupted = output / "recipe.json", checkpoint.path.exists() or _killed_early(output)
+    finished = (output / "model.safetensors").exists() and not interrupted
     if resume:
         if not recipe_file.exists() or finished:
             raise RepositoryError(f"{output} has no interrupted training to resume: leave --resume out to start one.")
@@ -276,11 +289,20 @@ def _claim(output, checkpoint, record, resume):
             if json.loads(json.dumps(record[part])) != before.get(part):
                 raise RepositoryError(f"{output} was started with another {part}: resume with the same options and images.")
         record["commands"] = [*before["commands"], record["commands"][-1]] if record["commands"] else before["commands"]
-    elif checkpoint.path.exists():
+    elif interrupted:
         raise RepositoryError(f"{output} holds an interrupted training: add --resume to go on with it, or choose another --output.")
     elif finished:
         raise RepositoryError(f"{output} already holds a trained network: choose another --output.")
     write_atomically(recipe_file, json.dumps(record, indent=2) + "\n")
+
+
+def _killed_early(output) -> bool:
+    """Whether `output` has the weights of a first epoch that was killed before its checkpoint."""
+    try:
+        epochs = json.loads((output / "recipe.json").read_bytes())["recipe"]["epochs"]
+        return (output / "model.safetensors").exists() and len(read_history(output / "history.csv")) <= 1 < epochs
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
 
 
 def _policy(precision: str) -> str:

@@ -4,20 +4,25 @@ import csv
 import math
 import pathlib
 
+from resnext.errors import DataError
 from resnext.files import replacing
 
 COLUMNS = ("epoch", "loss", "accuracy", "val_loss", "val_accuracy", "learning_rate", "seconds")
 
 
 def read_history(path: pathlib.Path) -> list[dict[str, float]]:
-    """history.csv's rows, numbers by column; none if the file is not there."""
+    """history.csv's rows, numbers by column; none if the file is not there.
+
+    Raises:
+        DataError: it holds anything else.
+    """
     if not path.exists():
         return []
-    with path.open(newline="") as file:
-        return [
-            {key: int(value) if key == "epoch" else float(value) for key, value in row.items()}
-            for row in csv.DictReader(file)
-        ]
+    try:
+        with path.open(newline="") as file:
+            return [{key: (int if key == "epoch" else float)(row[key]) for key in COLUMNS} for row in csv.DictReader(file)]
+    except (ValueError, KeyError, TypeError, csv.Error) as error:
+        raise DataError(f"{path} is no history of a training ({error}): delete it, or copy the whole one again.") from None
 
 
 def write_history(rows: list[dict[str, float]], path: pathlib.Path) -> None:

@@ -21,7 +21,7 @@ from resnext.network_shapes import network_tensors
 from resnext.repository import NEEDED, PATTERNS, Repository
 from resnext.weights import read_tensors
 from training.data import ImageFolders
-from training.evaluate import logits_of, measure, pixels_of, true_classes
+from training.evaluate import logits_of, pixels_of, scores, true_classes
 
 CALIBRATION = 300  # training images at most; NNCF's own default
 _EXACT = ("MatMul",)  # in 8 bits, the dense layer would double the error of the logits and save next to no time
@@ -84,7 +84,7 @@ def quantize(
         if small.notice:
             raise WeightsError(small.notice)
         for name, classifier, files in (("float32", exact, ["model.safetensors"]), ("int8", small, [GRAPH, WEIGHTS])):
-            result = measure(logits_of(classifier, data.splits["test"].files), true, config.label_names, [""] * len(true))
+            result = scores(logits_of(classifier, data.splits["test"].files), true)
             size = sum((folder / file).stat().st_size for file in files)
             notes[name] = {"top1": result["top1"], "loss": result["loss"], "bytes": size}
             report(f"{name}: top-1 {result['top1']:.4f}, loss {result['loss']:.4f} on {len(true)} test images, {size / 1e6:.1f} MB.")

@@ -127,7 +127,7 @@ def processor() -> tuple[str, dict[str, bool]]:
     lines = dict(line.split(":", 1) for line in information.read_text().splitlines() if ":" in line) if information.is_file() else {}
     lines = {key.strip(): value.strip() for key, value in lines.items()}
     flags = set(lines.get("flags", "").split())
-    features = {"AVX-512": {"avx512f"}, "VNNI": {"avx512_vnni", "avx_vnni"}, "bfloat16": {"avx512_bf16", "amx_bf16"}}
+    features = {"AVX-512": {"avx512f"}, "VNNI": {"avx512_vnni", "avx_vnni"}, "bfloat16": {"avx512_bf16", "amx_bf16"}, "AMX": {"amx_tile"}}
     return lines.get("model name", platform.processor()), {name: bool(flags & any_of) for name, any_of in features.items()}
 
 
