@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from resnext.classifier import PRECISIONS, RUNTIMES, Classifier
-from resnext.command import run
+from resnext.classifier import PRECISIONS, RUNTIMES, Classifier, find_runtime
+from resnext.command import import_tensorflow, run
 from resnext.errors import ImageError, printable
 from resnext.stream import answers, image_files
 
@@ -45,6 +45,8 @@ def classify(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line instead of text.")] = False,
 ):
     """Name the likeliest classes of images; a file that cannot be read is reported and the others go on."""
+    if find_runtime(runtime) == "keras":
+        import_tensorflow()
     classifier = Classifier.from_pretrained(model, revision, precision=precision, runtime=runtime, test_size=test_size)
     if classifier.notice:
         typer.echo(f"python -m resnext: {classifier.notice}", err=True)

@@ -1,10 +1,24 @@
 """What both command lines share: a Typer application whose errors are one line and an exit status."""
 
+import os
 import sys
 
 import typer
 
 from resnext.errors import ResNeXtError
+
+
+def import_tensorflow() -> None:
+    """Imports TensorFlow without the notes on its own build that it writes before any log level applies."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    error_output, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        import tensorflow  # noqa: F401
+    finally:
+        os.dup2(error_output, 2)
+        os.close(error_output)
+        os.close(nowhere)
 
 
 def run(app: typer.Typer, prog: str) -> None:

@@ -9,6 +9,7 @@ from resnext.errors import ConfigError
 GROUPS_PER_PIECE = 4  # groups that one dense piece covers; fastest of 1, 2, 4, 8 and all on AVX-512
 
 
+@keras.saving.register_keras_serializable("resnext")
 class GroupedConv2D(keras.layers.Conv2D):
     """`keras.layers.Conv2D` with PyTorch's padding and a grouped convolution that trains on a CPU.
 

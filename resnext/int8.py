@@ -41,7 +41,7 @@ def read_int8(repository: Repository | None, network: "openvino.Model") -> "open
     name = repository.name if repository else "This network"
     if repository is None or not (repository.folder / GRAPH).is_file():
         raise WeightsError(f"{name} has no int8 graph: {INSTEAD}")
-    if _weights_of_graph(repository.folder) != weights_digest(repository.folder):
+    if is_stale(repository.folder):
         raise WeightsError(f"{name} has an int8 graph of other weights: {INSTEAD}")
     try:
         return _read(repository.folder, network)
@@ -52,6 +52,11 @@ def read_int8(repository: Repository | None, network: "openvino.Model") -> "open
 def has_int8(folder: pathlib.Path) -> bool:
     """Whether a repository seems to have an int8 graph of its weights; `read_int8` looks closer."""
     return (folder / GRAPH).is_file() and _weights_of_graph(folder) is not None
+
+
+def is_stale(folder: pathlib.Path) -> bool:
+    """Whether a repository's int8 graph is not of its weights."""
+    return (folder / GRAPH).is_file() and _weights_of_graph(folder) != weights_digest(folder)
 
 
 def weights_digest(folder: pathlib.Path) -> str:

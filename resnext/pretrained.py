@@ -1,7 +1,10 @@
 """The trainable network of a model repository, as a Keras model, and back."""
 
+import dataclasses
+import numbers
 import os
 import pathlib
+from collections.abc import Sequence
 
 import keras
 
@@ -49,8 +52,9 @@ def from_pretrained(
     """
     if features_only and num_classes is not None:
         raise ConfigError("features_only gives maps, not classes: leave num_classes out.")
-    if num_classes is not None and not 0 <= num_classes <= MOST_CLASSES:
-        raise ConfigError(f"num_classes has to be a whole number from 0 to {MOST_CLASSES}, not {num_classes}.")
+    whole = isinstance(num_classes, numbers.Integral) and not isinstance(num_classes, bool)
+    if num_classes is not None and not (whole and 0 <= num_classes <= MOST_CLASSES):
+        raise ConfigError(f"num_classes has to be a whole number from 0 to {MOST_CLASSES}, not {num_classes!r}.")
     repository = find_repository(model, revision)
     config = ModelConfig.read(repository.folder / "config.json")
     path = repository.folder / "model.safetensors"
@@ -68,18 +72,30 @@ def from_pretrained(
     return network
 
 
-def save_pretrained(model: keras.Model, config: ModelConfig, folder: str | os.PathLike, dtype: str = "float32") -> None:
+def save_pretrained(
+    model: keras.Model,
+    config: ModelConfig,
+    folder: str | os.PathLike,
+    dtype: str = "float32",
+    *,
+    label_names: Sequence[str] | None = None,
+) -> None:
     """Writes config.json and model.safetensors, which this project and timm open.
 
     Args:
         model: of `from_pretrained` or `build_model`.
-        config: its architecture, class names and preprocessing.
+        config: its architecture, class names and preprocessing, such as `Classifier.from_pretrained(...).config`.
         folder: made if it is not there.
         dtype: of the stored weights, "float32" or "float16".
+        label_names: of the model's classes, if they are not the config's.
 
     Raises:
-        ConfigError: config and model do not have the same number of classes.
+        ConfigError: config and model do not have the same number of classes, or dtype is another.
     """
+    if dtype not in ("float32", "float16"):
+        raise ConfigError(f"dtype can be float32 or float16, not {dtype!r}.")
+    if label_names is not None:
+        config = dataclasses.replace(config, label_names=tuple(label_names))
     folder = pathlib.Path(folder)
     if model.output_shape[-1] != config.num_classes:
         raise ConfigError(f"The model has {model.output_shape[-1]} outputs, but config names {config.num_classes} classes.")

@@ -274,8 +274,8 @@ def test_help_names_the_recipes_and_what_fine_tuning_takes():
 @pytest.mark.parametrize(
     "arguments, words",
     [
-        (("--recipe", "finetune"), "layer-decay is for fine-tuning: name a network to start from by --pretrained"),
-        (("--layer-decay", "2"), "layer-decay has to be above 0 and at most 1, not 2.0"),
+        (("--layer-decay", "0.7"), "layer-decay is for fine-tuning: name a network to start from by --pretrained"),
+        (("--layer-decay", "0"), "layer-decay has to be above 0 and at most 1, not 0.0"),
     ],
 )
 def test_wrong_usage_of_fine_tuning_gets_one_clear_line(arguments, words, photographs, tmp_path):
@@ -323,4 +323,4 @@ def test_a_network_that_timm_has_published_on_the_hub_is_fine_tuned_and_named_in
     card = ModelCard.load(output / "README.md")
     assert card.data.base_model == name
     assert f"[{name}](https://huggingface.co/{name}/tree/{commit})" in card.text
-    assert "| layer decay | 0.7 |" in card.text and "| freeze bn | False |" in card.text and "| unfreeze epochs | 0.0 |" in card.text
+    assert "| layer decay | 0.9 |" in card.text and "| freeze bn | False |" in card.text and "| unfreeze epochs | 0.0 |" in card.text

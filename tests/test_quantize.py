@@ -183,13 +183,16 @@ def test_a_hub_repository_needs_an_output(quantized, data):
     assert result.returncode == 1 and result.stderr.strip().endswith("tester/colours is no folder here: name one for the results by --output.")
 
 
-def test_new_weights_make_the_graph_stale_for_classifier_and_card(copy):
+def test_new_weights_make_the_graph_stale_for_classifier_card_and_push(copy, quantized):
     config = ModelConfig.read(copy / "config.json")
     save_tensors(random_tensors(config.architecture, 3, seed=1), copy / "model.safetensors")
     classifier = Classifier.from_pretrained(copy, precision="int8")
     assert classifier.precision == "float32" and f"{copy} has an int8 graph of other weights" in classifier.notice
     write_card(copy)
     assert "8 bits" not in (copy / "README.md").read_text("utf-8")
+    assert quantized.run("training", "push", copy, "tester/stale").returncode == 0
+    _, _, files = quantized.hub.repos["model", "tester/stale"].find("main")
+    assert "model.safetensors" in files and not {"openvino_int8.xml", "openvino_int8.bin", "quantization.json"} & set(files)
 
 
 def test_a_card_of_one_s_own_keeps_its_words_and_gets_one_section(copy):

@@ -534,7 +534,7 @@ def test_resuming_with_another_recipe_is_refused(photographs, tmp_path):
         fit(find_images(photographs), tmp_path / "out", RECIPE, resume=True, report=lambda line: None)
     (tmp_path / "out" / "checkpoint").mkdir()
     (tmp_path / "out" / "checkpoint" / "state.safetensors").touch()
-    with pytest.raises(RepositoryError, match="another recipe"):
+    with pytest.raises(RepositoryError, match=r"another recipe \(epochs 1, not 2\): resume with the same"):
         fit(find_images(photographs), tmp_path / "out", RECIPE, resume=True, report=lambda line: None)
 
 
@@ -599,11 +599,19 @@ def test_every_command_has_help(command):
     assert result.returncode == 0 and "Usage: python -m training" in result.stdout
 
 
+def test_a_fault_that_tensorflow_was_loaded_for_is_one_line_all_the_same(photographs, tmp_path):
+    result = run_training("fit", photographs, "--output", tmp_path / "out", "--model", "resnext5_32x4d")
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr == "python -m training: Unknown architecture 'resnext5_32x4d': did you mean 'resnext50_32x4d'?\n"
+
+
 @pytest.mark.parametrize(
     "arguments, status, words",
     [
         (("fit", "nowhere", "--output", "x"), 1, "nowhere is not a folder"),
         (("fit", ".", "--output", "x", "--recipe", "secret"), 2, "'secret' is not one of 'small'"),
+        (("fit", ".", "--output", "x", "--recipe", "finetune"), 2, "name it by --pretrained"),
+        (("fit", ".", "--output", "x", "--layer-decay", 2), 2, "'--layer-decay'"),
         (("fit", ".", "--output", "x", "--precision", "float8"), 2, "'float8' is not one of 'auto'"),
         (("fit", ".", "--output", "x", "--seed", -1), 2, "'--seed'"),
         (("fit", ".", "--output", "x", "--batch-size", "many"), 2, "neither a number nor auto"),
@@ -619,3 +627,4 @@ def test_wrong_usage_gets_one_clear_line(arguments, status, words):
     assert result.returncode == status
     assert words in " ".join(result.stderr.replace("│", " ").split())
     assert "Traceback" not in result.stderr
+    assert status == 2 or len(result.stderr.splitlines()) == 1

@@ -1,8 +1,10 @@
+import keras
 import numpy as np
 import pytest
 import safetensors.numpy
 from conftest import random_tensors
 
+from resnext.classifier import Classifier
 from resnext.config import ModelConfig
 from resnext.errors import ConfigError, WeightsError
 from resnext.keras_model import build_model
@@ -90,6 +92,39 @@ def test_a_truncated_and_a_missing_file_are_named(tiny_repository):
     path.unlink()
     with pytest.raises(WeightsError, match="is missing"):
         read_tensors(path)
+
+
+def test_what_keras_has_trained_further_is_saved_under_names_of_its_own_and_classifies(tmp_path, tiny_repository):
+    model = from_pretrained(tiny_repository, num_classes=2)
+    model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=["accuracy"])
+    images = np.random.default_rng(0).uniform(0, 255, (4, 64, 64, 3)).astype(np.float32)
+    model.fit(images, np.array([0, 1, 0, 1]), verbose=0)
+    config = Classifier.from_pretrained(tiny_repository).config
+    save_pretrained(model, config, tmp_path / "mine", label_names=["left", "right"])
+    classifier = Classifier.from_pretrained(tmp_path / "mine", precision="float32")
+    assert classifier.config.label_names == ("left", "right") and classifier.config.architecture == config.architecture
+    pixels = images[0].round().astype(np.uint8)
+    assert np.allclose(classifier.run(pixels).logits, model(pixels[None].astype(np.float32))[0], atol=1e-4)
+
+
+def test_a_keras_file_holds_the_whole_model(tmp_path, tiny_repository):
+    model = from_pretrained(tiny_repository)
+    model.save(tmp_path / "model.keras")
+    images = np.random.default_rng(0).uniform(0, 255, (2, 64, 64, 3)).astype(np.float32)
+    assert np.array_equal(keras.models.load_model(tmp_path / "model.keras")(images), model(images))
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "int8", "x"])
+def test_weights_are_saved_in_no_other_dtype_and_nothing_is_left(dtype, tmp_path, tiny_config):
+    with pytest.raises(ConfigError, match=f"dtype can be float32 or float16, not '{dtype}'"):
+        save_pretrained(build_model(tiny_config.architecture, 3), tiny_config, tmp_path / "out", dtype)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("count", ["x", 2.5, True, -1, 10**9])
+def test_a_number_of_classes_that_is_none_is_named(count, tiny_repository):
+    with pytest.raises(ConfigError, match=r"num_classes has to be a whole number from 0 to \d+, not "):
+        from_pretrained(tiny_repository, num_classes=count)
 
 
 def test_a_config_with_other_classes_is_not_saved_with_the_model(tmp_path, tiny_config):

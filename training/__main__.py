@@ -8,13 +8,12 @@ import shlex
 import sys
 from typing import Annotated, Literal
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's notes on its own build are not this program's output
 # On processors without AVX-512, TensorFlow leaves oneDNN off, and grouped convolutions would train at a quarter of the speed.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 import typer
 
-from resnext.command import run
+from resnext.command import import_tensorflow, run
 from resnext.config import ModelConfig
 from resnext.errors import RepositoryError
 from resnext.repository import find_repository
@@ -63,10 +62,10 @@ def fit_command(
         bool | None, typer.Option("--freeze-bn/--no-freeze-bn", help="Keep the pretrained network's batch norm as it is, statistics and all.")
     ] = None,
     layer_decay: Annotated[
-        float | None, typer.Option(help="Learning rate of each stage over that of the next one towards the output: 1 for all the same.")
+        float | None, typer.Option(min=0, max=1, help="Learning rate of each stage over that of the next one towards the output: 1 for all the same.")
     ] = None,
     unfreeze_epochs: Annotated[
-        float | None, typer.Option(help="Train the new classifier alone for so many epochs, then a stage more each time; 0 for all at once.")
+        float | None, typer.Option(min=0, help="Train the new classifier alone for so many epochs, then a stage more each time; 0 for all at once.")
     ] = None,
     seed: Annotated[int | None, typer.Option(min=0, max=MOST_SEED, help="Of weights, shuffling, augmentation and splits.")] = None,
     skip_bad_files: SkipBadFiles = False,
@@ -83,6 +82,8 @@ def fit_command(
         labels=labels, optimizer=optimizer, learning_rate=learning_rate, weight_decay=weight_decay, seed=seed,
         freeze_bn=freeze_bn, layer_decay=layer_decay, unfreeze_epochs=unfreeze_epochs,
     )  # fmt: skip
+    if recipe == "finetune" and not pretrained:
+        raise typer.BadParameter("finetune needs a network to start from: name it by --pretrained.", param_hint="'--recipe'")
     if pretrained and model:
         raise typer.BadParameter("a pretrained network has its own architecture: leave --model out.", param_hint="'--model'")
     repository = find_repository(pretrained) if pretrained else None
@@ -94,6 +95,7 @@ def fit_command(
         options |= {"mixup": 0.0, "cutmix": 0.0, "label_smoothing": 0.0}
     chosen = dataclasses.replace(chosen, **{key: value for key, value in options.items() if value is not None})
     images = find_images(data, seed=chosen.seed, skip_bad_files=skip_bad_files)
+    import_tensorflow()
     from training.fit import fit
 
     commands = (_command(data, output, *([repository.folder] if repository else [])),)
@@ -155,7 +157,7 @@ def push_command(
     private: Annotated[bool, typer.Option("--private", help="Make it private.")] = False,
     create_pr: Annotated[bool, typer.Option("--create-pr", help="Open a pull request instead of committing to main.")] = False,
 ):
-    """Push a model repository to the Hugging Face Hub as one commit, with its model card."""
+    """Push a model repository to the Hugging Face Hub as one commit, with its model card, which then names REPO."""
     from training.hub import push
 
     _say(push(folder, repo, private=private, create_pr=create_pr))

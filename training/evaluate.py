@@ -77,7 +77,8 @@ def true_classes(data: ImageFolders, labels: tuple[str, ...]) -> np.ndarray:
         raise DataError(f"{data.root} has no test folder: make one, with the same class folders as train.")
     unknown = sorted(set(data.label_names) - set(labels))
     if unknown:
-        raise DataError(f"{data.root} has a class {unknown[0]!r} that the model does not know: it knows {', '.join(labels[:20])}.")
+        known = ", ".join(map(repr, labels[:20])) + f" and {len(labels) - 20} more" * (len(labels) > 20)
+        raise DataError(f"{data.root} has a class {unknown[0]!r} that the model does not know: it knows {known}.")
     return np.array([labels.index(data.label_names[index]) for index in data.splits["test"].labels])
 
 

@@ -286,8 +286,13 @@ def _claim(output, checkpoint, record, resume):
             raise RepositoryError(f"{output} has no interrupted training to resume: leave --resume out to start one.")
         before = json.loads(recipe_file.read_bytes())
         for part in ("recipe", "dataset", "pretrained"):
-            if json.loads(json.dumps(record[part])) != before.get(part):
-                raise RepositoryError(f"{output} was started with another {part}: resume with the same options and images.")
+            now, then = json.loads(json.dumps(record[part])), before.get(part)
+            if now != then:
+                both = isinstance(now, dict) and isinstance(then, dict)
+                other = [f"{key} {then.get(key)}, not {now[key]}" for key in now if now[key] != then.get(key)] if both else [f"{then}, not {now}"]
+                raise RepositoryError(
+                    f"{output} was started with another {part} ({'; '.join(other)}): resume with the same options and images."
+                )
         record["commands"] = [*before["commands"], record["commands"][-1]] if record["commands"] else before["commands"]
     elif interrupted:
         raise RepositoryError(f"{output} holds an interrupted training: add --resume to go on with it, or choose another --output.")

@@ -10,6 +10,7 @@ import huggingface_hub
 from huggingface_hub import errors
 
 from resnext.errors import RepositoryError
+from resnext.int8 import GRAPH, NOTES, WEIGHTS, is_stale
 from resnext.repository import NEEDED, PATTERNS
 from training.card import write_card
 
@@ -18,7 +19,9 @@ _TRAINING_ONLY = ("tensorflow", "matplotlib", "nncf")  # in requirements.txt, bu
 
 
 def push(folder: pathlib.Path, repo_id: str, *, private: bool = False, create_pr: bool = False) -> str:
-    """Pushes a model repository to the Hub as one commit, with its card.
+    """Pushes a model repository to the Hub as one commit, with its card, which then names the Hub's repository.
+
+    An int8 graph of other weights stays here.
 
     Args:
         folder: with config.json and model.safetensors at least.
@@ -43,6 +46,7 @@ def push(folder: pathlib.Path, repo_id: str, *, private: bool = False, create_pr
             repo_id=repo_id,
             folder_path=folder,
             allow_patterns=PATTERNS,
+            ignore_patterns=[GRAPH, WEIGHTS, NOTES] if is_stale(folder) else None,
             # An older evaluation's pictures go with it; without a new one, the Hub keeps both.
             delete_patterns="mistakes/*.jpg" if (folder / "evaluation.json").is_file() else None,
             commit_message=f"Upload {folder.resolve().name}",
