@@ -1,7 +1,7 @@
 """From scratch against fine-tuned, under the same budget: epochs, image size, batch size and seeds.
 
-    python -m training fit cifar10 --output cifar-net --image-size 64 --labels int
-    python tests/benchmarks/finetune.py flowers --pretrained cifar-net --output tests/benchmarks/results/finetune.csv
+    python -m training fit cifar10 --output cifar-net --image-size 64 --labels int --epochs 12 --batch-size 128 --learning-rate 0.1 --weight-decay 1e-3
+    python tests/benchmarks/finetune.py flowers --pretrained cifar-net --output tests/benchmarks/results/finetune_12_epochs.csv
 
 The pretrained network goes by way of a Hub on loopback: pushed there, and fine-tuned by its repository id. Both sides run
 `python -m training fit` with their own recipe ("small" and "finetune"); the figures are those of its evaluation.json.
