@@ -56,9 +56,14 @@ def build_page(models: Models, warning: str = "") -> gr.Blocks:
             head = gr.HTML(masthead(first), scale=1, min_width=320)
             with gr.Column(scale=0, min_width=360 if several else 100), gr.Row(elem_classes="choice"):
                 model = gr.Dropdown(
-                    models.names(), value=first.name, label=translated("Model"), filterable=models.allow_any,
-                    allow_custom_value=models.allow_any, visible=several, min_width=240,
-                )  # fmt: skip
+                    models.names(),
+                    value=first.name,
+                    label=translated("Model"),
+                    filterable=models.allow_any,
+                    allow_custom_value=models.allow_any,
+                    visible=several,
+                    min_width=240,
+                )
                 link = gr.Button(translated("Copy link"), size="sm", min_width=90, scale=0)
         note = gr.HTML(_note(warning or notice(first)))
         in_use, opened = gr.State(first.name), gr.State("classify")
@@ -84,10 +89,19 @@ def build_page(models: Models, warning: str = "") -> gr.Blocks:
             progress(0, say(language(request), "Opening {model}", model=name))
             chosen = models.get(name, language(request))
             names = gr.Dropdown(choices=models.names(chosen), value=chosen.name)
-            return names, chosen.name, masthead(chosen, language(request)), _note(notice(chosen, language(request)))
+            return (
+                names,
+                chosen.name,
+                masthead(chosen, language(request)),
+                _note(notice(chosen, language(request))),
+            )
 
-        picked = model.input if models.allow_any else model.select  # input comes twice for a choice from the list (6.31)
-        switched = picked(choose, model, (model, in_use, head, note), api_visibility="private", show_progress_on=head)
+        picked = (
+            model.input if models.allow_any else model.select
+        )  # input comes twice for a choice from the list (6.31)
+        switched = picked(
+            choose, model, (model, in_use, head, note), api_visibility="private", show_progress_on=head
+        )
         switched.failure(lambda used: used, in_use, model, queue=False, **PRIVATE)
         switched.success(None, model, None, js=_TELL_ADDRESS % "model", **PRIVATE)
         classify_again(switched)
@@ -99,7 +113,9 @@ def build_page(models: Models, warning: str = "") -> gr.Blocks:
             names, name, top, told = choose(asked or first.name, request, progress)
             return names, name, top, _note(warning) if warning and name == first.name else told
 
-        arrived = page.load(arrive, None, (model, in_use, head, note), api_visibility="private", show_progress_on=head)
+        arrived = page.load(
+            arrive, None, (model, in_use, head, note), api_visibility="private", show_progress_on=head
+        )
 
         def open_tab(request: gr.Request):
             asked = request.query_params.get("tab")
@@ -112,8 +128,12 @@ def build_page(models: Models, warning: str = "") -> gr.Blocks:
             fill = _filler(models, name, show, len(outputs))
             tab.select(fill, (in_use, filled), (opened, filled, *outputs), queue=False, **PRIVATE)
             for event in (switched, arrived):
-                event.success(fill, (in_use, filled, opened), (opened, filled, *outputs), queue=False, **PRIVATE)
-            tab.select(None, None, None, js=_TELL_ADDRESS.replace("value", f"value = '{name}'", 1) % "tab", **PRIVATE)
+                event.success(
+                    fill, (in_use, filled, opened), (opened, filled, *outputs), queue=False, **PRIVATE
+                )
+            tab.select(
+                None, None, None, js=_TELL_ADDRESS.replace("value", f"value = '{name}'", 1) % "tab", **PRIVATE
+            )
         link.click(None, None, None, js=_COPY_LINK, **PRIVATE)
 
         def model_info(model: str = "") -> dict[str, Any]:
@@ -151,14 +171,24 @@ def _note(text: str) -> str:
     return f'<p class="notice" role="status">{html.escape(text)}</p>' if text else ""
 
 
-def serve(page: gr.Blocks, host: str | None = None, port: int | None = None, **options) -> tuple[Any, str, str]:
+def serve(
+    page: gr.Blocks, host: str | None = None, port: int | None = None, **options
+) -> tuple[Any, str, str]:
     """Puts the page on the network; host and port are Gradio's (its environment variables, too) if left out."""
     return page.launch(
-        server_name=host, server_port=port, theme=THEME, css=CSS, i18n=I18N, footer_links=["api"], max_file_size="64mb",
-        ssr_mode=False, run_history=False, enable_monitoring=False,
+        server_name=host,
+        server_port=port,
+        theme=THEME,
+        css=CSS,
+        i18n=I18N,
+        footer_links=["api"],
+        max_file_size="64mb",
+        ssr_mode=False,
+        run_history=False,
+        enable_monitoring=False,
         state_session_capacity=1000,  # Gradio keeps 0.2 MB of each visitor for an hour
         **options,
-    )  # fmt: skip
+    )
 
 
 command = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -168,22 +198,38 @@ command = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 def main(
     model: Annotated[
         str | None,
-        typer.Option(envvar="RESNEXT_MODEL", help="Folder or Hub repository (OWNER/NAME, OWNER/NAME@REVISION); the bundled flowers if left out."),
+        typer.Option(
+            envvar="RESNEXT_MODEL",
+            help="Folder or Hub repository (OWNER/NAME, OWNER/NAME@REVISION); the bundled flowers if left out.",
+        ),
     ] = None,
     models: Annotated[
-        str, typer.Option(envvar="RESNEXT_MODELS", help="More of them for the page's list, separated by commas.")
+        str,
+        typer.Option(envvar="RESNEXT_MODELS", help="More of them for the page's list, separated by commas."),
     ] = "",
     allow_any_model: Annotated[
-        bool, typer.Option("--allow-any-model", help="Let visitors name any repository of the Hub, which is downloaded to this machine.")
+        bool,
+        typer.Option(
+            "--allow-any-model",
+            help="Let visitors name any repository of the Hub, which is downloaded to this machine.",
+        ),
     ] = False,
-    models_in_memory: Annotated[int, typer.Option(min=1, help="Open at one time; the least recently used is closed.")] = 3,
+    models_in_memory: Annotated[
+        int, typer.Option(min=1, help="Open at one time; the least recently used is closed.")
+    ] = 3,
     host: Annotated[
-        str | None, typer.Option(help="Address to listen on, 0.0.0.0 for all; GRADIO_SERVER_NAME or 127.0.0.1 if left out.")
+        str | None,
+        typer.Option(
+            help="Address to listen on, 0.0.0.0 for all; GRADIO_SERVER_NAME or 127.0.0.1 if left out."
+        ),
     ] = None,
     port: Annotated[
-        int | None, typer.Option(min=1, max=65535, help="GRADIO_SERVER_PORT or the first free from 7860 if left out.")
+        int | None,
+        typer.Option(min=1, max=65535, help="GRADIO_SERVER_PORT or the first free from 7860 if left out."),
     ] = None,
-    mcp: Annotated[bool, typer.Option("--mcp", help="Serve the endpoints as tools of the Model Context Protocol, too.")] = False,
+    mcp: Annotated[
+        bool, typer.Option("--mcp", help="Serve the endpoints as tools of the Model Context Protocol, too.")
+    ] = False,
 ):
     """Show a web page that classifies photographs with a ResNeXt and tells how it was trained and tested."""
     if mcp and importlib.util.find_spec("mcp") is None:

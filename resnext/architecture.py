@@ -15,7 +15,10 @@ STEM_TYPES = ("", "deep", "deep_tiered")
 ATTENTION = (None, "se")
 ANTI_ALIASING = (None, "avg")
 EXPANSION = 4  # output channels of a bottleneck block, over its planes (He et al., 2016, section 4.1)
-_MOST_LAYERS, _MOST_CHANNELS = 1000, 65536  # far beyond any published net; keeps a hostile config.json from eating memory
+_MOST_LAYERS, _MOST_CHANNELS = (
+    1000,
+    65536,
+)  # far beyond any published net; keeps a hostile config.json from eating memory
 
 
 def _is_count(value) -> bool:
@@ -63,12 +66,16 @@ class Architecture:
             if not isinstance(values, tuple) or not all(_is_count(value) for value in values):
                 raise ConfigError(f"{field} has to be a list of whole numbers above 0, not {values!r}.")
         if len(self.layers) != 4 or len(self.channels) != 4:
-            raise ConfigError(f"A network has four stages, but layers is {self.layers} and channels is {self.channels}.")
+            raise ConfigError(
+                f"A network has four stages, but layers is {self.layers} and channels is {self.channels}."
+            )
         for field in ("cardinality", "base_width", "stem_width"):
             if not _is_count(getattr(self, field)):
                 raise ConfigError(f"{field} has to be a whole number above 0, not {getattr(self, field)!r}.")
         if self.stem_type not in STEM_TYPES:
-            raise ConfigError(f"Unknown stem_type {self.stem_type!r}: it can be {', '.join(map(repr, STEM_TYPES))}.")
+            raise ConfigError(
+                f"Unknown stem_type {self.stem_type!r}: it can be {', '.join(map(repr, STEM_TYPES))}."
+            )
         if self.attn_layer not in ATTENTION:
             raise ConfigError(f"Unknown attn_layer {self.attn_layer!r}: this project knows 'se' or none.")
         if self.aa_layer not in ANTI_ALIASING:
@@ -77,16 +84,24 @@ class Architecture:
             if not isinstance(getattr(self, field), bool):
                 raise ConfigError(f"{field} has to be true or false, not {getattr(self, field)!r}.")
         if not isinstance(self.drop_path_rate, (int, float)) or not 0 <= self.drop_path_rate < 1:
-            raise ConfigError(f"drop_path_rate has to be a number from 0 to below 1, not {self.drop_path_rate!r}.")
+            raise ConfigError(
+                f"drop_path_rate has to be a number from 0 to below 1, not {self.drop_path_rate!r}."
+            )
         if self.stem_type == "deep_tiered" and self.stem_width < 4:
             raise ConfigError(f"A deep_tiered stem needs a stem_width of 4 or more, not {self.stem_width}.")
         if max(*self.channels, self.cardinality, self.base_width, self.stem_width) > _MOST_CHANNELS:
-            raise ConfigError(f"channels, cardinality, base_width and stem_width can be {_MOST_CHANNELS} at most.")
+            raise ConfigError(
+                f"channels, cardinality, base_width and stem_width can be {_MOST_CHANNELS} at most."
+            )
         widths = [self.bottleneck_width(planes) for planes in self.channels]
         if min(widths) < 1 or max(widths) > _MOST_CHANNELS:
-            raise ConfigError(f"The stages would have {widths} bottleneck channels: each has to be 1 to {_MOST_CHANNELS}.")
+            raise ConfigError(
+                f"The stages would have {widths} bottleneck channels: each has to be 1 to {_MOST_CHANNELS}."
+            )
         if sum(self.layers) > _MOST_LAYERS:
-            raise ConfigError(f"{sum(self.layers)} residual units are more than the {_MOST_LAYERS} that are allowed.")
+            raise ConfigError(
+                f"{sum(self.layers)} residual units are more than the {_MOST_LAYERS} that are allowed."
+            )
 
     def bottleneck_width(self, planes: int) -> int:
         """Channels of the 3x3 convolutions in a stage of `planes` planes, over all groups (timm's formula)."""
@@ -122,7 +137,9 @@ ARCHITECTURES = {
     "resnext101_32x16d": Architecture(_101, cardinality=32, base_width=16),
     "resnext101_32x32d": Architecture(_101, cardinality=32, base_width=32),
     "resnext101_64x4d": Architecture(_101, cardinality=64, base_width=4),
-    "seresnext26d_32x4d": Architecture((2, 2, 2, 2), cardinality=32, base_width=4, attn_layer="se", **_D_STEM),
+    "seresnext26d_32x4d": Architecture(
+        (2, 2, 2, 2), cardinality=32, base_width=4, attn_layer="se", **_D_STEM
+    ),
     "seresnext26t_32x4d": Architecture(
         (2, 2, 2, 2), cardinality=32, base_width=4, attn_layer="se", **_D_STEM | {"stem_type": "deep_tiered"}
     ),
@@ -131,13 +148,24 @@ ARCHITECTURES = {
     "seresnext101_32x8d": Architecture(_101, cardinality=32, base_width=8, attn_layer="se"),
     "seresnext101_64x4d": Architecture(_101, cardinality=64, base_width=4, attn_layer="se"),
     "seresnext101d_32x8d": Architecture(_101, cardinality=32, base_width=8, attn_layer="se", **_D_STEM),
-    "seresnextaa101d_32x8d": Architecture(_101, cardinality=32, base_width=8, attn_layer="se", aa_layer="avg", **_D_STEM),
-    "seresnextaa201d_32x8d": Architecture(
-        (3, 24, 36, 4), cardinality=32, base_width=8, attn_layer="se", aa_layer="avg", **_D_STEM | {"stem_width": 64}
+    "seresnextaa101d_32x8d": Architecture(
+        _101, cardinality=32, base_width=8, attn_layer="se", aa_layer="avg", **_D_STEM
     ),
-    "legacy_seresnext26_32x4d": Architecture((2, 2, 2, 2), cardinality=32, base_width=4, attn_layer="se", legacy=True),
+    "seresnextaa201d_32x8d": Architecture(
+        (3, 24, 36, 4),
+        cardinality=32,
+        base_width=8,
+        attn_layer="se",
+        aa_layer="avg",
+        **_D_STEM | {"stem_width": 64},
+    ),
+    "legacy_seresnext26_32x4d": Architecture(
+        (2, 2, 2, 2), cardinality=32, base_width=4, attn_layer="se", legacy=True
+    ),
     "legacy_seresnext50_32x4d": Architecture(cardinality=32, base_width=4, attn_layer="se", legacy=True),
-    "legacy_seresnext101_32x4d": Architecture(_101, cardinality=32, base_width=4, attn_layer="se", legacy=True),
+    "legacy_seresnext101_32x4d": Architecture(
+        _101, cardinality=32, base_width=4, attn_layer="se", legacy=True
+    ),
     "resnext26_small": Architecture(
         layers=(2, 2, 2, 2),
         cardinality=8,
@@ -169,7 +197,9 @@ class Ops(Protocol):
     """What a reading of the network provides; tensors are of the reading's own kind, images channels-last."""
 
     def normalize(self, images): ...
-    def conv(self, x, filters: int, kernel: int, stride: int = 1, groups: int = 1, bias: bool = False, *, name: str): ...
+    def conv(
+        self, x, filters: int, kernel: int, stride: int = 1, groups: int = 1, bias: bool = False, *, name: str
+    ): ...
     def batch_norm(self, x, *, name: str, zero: bool = False): ...
     def relu(self, x, *, name: str): ...
     def sigmoid(self, x): ...
@@ -197,7 +227,11 @@ def resnext(ops: Ops, architecture: Architecture, num_classes: int, images) -> d
     """
     x = _stem(ops, architecture, ops.normalize(images))
     out = {"stem": x}
-    x = ops.average_pool(x, round_up=False) if architecture.aa_layer else ops.max_pool(x, padded=not architecture.legacy)
+    x = (
+        ops.average_pool(x, round_up=False)
+        if architecture.aa_layer
+        else ops.max_pool(x, padded=not architecture.legacy)
+    )
     units, unit = sum(architecture.layers), 0
     channels = architecture.stem_width * 2 if architecture.stem_type else 64
     for stage, (depth, planes) in enumerate(zip(architecture.layers, architecture.channels), start=1):
@@ -205,7 +239,9 @@ def resnext(ops: Ops, architecture: Architecture, num_classes: int, images) -> d
             stride = 2 if stage > 1 and index == 0 else 1
             drop_path = architecture.drop_path_rate * unit / max(units - 1, 1)
             project = stride != 1 or channels != planes * EXPANSION
-            x = _residual_unit(ops, architecture, x, planes, stride, project, drop_path, f"layer{stage}.{index}")
+            x = _residual_unit(
+                ops, architecture, x, planes, stride, project, drop_path, f"layer{stage}.{index}"
+            )
             channels, unit = planes * EXPANSION, unit + 1
         out[f"layer{stage}"] = x
     out["pooled"] = ops.global_pool(x)
@@ -220,7 +256,10 @@ def _stem(ops, architecture, x):
         first = 3 * (width // 4) if architecture.stem_type == "deep_tiered" else width
         for index, (filters, stride) in enumerate(((first, 2), (width, 1))):
             x = ops.conv(x, filters, 3, stride, name=f"{prefix}conv1.{3 * index}")
-            x = ops.relu(ops.batch_norm(x, name=f"{prefix}conv1.{3 * index + 1}"), name=f"{prefix}conv1.{3 * index + 2}")
+            x = ops.relu(
+                ops.batch_norm(x, name=f"{prefix}conv1.{3 * index + 1}"),
+                name=f"{prefix}conv1.{3 * index + 2}",
+            )
         x = ops.conv(x, 2 * width, 3, name=f"{prefix}conv1.6")
     else:
         x = ops.conv(x, 64, 7, 2, name=f"{prefix}conv1")
@@ -240,7 +279,9 @@ def _residual_unit(ops, architecture, x, planes, stride, project, drop_path, nam
     y = ops.conv(y, planes * EXPANSION, 1, name=f"{name}.conv3")
     y = ops.batch_norm(y, name=f"{name}.bn3", zero=True)
     if architecture.attn_layer == "se":
-        y = _squeeze_excite(ops, y, planes * EXPANSION, f"{name}.se_module" if architecture.legacy else f"{name}.se")
+        y = _squeeze_excite(
+            ops, y, planes * EXPANSION, f"{name}.se_module" if architecture.legacy else f"{name}.se"
+        )
     if drop_path:
         y = ops.drop_path(y, drop_path, name=f"{name}.drop_path")
     if project:

@@ -117,7 +117,13 @@ class Classifier:
         if test_size:
             config = dataclasses.replace(config, preprocessing=config.preprocessing.at_test_size())
         expected = network_tensors(config.architecture, config.num_classes)
-        return cls(config, read_tensors(repository.folder / "model.safetensors", expected), precision, repository, runtime)
+        return cls(
+            config,
+            read_tensors(repository.folder / "model.safetensors", expected),
+            precision,
+            repository,
+            runtime,
+        )
 
     def __call__(self, image: str | os.PathLike | bytes | Image.Image, top_k: int = 5) -> list[Prediction]:
         """Classifies an image.
@@ -157,7 +163,9 @@ class Classifier:
         if top_k < 1:
             raise ConfigError(f"top_k has to be at least 1, not {top_k}.")
         order = np.argsort(-answer.probabilities, kind="stable")[:top_k]
-        return [Prediction(self.config.label_names[index], float(answer.probabilities[index])) for index in order]
+        return [
+            Prediction(self.config.label_names[index], float(answer.probabilities[index])) for index in order
+        ]
 
     def class_activation_map(self, answer: Answer, label: int) -> np.ndarray:
         """How much each place of the last feature map speaks for a class (Zhou et al., 2016, arXiv:1512.04150).
@@ -173,7 +181,7 @@ class Classifier:
 
 
 def find_runtime(runtime: str = "auto") -> str:
-    """"openvino" or "keras": what a runtime comes to on this machine.
+    """ "openvino" or "keras": what a runtime comes to on this machine.
 
     Raises:
         ConfigError: it is unknown or not installed.

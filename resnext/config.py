@@ -26,13 +26,24 @@ MOST_CLASSES = 100_000
 # Of timm's model_args: what is read elsewhere or only trains, and what there is only one of here.
 _NO_STRUCTURE = ("num_classes", "drop_rate", "drop_block_rate", "zero_init_last")
 _ONLY_SO = {
-    "in_chans": 3, "global_pool": "avg", "output_stride": 32, "replace_stem_pool": False, "block_reduce_first": 1, "down_kernel_size": 1,
-    "act_layer": "relu", "norm_layer": "batchnorm2d",
-}  # fmt: skip
+    "in_chans": 3,
+    "global_pool": "avg",
+    "output_stride": 32,
+    "replace_stem_pool": False,
+    "block_reduce_first": 1,
+    "down_kernel_size": 1,
+    "act_layer": "relu",
+    "norm_layer": "batchnorm2d",
+}
 
 
 def _is_number(value) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and value == value and abs(value) < 1e6
+    return (
+        isinstance(value, (int, float))
+        and not isinstance(value, bool)
+        and value == value
+        and abs(value) < 1e6
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,13 +72,19 @@ class Preprocessing:
     def __post_init__(self):
         for size, crop_pct in ((self.image_size, self.crop_pct), self._tested_at):
             if not (isinstance(size, int) and _LEAST_SIZE <= size <= _MOST_SIZE):
-                raise ConfigError(f"The image size has to be a whole number from {_LEAST_SIZE} to {_MOST_SIZE}, not {size!r}.")
+                raise ConfigError(
+                    f"The image size has to be a whole number from {_LEAST_SIZE} to {_MOST_SIZE}, not {size!r}."
+                )
             if not (_is_number(crop_pct) and 0.05 <= crop_pct <= 1):
                 raise ConfigError(f"crop_pct has to be a number from 0.05 to 1, not {crop_pct!r}.")
             if int(size / crop_pct) > _MOST_SIZE:
-                raise ConfigError(f"crop_pct {crop_pct} asks for a resize to {int(size / crop_pct)} pixels: {_MOST_SIZE} is the most.")
+                raise ConfigError(
+                    f"crop_pct {crop_pct} asks for a resize to {int(size / crop_pct)} pixels: {_MOST_SIZE} is the most."
+                )
         if self.interpolation not in INTERPOLATIONS:
-            raise ConfigError(f"Unknown interpolation {self.interpolation!r}: it can be {', '.join(INTERPOLATIONS)}.")
+            raise ConfigError(
+                f"Unknown interpolation {self.interpolation!r}: it can be {', '.join(INTERPOLATIONS)}."
+            )
         if self.crop_mode not in CROP_MODES:
             raise ConfigError(f"Unknown crop_mode {self.crop_mode!r}: it can be {', '.join(CROP_MODES)}.")
         for field in ("mean", "std"):
@@ -111,10 +128,14 @@ class ModelConfig:
 
     def __post_init__(self):
         if self.architecture.aa_layer and self.preprocessing.image_size % 32:
-            raise ConfigError(f"{self.name} needs an image size that is a multiple of 32, not {self.preprocessing.image_size}.")
+            raise ConfigError(
+                f"{self.name} needs an image size that is a multiple of 32, not {self.preprocessing.image_size}."
+            )
         modules = network_modules(self.architecture, self.num_classes, self.preprocessing.image_size)
         if max(math.prod(module.output) for module in modules) > _MOST_NUMBERS:
-            raise ConfigError(f"{self.name} would take gigabytes of memory at {self.preprocessing.image_size} pixels: choose a smaller image size.")
+            raise ConfigError(
+                f"{self.name} would take gigabytes of memory at {self.preprocessing.image_size} pixels: choose a smaller image size."
+            )
 
     @property
     def num_classes(self) -> int:
@@ -164,7 +185,9 @@ class ModelConfig:
         base = values.get("architecture")
         if not isinstance(base, str):
             raise ConfigError("config.json names no architecture: it has to be a timm ResNeXt or ResNet.")
-        architecture = _apply_model_args(find_architecture(base), _section(values.get("model_args"), "model_args"))
+        architecture = _apply_model_args(
+            find_architecture(base), _section(values.get("model_args"), "model_args")
+        )
         cfg = _section(values.get("pretrained_cfg", values), "pretrained_cfg")
         labels = _label_names(values, cfg)
         name = next((name for name in _ONLY_HERE if ARCHITECTURES[name] == architecture), base)
@@ -182,9 +205,13 @@ class ModelConfig:
                 raise ConfigError(f"it is larger than {_MOST_BYTES >> 20} MiB.")
             return cls.from_json(json.loads(path.read_bytes()))
         except FileNotFoundError:
-            raise ConfigError(f"{path} is missing: a model repository needs a config.json in timm's form.") from None
+            raise ConfigError(
+                f"{path} is missing: a model repository needs a config.json in timm's form."
+            ) from None
         except OSError as error:
-            raise ConfigError(f"{path} cannot be read ({error.strerror}): look at its permissions, or download it again.") from None
+            raise ConfigError(
+                f"{path} cannot be read ({error.strerror}): look at its permissions, or download it again."
+            ) from None
         except (ValueError, RecursionError) as error:
             raise ConfigError(f"{path} is no valid JSON ({error}): download or write it again.") from None
         except ConfigError as error:
@@ -215,7 +242,11 @@ def _model_args(architecture: Architecture, base: Architecture) -> dict[str, Any
 
 
 def _apply_model_args(base: Architecture, args: dict) -> Architecture:
-    args = {key: tuple(value) if isinstance(value, list) else value for key, value in args.items() if key not in _NO_STRUCTURE}
+    args = {
+        key: tuple(value) if isinstance(value, list) else value
+        for key, value in args.items()
+        if key not in _NO_STRUCTURE
+    }
     args = {key: value for key, value in args.items() if key not in _ONLY_SO or value != _ONLY_SO[key]}
     block_args = _section(args.pop("block_args", None), "block_args")
     if "attn_layer" in block_args:
@@ -223,21 +254,29 @@ def _apply_model_args(base: Architecture, args: dict) -> Architecture:
     known = {field.name for field in dataclasses.fields(Architecture)}
     unknown = sorted(set(args) - known) + sorted(set(block_args) - {"attn_layer"})
     if unknown:
-        raise ConfigError(f"model_args asks for {', '.join(unknown)[:200]}, which this project does not build.")
+        raise ConfigError(
+            f"model_args asks for {', '.join(unknown)[:200]}, which this project does not build."
+        )
     return dataclasses.replace(base, **args)
 
 
 def _label_names(values: dict, cfg: dict) -> tuple[str, ...]:
     def find(*keys):
-        return next((section[key] for key in keys for section in (values, cfg) if section.get(key) is not None), None)
+        return next(
+            (section[key] for key in keys for section in (values, cfg) if section.get(key) is not None), None
+        )
 
     names, count = find("label_names", "labels"), find("num_classes")
     if count is None:
         count = len(names) if isinstance(names, (list, dict)) else 0
     if count == 0:
-        raise ConfigError("it has no classes (num_classes is 0), so there is no classifier: choose weights that have one.")
+        raise ConfigError(
+            "it has no classes (num_classes is 0), so there is no classifier: choose weights that have one."
+        )
     if not isinstance(count, int) or isinstance(count, bool) or not 1 <= count <= MOST_CLASSES:
-        raise ConfigError(f"num_classes has to be a whole number from 1 to {MOST_CLASSES}, not {str(count)[:80]!r}.")
+        raise ConfigError(
+            f"num_classes has to be a whole number from 1 to {MOST_CLASSES}, not {str(count)[:80]!r}."
+        )
     unnamed = tuple(f"class {index}" for index in range(count))
     if not names:
         return class_names(count, str(find("tag") or "")) or unnamed
@@ -245,23 +284,39 @@ def _label_names(values: dict, cfg: dict) -> tuple[str, ...]:
         by_index = {str(index): name for index, name in enumerate(unnamed)}
         strange = sorted(set(names) - set(by_index))
         if strange:
-            raise ConfigError(f"label_names has an index {strange[0][:80]!r}: with {count} classes it can be 0 to {count - 1}.")
+            raise ConfigError(
+                f"label_names has an index {strange[0][:80]!r}: with {count} classes it can be 0 to {count - 1}."
+            )
         names = list((by_index | names).values())
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise ConfigError("label_names has to be a list of names, one for each class.")
     descriptions = _section(find("label_descriptions"), "label_descriptions")
     if not all(isinstance(text, str) for text in descriptions.values()):
         raise ConfigError("label_descriptions has to give a text for each name.")
-    if any("\ud800" <= character <= "\udfff" for name in (*names, *descriptions.values()) for character in name):
-        raise ConfigError("label_names holds a name that is no Unicode text (a lone surrogate): write it in UTF-8.")
+    if any(
+        "\ud800" <= character <= "\udfff" for name in (*names, *descriptions.values()) for character in name
+    ):
+        raise ConfigError(
+            "label_names holds a name that is no Unicode text (a lone surrogate): write it in UTF-8."
+        )
     if len(names) != count:
         raise ConfigError(f"label_names has {len(names)} names, but num_classes is {count}.")
-    return distinct([descriptions.get(name) or name for name in names], names) if descriptions else tuple(names)
+    return (
+        distinct([descriptions.get(name) or name for name in names], names) if descriptions else tuple(names)
+    )
 
 
 def _preprocessing(cfg: dict) -> Preprocessing:
-    cfg = {key: tuple(value) if isinstance(value, list) else value for key, value in cfg.items() if value is not None}
-    options = {key: cfg[key] for key in ("crop_pct", "interpolation", "mean", "std", "crop_mode", "test_crop_pct") if key in cfg}
+    cfg = {
+        key: tuple(value) if isinstance(value, list) else value
+        for key, value in cfg.items()
+        if value is not None
+    }
+    options = {
+        key: cfg[key]
+        for key in ("crop_pct", "interpolation", "mean", "std", "crop_mode", "test_crop_pct")
+        if key in cfg
+    }
     for field, key in (("image_size", "input_size"), ("test_image_size", "test_input_size")):
         if key in cfg:
             size = cfg[key]

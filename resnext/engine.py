@@ -41,7 +41,9 @@ class Answer(typing.NamedTuple):
             WeightsError: its logits are not finite.
         """
         if not np.isfinite(self.logits).all():
-            raise WeightsError("The network's answer is no number: its weights are beyond all measure; train or download them again.")
+            raise WeightsError(
+                "The network's answer is no number: its weights are beyond all measure; train or download them again."
+            )
         return self
 
 
@@ -101,9 +103,13 @@ class OpenVINOEngine:
         import openvino
 
         try:
-            return openvino.Core().compile_model(self._graph, "CPU", {"PERFORMANCE_HINT": hint, **self._options})
+            return openvino.Core().compile_model(
+                self._graph, "CPU", {"PERFORMANCE_HINT": hint, **self._options}
+            )
         except RuntimeError as error:
-            raise WeightsError(f"OpenVINO cannot compile the network ({str(error).strip().splitlines()[-1]}).") from None
+            raise WeightsError(
+                f"OpenVINO cannot compile the network ({str(error).strip().splitlines()[-1]})."
+            ) from None
 
 
 def _requests(compiled, count) -> queue.SimpleQueue:
@@ -152,7 +158,11 @@ class KerasEngine:
         @tf.function(input_signature=[tf.TensorSpec((1, size, size, 3), tf.uint8)])
         def answer(pixels):
             logits, features = network(tf.cast(pixels, tf.float32), training=False)
-            return tf.nn.softmax(logits)[0], logits[0], tf.transpose(tf.cast(features, tf.float32)[0], (2, 0, 1))
+            return (
+                tf.nn.softmax(logits)[0],
+                logits[0],
+                tf.transpose(tf.cast(features, tf.float32)[0], (2, 0, 1)),
+            )
 
         self._answer = answer.get_concrete_function()
 

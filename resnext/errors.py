@@ -18,7 +18,9 @@ class ResNeXtError(Exception):
 
 def printable(text: str) -> str:
     """Text of anyone's for a terminal: what cannot be printed, such as its control codes, is replaced."""
-    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
+    return "".join(
+        character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text
+    )
 
 
 class ConfigError(ResNeXtError):

@@ -41,7 +41,12 @@ class GroupedConv2D(keras.layers.Conv2D):
     def __init__(self, filters, kernel_size, strides=1, groups=1, **options):
         _check_groups("filters", filters, groups)
         super().__init__(
-            filters, kernel_size, strides, padding="same" if strides == 1 else "valid", groups=groups, **options
+            filters,
+            kernel_size,
+            strides,
+            padding="same" if strides == 1 else "valid",
+            groups=groups,
+            **options,
         )
 
     def build(self, input_shape):
@@ -56,7 +61,11 @@ class GroupedConv2D(keras.layers.Conv2D):
 
     def compute_output_shape(self, input_shape):
         batch, *size, _ = input_shape
-        return (batch, *(side and -(-side // stride) for side, stride in zip(size, self.strides)), self.filters)
+        return (
+            batch,
+            *(side and -(-side // stride) for side, stride in zip(size, self.strides)),
+            self.filters,
+        )
 
     def convolution_op(self, inputs, kernel):
         if self.groups == 1 or keras.backend.backend() != "tensorflow":
@@ -82,7 +91,9 @@ def native_gradient(dtype: str) -> bool:
 
     if tf.config.list_logical_devices("GPU"):
         return True
-    with tf.init_scope():  # runs at once, even while a graph is being traced; a tape would record nothing here
+    with (
+        tf.init_scope()
+    ):  # runs at once, even while a graph is being traced; a tape would record nothing here
         images, kernel = tf.ones((1, 4, 4, 2), dtype), tf.ones((3, 3, 1, 2), dtype)
         options = {"out_backprop": images, "strides": [1, 1, 1, 1], "padding": "SAME"}
         try:

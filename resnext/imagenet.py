@@ -35,7 +35,9 @@ def distinct(names: Iterable[str], notes: Iterable[str]) -> tuple[str, ...]:
     """Names of which those that several share have their note added in brackets."""
     names = tuple(names)
     shared = {name for name, count in collections.Counter(names).items() if count > 1}
-    return tuple(f"{name} ({note})" if name in shared else name for name, note in zip(names, notes, strict=True))
+    return tuple(
+        f"{name} ({note})" if name in shared else name for name, note in zip(names, notes, strict=True)
+    )
 
 
 @functools.cache

@@ -17,7 +17,9 @@ GRAPH, WEIGHTS, NOTES = "openvino_int8.xml", "openvino_int8.bin", "quantization.
 INSTEAD = "classifying in float32; make one with `python -m training quantize`."
 _MOST_BYTES = 4 * 2**20  # of the graph without its weights: 0.9 MB for ResNeXt-101
 _MOST_LEVELS = 256
-_MOST_CONSTANTS = 5  # times the network's own: a weight, converted, its zero subtracted, scaled, and the scales
+_MOST_CONSTANTS = (
+    5  # times the network's own: a weight, converted, its zero subtracted, scaled, and the scales
+)
 _STORED = {"f32", "i8", "u8"}  # types of weights
 _QUANTISING = {"Constant", "Convert", "Subtract", "Multiply"}  # what quantised weights are made of
 
@@ -92,7 +94,9 @@ def _read(folder, network):
         raise WeightsError("OpenVINO cannot read it") from None
     if model.has_rt_info("runtime_options"):
         raise WeightsError("it sets options of OpenVINO")
-    if [str(port.partial_shape) for port in model.inputs] != [str(port.partial_shape) for port in network.inputs]:
+    if [str(port.partial_shape) for port in model.inputs] != [
+        str(port.partial_shape) for port in network.inputs
+    ]:
         raise WeightsError("it takes images of another size")
     if not _same_network(model, network):
         raise WeightsError("it is another network than config.json's")
@@ -104,7 +108,9 @@ def _check_layers(content: bytes, network) -> None:
     ops = network.get_ops()
     kinds = {op.get_type_info().name for op in ops} | _QUANTISING | {"FakeQuantize"}
     ir_kinds = {_IR_NAMES.get(kind, kind) for kind in kinds}
-    if b"<!" in content or not content.isascii():  # in another encoding, OpenVINO would not see what is checked here
+    if (
+        b"<!" in content or not content.isascii()
+    ):  # in another encoding, OpenVINO would not see what is checked here
         raise WeightsError("it holds more than a graph")
     try:
         layers = list(ElementTree.fromstring(content).iter("layer"))
@@ -118,12 +124,19 @@ def _check_layers(content: bytes, network) -> None:
             raise WeightsError(f"it has an operation {kind[:40]!r} of {str(version)[:40]!r}")
 
 
-_IR_NAMES = {"Constant": "Const", "Relu": "ReLU", "Softmax": "SoftMax"}  # an operation's name -> in OpenVINO's files
+_IR_NAMES = {
+    "Constant": "Const",
+    "Relu": "ReLU",
+    "Softmax": "SoftMax",
+}  # an operation's name -> in OpenVINO's files
 
 
 def _same_network(model, network) -> bool:
     sizes = [(op.get_type_name(), math.prod(op.output(0).shape)) for op in network.get_ops()]
-    largest, most = max(size for _, size in sizes), _MOST_CONSTANTS * sum(size for kind, size in sizes if kind == "Constant")
+    largest, most = (
+        max(size for _, size in sizes),
+        _MOST_CONSTANTS * sum(size for kind, size in sizes if kind == "Constant"),
+    )
     known: dict[tuple, int] = {}
     try:
         return _computes(model, known, largest, most) == _computes(network, known, largest, most)
@@ -150,24 +163,43 @@ def _computes(model, known: dict[tuple, int], largest: int, most: int) -> tuple[
     numbers, named, operations, constant = {}, {}, 0, 0
     for op in model.get_ordered_ops():
         kind, output = op.get_type_name(), op.output(0)
-        shape, sources = tuple(output.shape), tuple(numbers[source.get_node().get_name()] for source in op.input_values())
+        shape, sources = (
+            tuple(output.shape),
+            tuple(numbers[source.get_node().get_name()] for source in op.input_values()),
+        )
         if math.prod(shape) > largest:
             raise WeightsError("A value is too large.")
         if kind == "FakeQuantize":
             data, *ranges = sources
-            if max(ranges) > 0 or op.get_attributes()["levels"] > _MOST_LEVELS or tuple(op.input_value(0).shape) != shape:
+            if (
+                max(ranges) > 0
+                or op.get_attributes()["levels"] > _MOST_LEVELS
+                or tuple(op.input_value(0).shape) != shape
+            ):
                 raise WeightsError("Something is quantised in an unknown way.")
             number = data
         elif kind in _QUANTISING and all(source < 0 for source in sources):
             constant += math.prod(shape)
             if constant > most:
                 raise WeightsError("Its constants are too large.")
-            whole = kind == "Constant" and output.get_element_type().is_integral_number() and math.prod(shape) < 10
+            whole = (
+                kind == "Constant"
+                and output.get_element_type().is_integral_number()
+                and math.prod(shape) < 10
+            )
             if not whole and output.get_element_type().get_type_name() not in _STORED:
                 raise WeightsError("A constant has an unknown type.")
-            number = -known.setdefault((shape, tuple(op.data.ravel().tolist()) if whole else None), len(known) + 1)
+            number = -known.setdefault(
+                (shape, tuple(op.data.ravel().tolist()) if whole else None), len(known) + 1
+            )
         else:
-            made = (kind, repr(op.get_attributes()), output.get_element_type().get_type_name(), shape, sources)
+            made = (
+                kind,
+                repr(op.get_attributes()),
+                output.get_element_type().get_type_name(),
+                shape,
+                sources,
+            )
             number, operations = known.setdefault(made, len(known) + 1), operations + 1
         numbers[op.get_name()] = number
         if kind in ("Parameter", "Result"):

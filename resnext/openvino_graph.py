@@ -15,7 +15,10 @@ BN_EPSILON = 1e-5  # as PyTorch's BatchNorm2d, which the weights were trained wi
 
 
 def build_graph(
-    config: ModelConfig, tensors: dict[str, np.ndarray], image_size: tuple[int, int] | None = None, where: object = "The file"
+    config: ModelConfig,
+    tensors: dict[str, np.ndarray],
+    image_size: tuple[int, int] | None = None,
+    where: object = "The file",
 ) -> openvino.Model:
     """Builds the graph of a network.
 
@@ -66,7 +69,9 @@ class OpenVINOOps:
         self.preprocessing, self.tensors = config.preprocessing, tensors
 
     def normalize(self, images):
-        mean, std = (np.array(values, np.float32) for values in (self.preprocessing.mean, self.preprocessing.std))
+        mean, std = (
+            np.array(values, np.float32) for values in (self.preprocessing.mean, self.preprocessing.std)
+        )
         x = ops.multiply(ops.convert(images, "f32"), 1 / (255 * std))
         x = ops.add(x, -mean / std)
         return ops.transpose(x, np.array([0, 3, 1, 2]))
@@ -105,7 +110,9 @@ class OpenVINOOps:
 
     def average_pool(self, x, round_up):
         # No padding; rounded up, the mean leaves out what is beyond the border, as timm's does.
-        return ops.avg_pool(x, [2, 2], [0, 0], [0, 0], [2, 2], exclude_pad=True, rounding_type="ceil" if round_up else "floor")
+        return ops.avg_pool(
+            x, [2, 2], [0, 0], [0, 0], [2, 2], exclude_pad=True, rounding_type="ceil" if round_up else "floor"
+        )
 
     def global_pool(self, x, keepdims=False):
         return ops.reduce_mean(x, np.array([2, 3]), keep_dims=keepdims)

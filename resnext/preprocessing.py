@@ -17,13 +17,21 @@ from resnext.config import Preprocessing
 from resnext.errors import ImageError
 
 MOST_PIXELS = 100_000_000  # width x height; a larger image is refused before it is decoded
-MOST_SCANS = 100  # of a JPEG; each goes over all its pixels, so that 600 KB can keep a processor busy for minutes
-_MARKER = re.compile(rb"\xff[^\0\xd0-\xd7\xff]")  # in a JPEG; the others stand for a byte, within a scan, or fill
+MOST_SCANS = (
+    100  # of a JPEG; each goes over all its pixels, so that 600 KB can keep a processor busy for minutes
+)
+_MARKER = re.compile(
+    rb"\xff[^\0\xd0-\xd7\xff]"
+)  # in a JPEG; the others stand for a byte, within a scan, or fill
 _BAND = 2**22  # pixels that are converted at a time
-_LARGE = 25_000_000  # pixels; as many as these take up to 1 GB while they are decoded, so one such image at a time
+_LARGE = (
+    25_000_000  # pixels; as many as these take up to 1 GB while they are decoded, so one such image at a time
+)
 _one_large_image = threading.Lock()
 _DRAFT_MARGIN = 4  # with 2, sharp photographs differ by up to 1 of 255 from those decoded in full
-warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # Pillow's own, lower limit only warns
+warnings.filterwarnings(
+    "ignore", category=Image.DecompressionBombWarning
+)  # Pillow's own, lower limit only warns
 _FILTERS = {
     "bilinear": Image.Resampling.BILINEAR,
     "bicubic": Image.Resampling.BICUBIC,
@@ -34,7 +42,9 @@ _FILTERS = {
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF")
 
 
-def open_image(source: str | os.PathLike | bytes | Image.Image, shorter_side: int | None = None) -> Image.Image:
+def open_image(
+    source: str | os.PathLike | bytes | Image.Image, shorter_side: int | None = None
+) -> Image.Image:
     """Decodes an image the way a person would see it.
 
     Args:
@@ -77,9 +87,26 @@ def open_image(source: str | os.PathLike | bytes | Image.Image, shorter_side: in
     except FileNotFoundError:
         raise ImageError(f"{name} does not exist: check the path.") from None
     except Image.DecompressionBombError:
-        raise ImageError(f"{name} has far more than the {MOST_PIXELS:,} pixels allowed: make it smaller first.") from None
-    except (OSError, SyntaxError, ValueError, ZeroDivisionError, EOFError, TypeError, IndexError, KeyError,
-            OverflowError, MemoryError, RuntimeError, AttributeError, AssertionError, struct.error, zlib.error) as error:
+        raise ImageError(
+            f"{name} has far more than the {MOST_PIXELS:,} pixels allowed: make it smaller first."
+        ) from None
+    except (
+        OSError,
+        SyntaxError,
+        ValueError,
+        ZeroDivisionError,
+        EOFError,
+        TypeError,
+        IndexError,
+        KeyError,
+        OverflowError,
+        MemoryError,
+        RuntimeError,
+        AttributeError,
+        AssertionError,
+        struct.error,
+        zlib.error,
+    ) as error:
         # Pillow's decoders raise all of these on damaged files.
         if isinstance(error, Image.UnidentifiedImageError):
             reason = "it is not an image of a known format"
@@ -98,7 +125,9 @@ def resize(image: Image.Image, shorter_side: int, interpolation: str) -> Image.I
     else:
         size = (max(shorter_side, int(shorter_side * width / height)), shorter_side)
     longest = 64 * shorter_side
-    if max(size) > longest:  # a 1 x 10,000 strip would grow into gigabytes; its centre is all that is kept anyway
+    if (
+        max(size) > longest
+    ):  # a 1 x 10,000 strip would grow into gigabytes; its centre is all that is kept anyway
         side = max(1, min(width, height) * 32)
         image = _centre(image, min(width, side), min(height, side))
         return resize(image, shorter_side, interpolation)
@@ -163,7 +192,9 @@ def _draft(image: Image.Image, shorter_side: int) -> None:
 
 
 def _refuse_slow(image: Image.Image, name: str) -> None:
-    if image.tile and image.tile[0][0] == "ppm_plain" and image.width * image.height > 250_000:  # 4 s for a million
+    if (
+        image.tile and image.tile[0][0] == "ppm_plain" and image.width * image.height > 250_000
+    ):  # 4 s for a million
         raise ImageError(f"{name} is a large image in the form of text: save it as PNG first.")
     if image.format in ("JPEG", "MPO"):  # a sequential one, too, may come in many scans
         start = image.fp.tell()

@@ -54,7 +54,9 @@ def from_pretrained(
         raise ConfigError("features_only gives maps, not classes: leave num_classes out.")
     whole = isinstance(num_classes, numbers.Integral) and not isinstance(num_classes, bool)
     if num_classes is not None and not (whole and 0 <= num_classes <= MOST_CLASSES):
-        raise ConfigError(f"num_classes has to be a whole number from 0 to {MOST_CLASSES}, not {num_classes!r}.")
+        raise ConfigError(
+            f"num_classes has to be a whole number from 0 to {MOST_CLASSES}, not {num_classes!r}."
+        )
     repository = find_repository(model, revision)
     config = ModelConfig.read(repository.folder / "config.json")
     path = repository.folder / "model.safetensors"
@@ -62,7 +64,12 @@ def from_pretrained(
     classes = config.num_classes if num_classes is None else num_classes
     prep = config.preprocessing
     network = build_model(
-        config.architecture, classes, mean=prep.mean, std=prep.std, features_only=features_only, name=config.name
+        config.architecture,
+        classes,
+        mean=prep.mean,
+        std=prep.std,
+        features_only=features_only,
+        name=config.name,
     )
     if features_only or num_classes is not None:
         head = f"{config.architecture.classifier}."
@@ -98,6 +105,8 @@ def save_pretrained(
         config = dataclasses.replace(config, label_names=tuple(label_names))
     folder = pathlib.Path(folder)
     if model.output_shape[-1] != config.num_classes:
-        raise ConfigError(f"The model has {model.output_shape[-1]} outputs, but config names {config.num_classes} classes.")
+        raise ConfigError(
+            f"The model has {model.output_shape[-1]} outputs, but config names {config.num_classes} classes."
+        )
     config.write(folder / "config.json")
     save_tensors(keras_tensors(model), folder / "model.safetensors", dtype)

@@ -13,12 +13,27 @@ BUNDLED = pathlib.Path(__file__).parent / "flowers"
 NEEDED = ("config.json", "model.safetensors")
 # All that this project reads of a repository; nothing else is downloaded.
 PATTERNS = [
-    *NEEDED, "recipe.json", "history.csv", "evaluation.json", "README.md", "figures/*.png", "examples/*", "mistakes/*.jpg",
-    "quantization.json", "openvino_int8.xml", "openvino_int8.bin",
-]  # fmt: skip
+    *NEEDED,
+    "recipe.json",
+    "history.csv",
+    "evaluation.json",
+    "README.md",
+    "figures/*.png",
+    "examples/*",
+    "mistakes/*.jpg",
+    "quantization.json",
+    "openvino_int8.xml",
+    "openvino_int8.bin",
+]
 _REPO_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9][\w.-]{0,95})?", re.ASCII)
 _PATIENCE = 15  # seconds to wait for the Hub's first answer
-_GARBLED = (ValueError, TypeError, KeyError, AttributeError, RecursionError)  # of the client, at answers that no Hub would give
+_GARBLED = (
+    ValueError,
+    TypeError,
+    KeyError,
+    AttributeError,
+    RecursionError,
+)  # of the client, at answers that no Hub would give
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,21 +65,31 @@ def find_repository(model: str | os.PathLike | None = None, revision: str | None
     """
     if model is None:
         if revision:
-            raise RepositoryError(f"The bundled model has no revisions: name a Hub repository, or leave the revision {revision!r} out.")
+            raise RepositoryError(
+                f"The bundled model has no revisions: name a Hub repository, or leave the revision {revision!r} out."
+            )
         return Repository("flowers (bundled)", BUNDLED)
     path = os.path.expanduser(model)  # leaves an unknown user's ~ as it is, where pathlib's raises
     if os.path.isdir(path):  # also of a name that no file can have
         folder = pathlib.Path(path)
         if revision:
-            raise RepositoryError(f"{model} is a folder and has no revisions: leave the revision {revision!r} out.")
-        missing = [name for name in NEEDED if not os.path.isfile(folder / name)]  # nor a pipe, which would be waited for
+            raise RepositoryError(
+                f"{model} is a folder and has no revisions: leave the revision {revision!r} out."
+            )
+        missing = [
+            name for name in NEEDED if not os.path.isfile(folder / name)
+        ]  # nor a pipe, which would be waited for
         if missing:
-            raise RepositoryError(f"{model} is no model repository: it has no {missing[0]}. Make one with `python -m training fit`.")
+            raise RepositoryError(
+                f"{model} is no model repository: it has no {missing[0]}. Make one with `python -m training fit`."
+            )
         return Repository(str(model), folder)
     if revision is None:
         model, _, revision = str(model).partition("@")
     if not _REPO_ID.fullmatch(str(model)):
-        raise RepositoryError(f"{str(model)[:200]!r} is neither a folder nor a Hub repository such as OWNER/NAME.")
+        raise RepositoryError(
+            f"{str(model)[:200]!r} is neither a folder nor a Hub repository such as OWNER/NAME."
+        )
     return _download(str(model), revision or None)
 
 
@@ -87,9 +112,13 @@ def _download(repo_id: str, revision: str | None) -> Repository:
             repo_id, revision=revision, allow_patterns=PATTERNS, local_files_only=stale
         )
     except errors.GatedRepoError:
-        raise RepositoryError(f"{where} is gated: ask for access on its page, then log in with `hf auth login`.") from None
+        raise RepositoryError(
+            f"{where} is gated: ask for access on its page, then log in with `hf auth login`."
+        ) from None
     except errors.RevisionNotFoundError:
-        raise RepositoryError(f"{repo_id} has no revision {revision!r}: look at its branches and commits on the Hub.") from None
+        raise RepositoryError(
+            f"{repo_id} has no revision {revision!r}: look at its branches and commits on the Hub."
+        ) from None
     except errors.RepositoryNotFoundError:
         raise RepositoryError(
             f"{where} is not on the Hub, nor a folder here; if it is private, log in with `hf auth login`."
@@ -109,10 +138,14 @@ def _download(repo_id: str, revision: str | None) -> Repository:
         file.resolve().unlink(missing_ok=True)
         file.unlink()
     if damaged:
-        raise RepositoryError(f"{where} arrived damaged: {damaged[0].name} is not the file that the Hub announced. It was deleted: try again.")
+        raise RepositoryError(
+            f"{where} arrived damaged: {damaged[0].name} is not the file that the Hub announced. It was deleted: try again."
+        )
     missing = [name for name in NEEDED if not (folder / name).is_file()]
     if missing:
-        raise RepositoryError(f"{where} on the Hub has no {missing[0]}: it is no timm image classifier in safetensors.")
+        raise RepositoryError(
+            f"{where} on the Hub has no {missing[0]}: it is no timm image classifier in safetensors."
+        )
     return Repository(repo_id, folder, revision=folder.name, stale=stale)
 
 

@@ -153,9 +153,13 @@ class FormC:
             return (rng.standard_normal(shape) * np.sqrt(2 / (size * size * fan_in))).astype(np.float32)
 
         def norm(count):
-            return Norm(rng.uniform(0.5, 1.5, count).astype(np.float32), rng.normal(0, 0.2, count).astype(np.float32))
+            return Norm(
+                rng.uniform(0.5, 1.5, count).astype(np.float32), rng.normal(0, 0.2, count).astype(np.float32)
+            )
 
-        path = Path(kernel(1, channels, total), norm(total), kernel(3, width, total), norm(total), cardinality)
+        path = Path(
+            kernel(1, channels, total), norm(total), kernel(3, width, total), norm(total), cardinality
+        )
         return cls(path, kernel(1, total, channels), norm(channels))
 
 
@@ -164,7 +168,9 @@ def c_to_b(unit: FormC) -> FormB:
     path, count = unit.path, unit.path.groups
     kernels = zip(np.split(path.reduce, count, axis=-1), np.split(path.transform, count, axis=-1))
     norms = zip(path.norm1.split(count), path.norm2.split(count))
-    paths = tuple(Path(reduce, norm1, transform, norm2) for (reduce, transform), (norm1, norm2) in zip(kernels, norms))
+    paths = tuple(
+        Path(reduce, norm1, transform, norm2) for (reduce, transform), (norm1, norm2) in zip(kernels, norms)
+    )
     return FormB(paths, unit.expand, unit.norm3)
 
 

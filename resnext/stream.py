@@ -24,7 +24,26 @@ Source = typing.TypeVar("Source", str, os.PathLike, bytes, Image.Image)
 
 # Of `resnext.preprocessing.FORMATS`.
 SUFFIXES = frozenset(
-    ".apng .avif .avifs .bmp .gif .jfif .jpe .jpeg .jpg .pbm .pfm .pgm .png .pnm .ppm .tif .tiff .webp".split()
+    [
+        ".apng",
+        ".avif",
+        ".avifs",
+        ".bmp",
+        ".gif",
+        ".jfif",
+        ".jpe",
+        ".jpeg",
+        ".jpg",
+        ".pbm",
+        ".pfm",
+        ".pgm",
+        ".png",
+        ".pnm",
+        ".ppm",
+        ".tif",
+        ".tiff",
+        ".webp",
+    ]
 )
 _FEW = 16  # images that are answered before the network would be compiled anew for many
 _AHEAD = 64  # images at most that are decoded before their turn; one that is slow to decode seldom keeps the network waiting
@@ -46,7 +65,9 @@ def image_files(paths: Iterable[pathlib.Path]) -> Iterator[pathlib.Path]:
             yield path
             continue
         found, unlisted = False, []
-        for folder, folders, names in os.walk(path, onerror=lambda error: unlisted.append(pathlib.Path(error.filename))):
+        for folder, folders, names in os.walk(
+            path, onerror=lambda error: unlisted.append(pathlib.Path(error.filename))
+        ):
             folders[:] = sorted(name for name in folders if not name.startswith("."))
             for name in sorted(names):
                 if not name.startswith(".") and os.path.splitext(name)[1].lower() in SUFFIXES:
@@ -79,7 +100,9 @@ def answers(classifier: Classifier, images: Iterable[Source]) -> Iterator[tuple[
             yield image, pixels if isinstance(pixels, ImageError) else classifier.run(pixels)
 
 
-def _decode(images: Iterable[Source], preprocessing: Preprocessing) -> Iterator[tuple[Source, np.ndarray | ImageError]]:
+def _decode(
+    images: Iterable[Source], preprocessing: Preprocessing
+) -> Iterator[tuple[Source, np.ndarray | ImageError]]:
     """What the network sees of each image, decoded by as many threads as there are cores (Pillow works without Python's lock)."""
     pool = concurrent.futures.ThreadPoolExecutor(os.cpu_count())
     begun = collections.deque()
@@ -101,7 +124,9 @@ def _decode(images: Iterable[Source], preprocessing: Preprocessing) -> Iterator[
 
 def _pixels(image: Source, preprocessing: Preprocessing) -> np.ndarray | ImageError:
     if isinstance(image, pathlib.Path) and os.path.isdir(image):
-        return ImageError(f"{image} is a folder that holds no images or cannot be listed: name one with .jpg or other image files.")
+        return ImageError(
+            f"{image} is a folder that holds no images or cannot be listed: name one with .jpg or other image files."
+        )
     try:
         return preprocess(open_image(image, preprocessing.resize_to), preprocessing)
     except ImageError as error:
@@ -113,7 +138,9 @@ def _run_asynchronously(
 ) -> Iterator[tuple[Source, Answer | ImageError]]:
     # Not OpenVINO's AsyncInferQueue: it calls back into Python on OpenVINO's own thread, and when Python happens to collect
     # garbage there that holds another request, that thread waits for itself for ever.
-    most = 2 * model.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")  # as many wait as run, so that no core does
+    most = 2 * model.get_property(
+        "OPTIMAL_NUMBER_OF_INFER_REQUESTS"
+    )  # as many wait as run, so that no core does
     idle, begun = [model.create_infer_request() for _ in range(most)], collections.deque()
 
     def oldest():

@@ -20,10 +20,14 @@ _TIMM_NAMES = {
     "moving_mean": "running_mean",
     "moving_variance": "running_var",
 }
-_MOST_HEADER = 8 * 2**20  # bytes; ResNeXt-101 has 64 kB of it, and a million tensors in 66 MB took 1.2 GB to read
+_MOST_HEADER = (
+    8 * 2**20
+)  # bytes; ResNeXt-101 has 64 kB of it, and a million tensors in 66 MB took 1.2 GB to read
 
 
-def read_tensors(path: pathlib.Path, expected: dict[str, tuple[int, ...]] | None = None) -> dict[str, np.ndarray]:
+def read_tensors(
+    path: pathlib.Path, expected: dict[str, tuple[int, ...]] | None = None
+) -> dict[str, np.ndarray]:
     """Tensors of a safetensors file, by timm's keys.
 
     Args:
@@ -38,17 +42,23 @@ def read_tensors(path: pathlib.Path, expected: dict[str, tuple[int, ...]] | None
         with open(path, "rb") as opened:
             size = int.from_bytes(opened.read(8), "little")
         if size == int.from_bytes(b"version ", "little"):
-            raise WeightsError(f"{path} is a Git LFS pointer, not the weights: run `git lfs pull` in its folder.")
+            raise WeightsError(
+                f"{path} is a Git LFS pointer, not the weights: run `git lfs pull` in its folder."
+            )
         if size > _MOST_HEADER:
             raise ValueError(f"its header claims to have {size:,} bytes")
         with safetensors.safe_open(path, "numpy") as file:
             if expected is not None:
-                _compare({key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}, expected, path)
+                _compare({key: tuple(file.get_slice(key).get_shape()) for key in file}, expected, path)
             return {key: file.get_tensor(key) for key in expected or file.keys()}
     except FileNotFoundError:
-        raise WeightsError(f"{path} is missing: download the repository again, or train with `python -m training fit`.") from None
+        raise WeightsError(
+            f"{path} is missing: download the repository again, or train with `python -m training fit`."
+        ) from None
     except (safetensors.SafetensorError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise WeightsError(f"{path} is no whole safetensors file ({error}): download it again (`hf download REPO --force-download`).") from None
+        raise WeightsError(
+            f"{path} is no whole safetensors file ({error}): download it again (`hf download REPO --force-download`)."
+        ) from None
 
 
 def check_shapes(tensors: dict[str, np.ndarray], expected: dict[str, tuple[int, ...]], where: object) -> None:
@@ -67,18 +77,26 @@ def check_shapes(tensors: dict[str, np.ndarray], expected: dict[str, tuple[int, 
         if not finite:
             raise WeightsError(f"{where}: tensor {key!r} holds NaN or infinity: train or download it again.")
         if key.endswith("running_var") and (tensors[key] < 0).any():
-            raise WeightsError(f"{where}: tensor {key!r} is a variance, but holds numbers below 0: train or download it again.")
+            raise WeightsError(
+                f"{where}: tensor {key!r} is a variance, but holds numbers below 0: train or download it again."
+            )
 
 
 def _compare(shapes: dict[str, tuple[int, ...]], expected: dict[str, tuple[int, ...]], where: object) -> None:
     for key, shape in expected.items():
         if key not in shapes:
-            raise WeightsError(f"{where} has no tensor {key!r}: it does not fit the architecture in config.json.")
+            raise WeightsError(
+                f"{where} has no tensor {key!r}: it does not fit the architecture in config.json."
+            )
         if shapes[key] != shape:
-            raise WeightsError(f"{where}: tensor {key!r} has shape {shapes[key]}, but the architecture needs {shape}.")
+            raise WeightsError(
+                f"{where}: tensor {key!r} has shape {shapes[key]}, but the architecture needs {shape}."
+            )
     extra = sorted(key for key in shapes if key not in expected and not key.endswith("num_batches_tracked"))
     if extra:
-        raise WeightsError(f"{where} has a tensor {extra[0]!r} that the architecture in config.json does not have.")
+        raise WeightsError(
+            f"{where} has a tensor {extra[0]!r} that the architecture in config.json does not have."
+        )
 
 
 def keras_tensors(model) -> dict[str, np.ndarray]:

@@ -51,12 +51,19 @@ def tiny_repository(tmp_path, tiny_config):
     """A model repository of random weights: config.json and model.safetensors."""
     folder = tmp_path / "tiny"
     tiny_config.write(folder / "config.json")
-    save_tensors(random_tensors(tiny_config.architecture, tiny_config.num_classes), folder / "model.safetensors")
+    save_tensors(
+        random_tensors(tiny_config.architecture, tiny_config.num_classes), folder / "model.safetensors"
+    )
     return folder
 
 
 # Of Chromium; the last two are a camera without a camera.
-ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--use-fake-device-for-media-stream",
+    "--use-fake-ui-for-media-stream",
+]
 
 
 @pytest.fixture(scope="module")

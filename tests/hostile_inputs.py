@@ -161,7 +161,9 @@ def images() -> Iterator[Input]:
             damaged = bytearray(content)
             for _ in range(flips):
                 place = chance.randrange(len(content) if flips > 2 else min(len(content), 160))
-                damaged[place] = chance.choice((0, 127, 128, 255, damaged[place] ^ (1 << chance.randrange(8))))
+                damaged[place] = chance.choice(
+                    (0, 127, 128, 255, damaged[place] ^ (1 << chance.randrange(8)))
+                )
             yield Input(f"{what}, {flips} bytes changed", f"changed.{suffix}", bytes(damaged))
     yield from _no_pictures()
     yield from _sizes()
@@ -216,7 +218,16 @@ def _no_pictures():
 
 
 def _sizes():
-    for width, height in ((1, 1), (1, 2), (1, 5000), (5000, 1), (1, 60_000), (60_000, 1), (3, 20_000), (4000, 2)):
+    for width, height in (
+        (1, 1),
+        (1, 2),
+        (1, 5000),
+        (5000, 1),
+        (1, 60_000),
+        (60_000, 1),
+        (3, 20_000),
+        (4000, 2),
+    ):
         for form in ("PNG", "JPEG", "GIF"):
             yield Input(
                 f"{form} of {width} x {height}",
@@ -242,7 +253,9 @@ def _sizes():
         "webp": b"RIFF\x1a\x00\x00\x00WEBPVP8X\x0a\x00\x00\x00\x10\x00\x00\x00"
         + 2 * (side - 1).to_bytes(3, "little")
         + b"ANIM",
-        "avif": found.get("AVIF", ("", b""))[1].replace(struct.pack(">II", 64, 48), struct.pack(">II", side, side)),
+        "avif": found.get("AVIF", ("", b""))[1].replace(
+            struct.pack(">II", 64, 48), struct.pack(">II", side, side)
+        ),
     }
     for suffix, content in claims.items():
         yield Input(f"{suffix.upper()} that claims 50,000 x 50,000", f"claims.{suffix}", content)
@@ -316,14 +329,18 @@ def _crafted_jpeg():
         "an EXIF of 64 KB": segment(0xE1, b"Exif\0\0" + _ifd([(40000 + i, 4, 1, i) for i in range(5000)])),
         "half a profile": segment(0xE2, b"ICC_PROFILE\0\x01\xff" + SCRIPT),
         "Photoshop's text": segment(0xED, b"Photoshop 3.0\x008BIM" + bytes(3) + SCRIPT),
-        "a broken MPO": segment(0xE2, b"MPF\0" + _ifd([(45056, 7, 4, 0), (45057, 4, 1, 999), (45058, 7, 16, 2**31)])),
+        "a broken MPO": segment(
+            0xE2, b"MPF\0" + _ifd([(45056, 7, 4, 0), (45057, 4, 1, 999), (45058, 7, 16, 2**31)])
+        ),
         "a quantisation table too few": segment(0xDB, b"\x07" + bytes(9)),
         "a Huffman table too large": segment(0xC4, b"\x00" + b"\xff" * 16 + bytes(99)),
     }
     for what, more in segments.items():
         good = what.startswith(("HTML", "5,000", "orientation"))
         yield Input(f"JPEG with {what}", "crafted.jpg", jpeg[:2] + more + jpeg[2:], good=good)
-    yield Input("progressive JPEG of 1,000 scans", "scans.jpg", many[:end] + many[scan:end] * 1000 + many[end:])
+    yield Input(
+        "progressive JPEG of 1,000 scans", "scans.jpg", many[:end] + many[scan:end] * 1000 + many[end:]
+    )
     scan, end = jpeg.index(b"\xff\xda"), len(jpeg) - 2
     yield Input("JPEG of 1,000 scans", "scans.jpg", jpeg[:end] + jpeg[scan:end] * 1000 + jpeg[end:])
     yield Input("JPEG with a film behind it", "motion.jpg", jpeg + b"\xff\xda" * 1000, good=True)
@@ -382,19 +399,31 @@ def _crafted_others():
     gif, webp = (pictures()[what][1] for what in ("GIF", "lossless RGBA WEBP"))
     frame = gif.index(b",", 13 + 3 * 256)
     contents = {
-        "frame.gif": ("GIF whose frame is outside of it", gif[:frame] + b"," + b"\xff" * 4 + gif[frame + 5 :]),
+        "frame.gif": (
+            "GIF whose frame is outside of it",
+            gif[:frame] + b"," + b"\xff" * 4 + gif[frame + 5 :],
+        ),
         "code.gif": ("GIF of code size 200", gif[: frame + 10] + b"\xc8" + gif[frame + 11 :]),
         "none.gif": ("GIF without a frame", gif[:frame] + b";"),
-        "comments.gif": ("GIF with 20,000 comments", gif[:frame] + b"!\xfe\x05<b>hi\0" * 20_000 + gif[frame:]),
+        "comments.gif": (
+            "GIF with 20,000 comments",
+            gif[:frame] + b"!\xfe\x05<b>hi\0" * 20_000 + gif[frame:],
+        ),
         "frames.gif": ("GIF of 2,000 frames", gif[:frame] + gif[frame:-1] * 2000 + b";"),
         "size.webp": ("WEBP that claims 4 GB", webp[:4] + b"\xff" * 4 + webp[8:]),
         "odd.webp": ("WEBP of odd chunks", webp[:12] + b"EXIF\x05\0\0\0<b>hi\0" * 3 + webp[12:]),
-        "palette.bmp": ("BMP with 4 billion colours", encoded(picture("P"), "BMP")[:46] + b"\xff" * 8 + bytes(99)),
+        "palette.bmp": (
+            "BMP with 4 billion colours",
+            encoded(picture("P"), "BMP")[:46] + b"\xff" * 8 + bytes(99),
+        ),
         "rle.bmp": (
             "BMP with endless RLE",
             encoded(picture("P"), "BMP")[:30] + b"\1" + bytes(23) + b"\0\2\xff\xff" * 999,
         ),
-        "box.avif": ("AVIF of boxes in boxes", b"\0\0\0\x1cftypavif\0\0\0\0avifmif1miaf" + b"\0\0\1\0meta" * 5000),
+        "box.avif": (
+            "AVIF of boxes in boxes",
+            b"\0\0\0\x1cftypavif\0\0\0\0avifmif1miaf" + b"\0\0\1\0meta" * 5000,
+        ),
         "long.ppm": ("PPM with an endless number", b"P6 " + b"9" * 100_000),
         "comment.ppm": ("PPM with an endless comment", b"P6 #" + b"x" * 1_000_000),
         "dots.pbm": ("PBM of letters", b"P1 9 9\n" + SCRIPT),
@@ -407,24 +436,56 @@ def _crafted_others():
 # --- names ------------------------------------------------------------------------------------------------------------
 
 NAMES = {
-    "HTML": "<img src=x onerror=alert(1)>.jpg", "a script": "<script>alert(1)</script>.jpg",
-    "an entity": "&lt;b&gt;&#60;.jpg", "double quotes": 'a"onload="alert(1).jpg', "single quotes": "a'b'.jpg",
-    "backquotes": "`id`.jpg", "a command": "$(id);|id&.jpg",
-    "Markdown": "[a](javascript:alert(1))![b](http://127.0.0.1/b.png).jpg", "a formula": "=HYPERLINK(1).jpg",
-    "a template": "{{7*7}}${7*7}.jpg", "a format": "%s%n{0.__class__}.jpg", "SQL": "';DROP TABLE a;--.jpg",
-    "RTL override": "\u202egpj.exe", "an isolate": "\u2066a\u2069.jpg", "zero width": "a\u200b\ufeffb.jpg",
-    "a control character": "a\x01\x07b.jpg", "an escape": "\x1b[31mred\x1b[0m.jpg", "DEL": "a\x7f.jpg",
-    "C1": "a\x9bb.jpg", "a line feed": "a%0ab.jpg", "NUL": "a\0b.jpg", "percent NUL": "a%00b.jpg",
-    "255 bytes": "x" * 251 + ".jpg", "255 bytes of Chinese": "花" * 83 + ".jpg", "a long suffix": "a." + "x" * 250,
-    "1,000 bytes": "y" * 1000, "only dots": "....", "a dot": ".", "two dots": "..", "a dotfile": ".htaccess",
-    "only a suffix": ".jpg", "no suffix": "picture", "spaces": "   .jpg", "nothing": "",
-    "..%2f": "..%2f..%2f..%2fevil.jpg", "../": "../../../evil.jpg", "..\\": "..\\..\\evil.jpg",
-    "double percent": "%252e%252e%252fevil.jpg", "an absolute path": "/etc/evil.jpg",
-    "a drive": "C:\\Windows\\evil.jpg", "a share": "\\\\127.0.0.1\\c$\\evil.jpg", "a stream": "a.jpg:evil",
-    "a device": "NUL.jpg", "a URL": "http://127.0.0.1/evil.jpg", "emoji": "\U0001f339\u200d\U0001f525.jpg",
-    "combining marks": "a" + "\u0301" * 60 + ".jpg", "no character": "\ufdd0\uffff.jpg",
-    "bytes that are no UTF-8": b"\xff\xfe\x80.jpg", "overlong UTF-8": b"..\xc0\xaf..\xc0\xafevil.jpg",
-}  # fmt: skip
+    "HTML": "<img src=x onerror=alert(1)>.jpg",
+    "a script": "<script>alert(1)</script>.jpg",
+    "an entity": "&lt;b&gt;&#60;.jpg",
+    "double quotes": 'a"onload="alert(1).jpg',
+    "single quotes": "a'b'.jpg",
+    "backquotes": "`id`.jpg",
+    "a command": "$(id);|id&.jpg",
+    "Markdown": "[a](javascript:alert(1))![b](http://127.0.0.1/b.png).jpg",
+    "a formula": "=HYPERLINK(1).jpg",
+    "a template": "{{7*7}}${7*7}.jpg",
+    "a format": "%s%n{0.__class__}.jpg",
+    "SQL": "';DROP TABLE a;--.jpg",
+    "RTL override": "\u202egpj.exe",
+    "an isolate": "\u2066a\u2069.jpg",
+    "zero width": "a\u200b\ufeffb.jpg",
+    "a control character": "a\x01\x07b.jpg",
+    "an escape": "\x1b[31mred\x1b[0m.jpg",
+    "DEL": "a\x7f.jpg",
+    "C1": "a\x9bb.jpg",
+    "a line feed": "a%0ab.jpg",
+    "NUL": "a\0b.jpg",
+    "percent NUL": "a%00b.jpg",
+    "255 bytes": "x" * 251 + ".jpg",
+    "255 bytes of Chinese": "花" * 83 + ".jpg",
+    "a long suffix": "a." + "x" * 250,
+    "1,000 bytes": "y" * 1000,
+    "only dots": "....",
+    "a dot": ".",
+    "two dots": "..",
+    "a dotfile": ".htaccess",
+    "only a suffix": ".jpg",
+    "no suffix": "picture",
+    "spaces": "   .jpg",
+    "nothing": "",
+    "..%2f": "..%2f..%2f..%2fevil.jpg",
+    "../": "../../../evil.jpg",
+    "..\\": "..\\..\\evil.jpg",
+    "double percent": "%252e%252e%252fevil.jpg",
+    "an absolute path": "/etc/evil.jpg",
+    "a drive": "C:\\Windows\\evil.jpg",
+    "a share": "\\\\127.0.0.1\\c$\\evil.jpg",
+    "a stream": "a.jpg:evil",
+    "a device": "NUL.jpg",
+    "a URL": "http://127.0.0.1/evil.jpg",
+    "emoji": "\U0001f339\u200d\U0001f525.jpg",
+    "combining marks": "a" + "\u0301" * 60 + ".jpg",
+    "no character": "\ufdd0\uffff.jpg",
+    "bytes that are no UTF-8": b"\xff\xfe\x80.jpg",
+    "overlong UTF-8": b"..\xc0\xaf..\xc0\xafevil.jpg",
+}
 
 
 def names() -> Iterator[Input]:
@@ -461,7 +522,9 @@ def archives() -> Iterator[Input]:
     for what, name in NAMES.items():
         if isinstance(name, str) and name and len(name) < 500:
             yield Input(
-                f"ZIP, an entry's name with {what}", "name.zip", packed([(name, jpeg), ("<b>" + name, b"no picture")])
+                f"ZIP, an entry's name with {what}",
+                "name.zip",
+                packed([(name, jpeg), ("<b>" + name, b"no picture")]),
             )
     for method in ("STORED", "BZIP2", "LZMA"):
         content = packed([("one.jpg", jpeg * 50)], getattr(zipfile, f"ZIP_{method}"))
@@ -508,7 +571,9 @@ def archives() -> Iterator[Input]:
         "nothing": packed([]),
         "only folders": packed([("folder/", b""), ("__MACOSX/._one.jpg", b"x")]),
         "an entry without a name": packed([("none", jpeg), ("folder//", b"")]).replace(b"none", b"////"),
-        "a name that is no UTF-8": changed(stored, 6, 8, "<H", 0x800).replace(b"one.jpg", b"\xff\xfe\xfd.jpg"),
+        "a name that is no UTF-8": changed(stored, 6, 8, "<H", 0x800).replace(
+            b"one.jpg", b"\xff\xfe\xfd.jpg"
+        ),
         "an empty picture": packed([("empty.jpg", b"")]),
         "a bad picture in a folder": packed([("secret/folder/bad.jpg", b"no picture")]),
         "a truncated picture": packed([("half.jpg", jpeg[:300])]),
@@ -544,10 +609,16 @@ def _overlapping(count: int, size: int) -> bytes:
 def addresses(website: Website) -> dict[str, str]:
     """For `fetch_image`: what each is, and its URL."""
     odd = [
-        "file:///etc/passwd", "ftp://example.com/a.jpg", "data:image/png;base64,iVBORw0KGgo=", "javascript:alert(1)",
-        "gopher://127.0.0.1:6379/_PING", "http://nobody.invalid/a.jpg", "http://1.1.1.1:22/", "",
+        "file:///etc/passwd",
+        "ftp://example.com/a.jpg",
+        "data:image/png;base64,iVBORw0KGgo=",
+        "javascript:alert(1)",
+        "gopher://127.0.0.1:6379/_PING",
+        "http://nobody.invalid/a.jpg",
+        "http://1.1.1.1:22/",
+        "",
         website.address("/picture.jpg", "user:password@photos.example"),
-    ]  # fmt: skip
+    ]
     odd += [website.address("/picture.jpg", host) for host in PRIVATE]
     found = {url.replace(f":{website.server_port}", "") or "nothing": url for url in odd}
     for index, url in enumerate(odd):
@@ -601,7 +672,7 @@ def requests(repository: pathlib.Path) -> list[str]:
         "/gradio_api/proxy=http://127.0.0.1:1/",
         "/../../../../etc/passwd",
     ]
-    return found + ["/app.py", "/resnext/flowers/config.json", "/.git/config"]
+    return [*found, "/app.py", "/resnext/flowers/config.json", "/.git/config"]
 
 
 def places() -> dict[str, dict]:
@@ -670,15 +741,24 @@ class Page:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
         environment = os.environ | {
-            "GRADIO_TEMP_DIR": str(self.uploads), "TMPDIR": str(folder / "temporary"), "HOME": str(folder / "home"),
-            "GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_OFFLINE": "1", "PYTHONDONTWRITEBYTECODE": "1",
-        }  # fmt: skip
+            "GRADIO_TEMP_DIR": str(self.uploads),
+            "TMPDIR": str(folder / "temporary"),
+            "HOME": str(folder / "home"),
+            "GRADIO_ANALYTICS_ENABLED": "False",
+            "HF_HUB_OFFLINE": "1",
+            "PYTHONDONTWRITEBYTECODE": "1",
+        }
         self._errors = (folder / "errors").open("w+", errors="replace")
         command = [sys.executable, "-u", str(ROOT / "app.py"), "--port", str(self.port)]
         for _ in range(3):  # on a busy machine Gradio gives up when its own first request takes three seconds
             self._errors.truncate(0)
             self._process = subprocess.Popen(
-                command, cwd=folder / "work", env=environment, stdout=subprocess.PIPE, stderr=self._errors, text=True
+                command,
+                cwd=folder / "work",
+                env=environment,
+                stdout=subprocess.PIPE,
+                stderr=self._errors,
+                text=True,
             )
             if any("public link" in line for line in self._process.stdout):
                 break
@@ -686,7 +766,9 @@ class Page:
         else:
             raise RuntimeError(f"app.py does not start: {self.errors()[-500:]}")
         address = f"http://127.0.0.1:{self.port}/gradio_api/"
-        limits = httpx.Limits(max_keepalive_connections=0)  # the server may be about to close one that is idle
+        limits = httpx.Limits(
+            max_keepalive_connections=0
+        )  # the server may be about to close one that is idle
         self._client = httpx.Client(base_url=address, timeout=60, trust_env=False, limits=limits)
 
     def __enter__(self):
@@ -766,7 +848,9 @@ class Page:
         complaints = tuple(row["error"] for row in rows if "error" in row)
         classified = len(rows) - len(complaints)
         got = "; ".join([f"{classified} classified", *complaints[:1]])
-        return Result("ZIP", given.what, got, seconds, classified > 0, complaints, name, len(rows), given.good)
+        return Result(
+            "ZIP", given.what, got, seconds, classified > 0, complaints, name, len(rows), given.good
+        )
 
     def classify_place(self, what: str, file: dict) -> Result:
         """Asks for the class of a file that was not uploaded."""
@@ -803,7 +887,9 @@ def faults(result: Result, folder: pathlib.Path) -> list[str]:
             found.append(f"no sentence: {text!r}")
         if "<" in text and result.kind in ("image", "name"):
             found.append(f"HTML: {text!r}")
-        if result.kind != "address" and (str(folder) in text or re.search(r"/(tmp|home|root|etc|usr|proc)/\w", text)):
+        if result.kind != "address" and (
+            str(folder) in text or re.search(r"/(tmp|home|root|etc|usr|proc)/\w", text)
+        ):
             found.append(f"a folder: {text!r}")
         if not text.isprintable():
             found.append(f"unprintable: {text!r}")

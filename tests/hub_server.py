@@ -12,7 +12,9 @@ from urllib.parse import parse_qs, unquote, urlsplit
 TOKEN, USER, DATE = "hf_testtoken", "tester", "2025-01-01T00:00:00.000Z"
 LFS_SUFFIXES = (".safetensors", ".png", ".jpg", ".h5", ".keras", ".onnx", ".bin", ".npz", ".zip")
 TEXT_SUFFIXES = (".py", ".md", ".json", ".txt", ".csv", ".yaml", ".toml", ".css", ".html", ".js")
-GIT_ATTRIBUTES = "".join(f"*{suffix} filter=lfs diff=lfs merge=lfs -text\n" for suffix in LFS_SUFFIXES).encode()
+GIT_ATTRIBUTES = "".join(
+    f"*{suffix} filter=lfs diff=lfs merge=lfs -text\n" for suffix in LFS_SUFFIXES
+).encode()
 
 
 def environment(url, home, token=""):
@@ -21,10 +23,19 @@ def environment(url, home, token=""):
     Merge them over ``os.environ``: tokens, cache folders and an offline mode of the parent do not leak through.
     """
     home, switches = Path(home), ("XET", "TELEMETRY", "UPDATE_CHECK", "PROGRESS_BARS")
-    return {"HF_ENDPOINT": url, "HF_HOME": str(home), "HF_HUB_CACHE": str(home / "hub"),
-            "HF_TOKEN_PATH": str(home / "token"), "HF_TOKEN": token, "HUGGING_FACE_HUB_TOKEN": "",
-            "HF_HUB_OFFLINE": "0", "TRANSFORMERS_OFFLINE": "0", "NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1",
-            **{f"HF_HUB_DISABLE_{switch}": "1" for switch in switches}}
+    return {
+        "HF_ENDPOINT": url,
+        "HF_HOME": str(home),
+        "HF_HUB_CACHE": str(home / "hub"),
+        "HF_TOKEN_PATH": str(home / "token"),
+        "HF_TOKEN": token,
+        "HUGGING_FACE_HUB_TOKEN": "",
+        "HF_HUB_OFFLINE": "0",
+        "TRANSFORMERS_OFFLINE": "0",
+        "NO_PROXY": "127.0.0.1",
+        "no_proxy": "127.0.0.1",
+        **{f"HF_HUB_DISABLE_{switch}": "1" for switch in switches},
+    }
 
 
 class HubError(Exception):
@@ -33,7 +44,11 @@ class HubError(Exception):
     def __init__(self, status, code, message, headers=None, **payload):
         super().__init__(message)
         self.status, self.payload = status, {"error": message, **payload}
-        self.headers = {"X-Error-Message": message, **({"X-Error-Code": code} if code else {}), **(headers or {})}
+        self.headers = {
+            "X-Error-Message": message,
+            **({"X-Error-Code": code} if code else {}),
+            **(headers or {}),
+        }
 
 
 class File:
@@ -45,7 +60,11 @@ class File:
         blob = b"blob %d\0" % len(pointer) + pointer if lfs else b"blob %d\0" % self.size + content
         self.blob_id = hashlib.sha1(blob).hexdigest()
         self.etag = oid if lfs else self.blob_id
-        self.lfs = {"lfs": {"oid": oid, "sha256": oid, "size": self.size, "pointerSize": len(pointer)}} if lfs else {}
+        self.lfs = (
+            {"lfs": {"oid": oid, "sha256": oid, "size": self.size, "pointerSize": len(pointer)}}
+            if lfs
+            else {}
+        )
 
 
 class Repo:
@@ -84,7 +103,7 @@ class Repo:
                 raise HubError(400, None, f"LFS pointer pointed to a file that does not exist: {path}")
             files[path] = File(self.lfs[value["oid"]], lfs=True)
         else:
-            gone = [p for p in files if p == path or folder and p.startswith(folder)]
+            gone = [p for p in files if p == path or (folder and p.startswith(folder))]
             if not gone:
                 raise HubError(404, "EntryNotFound", f"A file with this name doesn't exist: {path}")
             for path in gone:
@@ -129,18 +148,31 @@ class _Handler(BaseHTTPRequestHandler):
     API = "/api/(?P<kind>model|dataset|space)s/(?P<repo_id>[^/]+/[^/]+)"
     WEB = "/(?:(?P<kind>dataset|space)s/)?(?P<repo_id>[^/]+/[^/]+)"
     REV = "(?P<revision>refs/pr/[0-9]+|[^/]+)"
-    ROUTES = [(method, re.compile(path), name) for method, path, name in [
-        ("GET", "/api/whoami-v2", "whoami"), ("POST", "/api/validate-yaml", "validate_yaml"),
-        ("POST", "/api/repos/create", "create_repo"), ("GET", f"{API}(?:/revision/{REV})?", "info"),
-        ("GET", f"{API}/tree/{REV}", "tree"), ("GET", f"{API}/refs", "refs"),
-        ("POST", f"{API}/variables", "add_variable"),
-        ("POST", f"{API}/tag/{REV}", "create_tag"), ("POST", f"{API}/preupload/{REV}", "preupload"),
-        ("POST", f"{WEB}.git/info/lfs/objects/batch", "lfs_batch"), ("PUT|POST", f"{API}/lfs/(?P<oid>.+)", "lfs_file"),
-        ("POST", f"{API}/commit/{REV}", "commit"), ("GET|HEAD", f"{WEB}/resolve/{REV}/(?P<path>.+)", "resolve")]]
+    ROUTES = [
+        (method, re.compile(path), name)
+        for method, path, name in [
+            ("GET", "/api/whoami-v2", "whoami"),
+            ("POST", "/api/validate-yaml", "validate_yaml"),
+            ("POST", "/api/repos/create", "create_repo"),
+            ("GET", f"{API}(?:/revision/{REV})?", "info"),
+            ("GET", f"{API}/tree/{REV}", "tree"),
+            ("GET", f"{API}/refs", "refs"),
+            ("POST", f"{API}/variables", "add_variable"),
+            ("POST", f"{API}/tag/{REV}", "create_tag"),
+            ("POST", f"{API}/preupload/{REV}", "preupload"),
+            ("POST", f"{WEB}.git/info/lfs/objects/batch", "lfs_batch"),
+            ("PUT|POST", f"{API}/lfs/(?P<oid>.+)", "lfs_file"),
+            ("POST", f"{API}/commit/{REV}", "commit"),
+            ("GET|HEAD", f"{WEB}/resolve/{REV}/(?P<path>.+)", "resolve"),
+        ]
+    ]
 
     def _answer(self):
         url, sent = urlsplit(self.path), None
-        self.content, self.query = self.rfile.read(int(self.headers.get("Content-Length", 0))), parse_qs(url.query)
+        self.content, self.query = (
+            self.rfile.read(int(self.headers.get("Content-Length", 0))),
+            parse_qs(url.query),
+        )
         for gate in [gate for part, gate in self.hub.gates.items() if part in self.path]:
             gate.wait(30)
         with self.hub.lock:
@@ -156,7 +188,9 @@ class _Handler(BaseHTTPRequestHandler):
                 response = error.status, error.headers, error.payload
         status, headers, body = response if isinstance(response, tuple) else (200, {}, response)
         body = body if isinstance(body, bytes) else json.dumps(body).encode()
-        self.send_response_only(status)  # and one request per connection: a closed server is out of reach at once
+        self.send_response_only(
+            status
+        )  # and one request per connection: a closed server is out of reach at once
         for name, value in {**headers, "Content-Length": len(body), "Connection": "close"}.items():
             self.send_header(name, str(value))
         self.end_headers()
@@ -182,7 +216,7 @@ class _Handler(BaseHTTPRequestHandler):
         repo = self.hub.repos.get((self.kind, self.repo_id))
         if not self.user and (repo is None or repo.private or write):
             raise HubError(401, "RepoNotFound", "Invalid username or password.")
-        if repo is None or repo.private and not self.owned:
+        if repo is None or (repo.private and not self.owned):
             raise HubError(404, "RepoNotFound", "Repository not found")
         if write and not self.owned:
             raise HubError(403, None, f"You don't have the rights to write to {self.repo_id}")
@@ -196,7 +230,9 @@ class _Handler(BaseHTTPRequestHandler):
     def validate_yaml(self):
         start, *rest = re.split(r"^---\s*$", json.loads(self.content)["content"], flags=re.MULTILINE)
         warnings = [] if rest and not start else [{"message": "empty or missing yaml metadata in repo card"}]
-        errors = [{"message": "YAML metadata is not closed by ---"}] if not warnings and len(rest) == 1 else []
+        errors = (
+            [{"message": "YAML metadata is not closed by ---"}] if not warnings and len(rest) == 1 else []
+        )
         return 400 if errors else 200, {}, {"errors": errors, "warnings": warnings}
 
     def create_repo(self):
@@ -214,24 +250,45 @@ class _Handler(BaseHTTPRequestHandler):
     def info(self, revision):
         repo, blobs = self._repo(), "blobs" in self.query
         _, oid, files = repo.find(revision or "main")
-        siblings = [{"rfilename": path, **({"size": f.size, "blobId": f.blob_id, **f.lfs} if blobs else {})}
-                    for path, f in sorted(files.items())]
-        return {"id": repo.id, "author": repo.id.split("/")[0], "sha": oid, "private": repo.private, "sdk": repo.sdk,
-                "gated": repo.gated, "tags": [], "siblings": siblings, "createdAt": DATE, "lastModified": DATE}
+        siblings = [
+            {"rfilename": path, **({"size": f.size, "blobId": f.blob_id, **f.lfs} if blobs else {})}
+            for path, f in sorted(files.items())
+        ]
+        return {
+            "id": repo.id,
+            "author": repo.id.split("/")[0],
+            "sha": oid,
+            "private": repo.private,
+            "sdk": repo.sdk,
+            "gated": repo.gated,
+            "tags": [],
+            "siblings": siblings,
+            "createdAt": DATE,
+            "lastModified": DATE,
+        }
 
     def tree(self, revision):
         *_, files = self._repo().find(revision)
-        entries = {p: {"type": "file", "oid": f.blob_id, "size": f.size, "path": p, **f.lfs} for p, f in files.items()}
+        entries = {
+            p: {"type": "file", "oid": f.blob_id, "size": f.size, "path": p, **f.lfs}
+            for p, f in files.items()
+        }
         for folder in {str(f) for p in files for f in PurePosixPath(p).parents} - {"."}:
-            entries[folder] = {"type": "directory", "oid": hashlib.sha1(folder.encode()).hexdigest(), "path": folder}
+            entries[folder] = {
+                "type": "directory",
+                "oid": hashlib.sha1(folder.encode()).hexdigest(),
+                "path": folder,
+            }
         recursive = self.query.get("recursive") == ["true"]
         return [entry for p, entry in sorted(entries.items()) if recursive or "/" not in p]
 
     def refs(self):
         spaces = {"branches": "heads", "converts": "convert", "tags": "tags", "pullRequests": "pr"}
         refs = [(ref.split("/", 2), ref, oid) for ref, oid in self._repo().refs.items()]
-        return {key: [{"name": p[2], "ref": ref, "targetCommit": oid} for p, ref, oid in refs if p[1] == space]
-                for key, space in spaces.items()}
+        return {
+            key: [{"name": p[2], "ref": ref, "targetCommit": oid} for p, ref, oid in refs if p[1] == space]
+            for key, space in spaces.items()
+        }
 
     def create_tag(self, revision):
         repo, ref = self._repo(write=True), f"refs/tags/{json.loads(self.content)['tag']}"
@@ -250,9 +307,15 @@ class _Handler(BaseHTTPRequestHandler):
         (*_, present), answers = self._repo(write="create_pr" not in self.query).find(revision), []
         for file in json.loads(self.content)["files"]:
             path, large = file["path"], file["size"] > self.hub.lfs_threshold
-            lfs = path.endswith(LFS_SUFFIXES) or large and not path.endswith(TEXT_SUFFIXES)
-            answers.append({"path": path, "uploadMode": "lfs" if lfs else "regular", "shouldIgnore": False,
-                            "oid": present[path].etag if path in present else None})
+            lfs = path.endswith(LFS_SUFFIXES) or (large and not path.endswith(TEXT_SUFFIXES))
+            answers.append(
+                {
+                    "path": path,
+                    "uploadMode": "lfs" if lfs else "regular",
+                    "shouldIgnore": False,
+                    "oid": present[path].etag if path in present else None,
+                }
+            )
         return {"files": answers}
 
     def lfs_batch(self):
@@ -274,7 +337,10 @@ class _Handler(BaseHTTPRequestHandler):
         return {}
 
     def commit(self, revision):
-        repo, create_pr = self._repo(write="create_pr" not in self.query or not self.user), "create_pr" in self.query
+        repo, create_pr = (
+            self._repo(write="create_pr" not in self.query or not self.user),
+            "create_pr" in self.query,
+        )
         header, *operations = [json.loads(line) for line in self.content.splitlines()]
         (ref, tip, _), base = repo.find(revision), header["value"].get("parentCommit")
         if ref is None or ref.startswith("refs/tags/"):
@@ -283,18 +349,24 @@ class _Handler(BaseHTTPRequestHandler):
             ref = f"refs/pr/{1 + sum(r.startswith('refs/pr/') for r in repo.refs)}"
         elif base and not tip.startswith(base):
             raise HubError(412, None, "A commit has happened since. Please refresh and try again.")
-        parent = base and repo.find(base)[1] or tip
+        parent = (base and repo.find(base)[1]) or tip
         files = dict(repo.commits[parent])
         for operation in operations:
             repo.apply(files, operation["key"], operation["value"])
         oid, url = repo.add(ref, files, parent, header["value"]["summary"]), f"{self.hub.url}/{repo.path}"
-        return {"success": True, "commitOid": oid, "commitUrl": f"{url}/commit/{oid}",
-                "pullRequestUrl": f"{url}/discussions/{ref.removeprefix('refs/pr/')}" if create_pr else None}
+        return {
+            "success": True,
+            "commitOid": oid,
+            "commitUrl": f"{url}/commit/{oid}",
+            "pullRequestUrl": f"{url}/discussions/{ref.removeprefix('refs/pr/')}" if create_pr else None,
+        }
 
     def resolve(self, revision, path):
         repo = self._repo()
         if repo.gated and not self.owned:
-            raise HubError(403 if self.user else 401, "GatedRepo", f"Access to {repo.kind} {repo.id} is restricted.")
+            raise HubError(
+                403 if self.user else 401, "GatedRepo", f"Access to {repo.kind} {repo.id} is restricted."
+            )
         _, oid, files = repo.find(revision)
         file, headers = files.get(path), {"X-Repo-Commit": oid, "Accept-Ranges": "bytes"}
         if file is None:
@@ -305,5 +377,5 @@ class _Handler(BaseHTTPRequestHandler):
         if asked := re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", "")):
             first, last = int(asked[1]), min(int(asked[2] or file.size), file.size - 1)
             headers["Content-Range"] = f"bytes {first}-{last}/{file.size}"
-            return 206, headers, file.content[first:last + 1]
+            return 206, headers, file.content[first : last + 1]
         return 200, headers, file.content

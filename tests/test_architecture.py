@@ -45,7 +45,9 @@ def test_parameters_are_timm_s(name, parameters):
 
 
 def test_resnext_50_has_the_paper_s_4_2_billion_multiply_adds():
-    total = sum(module.multiply_adds for module in network_modules(find_architecture("resnext50_32x4d"), 1000))
+    total = sum(
+        module.multiply_adds for module in network_modules(find_architecture("resnext50_32x4d"), 1000)
+    )
     assert round(total / 1e9, 1) == 4.2
 
 
@@ -67,8 +69,11 @@ def test_features_only_gives_four_maps_with_strides_4_to_32():
     architecture = find_architecture("resnext26_small")
     maps = build_model(architecture, 0, features_only=True)(np.zeros((1, 64, 96, 3), np.float32))
     assert [tuple(maps[f"layer{stage}"].shape) for stage in range(1, 5)] == [
-        (1, 16, 24, 128), (1, 8, 12, 256), (1, 4, 6, 512), (1, 2, 3, 1024),
-    ]  # fmt: skip
+        (1, 16, 24, 128),
+        (1, 8, 12, 256),
+        (1, 4, 6, 512),
+        (1, 2, 3, 1024),
+    ]
 
 
 def test_unknown_names_get_the_nearest_known_one():
@@ -106,7 +111,9 @@ def test_values_out_of_range_are_named(change, words):
 
 
 def test_every_name_is_a_valid_architecture():
-    assert {"resnext50_32x4d", "resnext101_32x4d", "resnext101_32x8d", "resnext101_64x4d", "resnet50"} <= set(ARCHITECTURES)
+    assert {"resnext50_32x4d", "resnext101_32x4d", "resnext101_32x8d", "resnext101_64x4d", "resnet50"} <= set(
+        ARCHITECTURES
+    )
 
 
 def test_an_anti_aliased_network_takes_no_odd_image_size():

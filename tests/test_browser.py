@@ -38,7 +38,12 @@ def visit(browser):
     def visit(address: str, width: int = 1280, theme: str = "light") -> Page:
         page = browser.new_page(viewport={"width": width, "height": 850})
         page.set_default_timeout(PATIENCE)
-        page.on("request", lambda request: request.url.startswith((address, "blob:", "data:")) or strangers.append(request.url))
+        page.on(
+            "request",
+            lambda request: (
+                request.url.startswith((address, "blob:", "data:")) or strangers.append(request.url)
+            ),
+        )
         page.goto(f"{address}?__theme={theme}")
         page.get_by_role("tab", name="Classify").wait_for()
         opened.append(page)
@@ -54,9 +59,13 @@ def open_tab(page: Page, name: str) -> None:
     """Opens a tab and waits until it is filled."""
     page.get_by_role("tab", name=name, exact=True).click()
     filled = {
-        "Classify": ".photograph", "Batch": ".many", "Training": ".curve .main-svg", "Test": ".heatmap .main-svg",
-        "Inside ResNeXt": ".wires", "Model card": ".card",
-    }  # fmt: skip
+        "Classify": ".photograph",
+        "Batch": ".many",
+        "Training": ".curve .main-svg",
+        "Test": ".heatmap .main-svg",
+        "Inside ResNeXt": ".wires",
+        "Model card": ".card",
+    }
     expect(page.locator(filled[name]).first).to_be_visible(timeout=PATIENCE)
 
 
@@ -112,7 +121,9 @@ def test_a_bad_file_is_named_and_taken_away_and_the_next_upload_works(visit, add
     (tmp_path / "notes.jpg").write_text("no image")
     upload(page, tmp_path / "notes.jpg")
     message = page.get_by_test_id("toast-body")
-    expect(message).to_contain_text("notes.jpg cannot be read as an image: it is not an image of a known format.", timeout=PATIENCE)
+    expect(message).to_contain_text(
+        "notes.jpg cannot be read as an image: it is not an image of a known format.", timeout=PATIENCE
+    )
     expect(message).not_to_contain_text("/")
     expect(page.locator(".photograph img")).to_have_count(0)
     expect(bars(page)).to_have_count(0)
@@ -142,7 +153,9 @@ def test_the_test_tab_draws_the_heatmap_and_the_tables(visit, address):
     page.locator(".heatmap .nsewdrag").hover(position={"x": 5, "y": 5})
     expect(page.locator(".heatmap .hoverlayer")).to_contain_text("21 images, 84.0% of the true class")
     expect(page.get_by_role("region", name="First predictions").locator("tbody tr")).to_have_count(10)
-    expect(page.get_by_role("region", name="First predictions").locator("tbody tr").nth(1)).to_contain_text("wrong")
+    expect(page.get_by_role("region", name="First predictions").locator("tbody tr").nth(1)).to_contain_text(
+        "wrong"
+    )
     expect(page.get_by_role("region", name="Per class").locator("tbody tr")).to_have_count(5)
 
 
@@ -151,7 +164,9 @@ def test_a_phone_needs_no_sideways_scrolling(visit, address):
     page.locator(".gallery button").first.click()
     expect(bars(page)).to_have_count(5, timeout=PATIENCE)
     expect(page.locator(".why")).to_be_visible(timeout=PATIENCE)
-    photograph, answer, examples = (page.locator(part).first.bounding_box()["y"] for part in (".photograph", ".answer", ".gallery"))
+    photograph, answer, examples = (
+        page.locator(part).first.bounding_box()["y"] for part in (".photograph", ".answer", ".gallery")
+    )
     assert photograph < answer < examples
     for tab in TABS:
         open_tab(page, tab)
@@ -204,12 +219,16 @@ def test_labels_and_credits_are_shown_and_never_run(visit, hostile_address):
 
 def test_a_hostile_file_name_is_text_in_the_message(visit, address, tmp_path):
     page = visit(address)
-    upload(page, {"name": "<img src=x onerror=hacked=7>.jpg", "mimeType": "image/jpeg", "buffer": b"no image"})
+    upload(
+        page, {"name": "<img src=x onerror=hacked=7>.jpg", "mimeType": "image/jpeg", "buffer": b"no image"}
+    )
     expect(page.get_by_test_id("toast-body")).to_contain_text("cannot be read as an image", timeout=PATIENCE)
     assert page.evaluate("window.hacked") is None
 
 
-def test_an_answer_comes_in_words_with_its_reasons_and_another_class_can_be_explained(visit, address, tmp_path):
+def test_an_answer_comes_in_words_with_its_reasons_and_another_class_can_be_explained(
+    visit, address, tmp_path
+):
     page = visit(address)
     upload(page, save_image(tmp_path / "photograph.jpg", seed=5))
     expect(page.locator(".answer")).to_contain_text("percent", timeout=PATIENCE)
@@ -271,7 +290,9 @@ def test_another_model_is_shown_in_every_tab_and_classifies_the_photograph_anew(
 def test_the_model_in_use_stays_if_another_cannot_be_had(visit, address):
     page = visit(address)
     choose_model(page, "gone")
-    expect(page.get_by_test_id("toast-body")).to_contain_text("neither a folder nor a Hub repository", timeout=PATIENCE)
+    expect(page.get_by_test_id("toast-body")).to_contain_text(
+        "neither a folder nor a Hub repository", timeout=PATIENCE
+    )
     expect(page.get_by_test_id("toast-body")).not_to_contain_text("repositories")  # the server's folder
     expect(page.get_by_label("Model", exact=True)).to_have_value("first", timeout=PATIENCE)
     expect(page.get_by_role("heading", name="first")).to_be_visible()
@@ -295,7 +316,9 @@ def test_the_address_opens_the_same_model_and_tab_and_a_button_copies_it(visit, 
     expect(other.get_by_role("heading", name="second")).to_be_visible(timeout=PATIENCE)
     expect(other.locator(".curve .main-svg").first).to_be_visible(timeout=PATIENCE)
     other.goto(f"{address}?model=/etc&tab=nowhere")
-    expect(other.get_by_test_id("toast-body")).to_contain_text("/etc is not offered on this page", timeout=PATIENCE)
+    expect(other.get_by_test_id("toast-body")).to_contain_text(
+        "/etc is not offered on this page", timeout=PATIENCE
+    )
     expect(other.get_by_role("heading", name="first")).to_be_visible()
     other.close()
 
@@ -370,7 +393,9 @@ def test_the_map_fades_with_the_slider(visit, address):
 def test_the_table_of_a_batch_is_there_as_csv(visit, address, tmp_path):
     page = visit(address)
     open_tab(page, "Batch")
-    page.locator(".many input[type=file]").set_input_files([save_image(tmp_path / f"{name}.jpg") for name in ("one", "two")])
+    page.locator(".many input[type=file]").set_input_files(
+        [save_image(tmp_path / f"{name}.jpg") for name in ("one", "two")]
+    )
     with page.expect_download() as download:
         page.get_by_text("Download as CSV").click(timeout=PATIENCE)
     header, *rows = download.value.path().read_text().splitlines()
@@ -385,7 +410,9 @@ def test_the_keyboard_alone_reaches_every_tab_and_control(visit, address):
     def press_tab_until(name: str) -> None:
         for _ in range(60):
             page.keyboard.press("Tab")
-            focused = page.evaluate("(e => e.getAttribute('aria-label') || e.textContent.trim() || e.title || e.labels?.[0]?.textContent.trim() || '')(document.activeElement)")
+            focused = page.evaluate(
+                "(e => e.getAttribute('aria-label') || e.textContent.trim() || e.title || e.labels?.[0]?.textContent.trim() || '')(document.activeElement)"
+            )
             if name in focused:
                 return
         raise AssertionError(f"{name} is out of the keyboard's reach")

@@ -19,10 +19,36 @@ def hub(tmp_path_factory):
     """A Hub that has tester/flowers, and a page whose visitors may name any repository: its address is `hub.page`."""
     folder = tmp_path_factory.mktemp("hub")
     with HubServer() as hub:
-        push = [sys.executable, "-m", "training", "push", make_repository(folder / "flowers"), "tester/flowers"]
-        subprocess.run(push, cwd=ROOT, env={**os.environ, **environment(hub.url, folder / "pusher", TOKEN)}, check=True, capture_output=True)
-        command = [sys.executable, "-u", "app.py", "--allow-any-model", "--models-in-memory", "1", "--port", str(free_port())]
-        variables = {**os.environ, **environment(hub.url, folder / "visitor"), "RESNEXT_MODELS": "tester/flowers, tester/gone"}
+        push = [
+            sys.executable,
+            "-m",
+            "training",
+            "push",
+            make_repository(folder / "flowers"),
+            "tester/flowers",
+        ]
+        subprocess.run(
+            push,
+            cwd=ROOT,
+            env={**os.environ, **environment(hub.url, folder / "pusher", TOKEN)},
+            check=True,
+            capture_output=True,
+        )
+        command = [
+            sys.executable,
+            "-u",
+            "app.py",
+            "--allow-any-model",
+            "--models-in-memory",
+            "1",
+            "--port",
+            str(free_port()),
+        ]
+        variables = {
+            **os.environ,
+            **environment(hub.url, folder / "visitor"),
+            "RESNEXT_MODELS": "tester/flowers, tester/gone",
+        }
         server = subprocess.Popen(command, cwd=ROOT, env=variables, stdout=subprocess.PIPE, text=True)
         hub.page = next(match[0] for line in server.stdout if (match := re.search(r"http://[\d.:]+", line)))
         threading.Thread(target=server.stdout.read, daemon=True).start()
@@ -36,7 +62,9 @@ def test_a_model_is_pulled_from_the_hub_when_chosen_and_by_its_revision_when_typ
     page.goto(hub.page)
     box = page.get_by_label("Model", exact=True)
     box.click()
-    expect(page.get_by_role("option")).to_contain_text(["flowers (bundled)", "tester/flowers", "tester/gone"], timeout=PATIENCE)
+    expect(page.get_by_role("option")).to_contain_text(
+        ["flowers (bundled)", "tester/flowers", "tester/gone"], timeout=PATIENCE
+    )
     hub.gates["/model.safetensors"] = threading.Event()  # a slow Hub
     page.get_by_role("option", name="tester/flowers").click()
     expect(page.locator(".progress-text, .progress-level").first).to_be_visible(timeout=PATIENCE)
@@ -61,7 +89,9 @@ def test_a_model_is_pulled_from_the_hub_when_chosen_and_by_its_revision_when_typ
 def test_a_repository_that_is_not_there_is_named_with_what_to_do(browser, hub):
     page = browser.new_page()
     page.goto(f"{hub.page}/?model=nobody/nothing")
-    expect(page.get_by_test_id("toast-body")).to_contain_text("nobody/nothing is not on the Hub", timeout=PATIENCE)
+    expect(page.get_by_test_id("toast-body")).to_contain_text(
+        "nobody/nothing is not on the Hub", timeout=PATIENCE
+    )
     expect(page.get_by_role("heading", name="flowers (bundled)")).to_be_visible()
     page.close()
 
@@ -76,5 +106,7 @@ def test_the_int8_form_of_a_model_is_chosen_from_the_list_and_named_in_the_addre
     page.locator(".gallery button").first.click()
     expect(bars(page)).to_have_count(5, timeout=PATIENCE)
     page.goto(f"{hub.page}/?model=tester/flowers, int8")
-    expect(page.locator(".notice")).to_contain_text("tester/flowers has no int8 graph: classifying in float32", timeout=PATIENCE)
+    expect(page.locator(".notice")).to_contain_text(
+        "tester/flowers has no int8 graph: classifying in float32", timeout=PATIENCE
+    )
     page.close()

@@ -16,7 +16,9 @@ from resnext.weights import read_tensors
 @pytest.fixture
 def photograph(tmp_path):
     rng = np.random.default_rng(0)
-    Image.fromarray(rng.integers(0, 256, (9, 12, 3), np.uint8)).resize((96, 72), Image.Resampling.BICUBIC).save(tmp_path / "photo.png")
+    Image.fromarray(rng.integers(0, 256, (9, 12, 3), np.uint8)).resize(
+        (96, 72), Image.Resampling.BICUBIC
+    ).save(tmp_path / "photo.png")
     return tmp_path / "photo.png"
 
 
@@ -27,25 +29,33 @@ def test_a_classifier_says_what_keras_says(tiny_repository, tiny_config, photogr
     pixels = preprocess(open_image(photograph), tiny_config.preprocessing)
     logits = from_pretrained(tiny_repository)(pixels[None].astype(np.float32)).numpy()[0]
     predictions = classifier(photograph, top_k=3)
-    assert [prediction.label for prediction in predictions] == [tiny_config.label_names[i] for i in np.argsort(-logits)]
+    assert [prediction.label for prediction in predictions] == [
+        tiny_config.label_names[i] for i in np.argsort(-logits)
+    ]
     assert sum(prediction.probability for prediction in predictions) == pytest.approx(1, abs=1e-5)
     assert isinstance(predictions[0], Prediction)
 
 
 def test_a_path_bytes_and_an_open_image_are_the_same(tiny_repository, photograph):
     classifier = Classifier.from_pretrained(tiny_repository)
-    answers = [classifier(source) for source in (photograph, str(photograph), photograph.read_bytes(), Image.open(photograph))]
+    answers = [
+        classifier(source)
+        for source in (photograph, str(photograph), photograph.read_bytes(), Image.open(photograph))
+    ]
     assert all(answer == answers[0] for answer in answers)
 
 
 def test_the_test_size_is_used_when_asked_for(tiny_repository, tiny_config, photograph):
     seen = tiny_config.preprocessing
-    assert Classifier.from_pretrained(tiny_repository, test_size=True).config.preprocessing == seen  # there is no other
+    assert (
+        Classifier.from_pretrained(tiny_repository, test_size=True).config.preprocessing == seen
+    )  # there is no other
     prep = dataclasses.replace(seen, test_image_size=96, test_crop_pct=1.0)
     dataclasses.replace(tiny_config, preprocessing=prep).write(tiny_repository / "config.json")
     assert Classifier.from_pretrained(tiny_repository).answer(photograph).features.shape == (128, 2, 2)
     larger = Classifier.from_pretrained(tiny_repository, test_size=True)
-    assert larger.config.preprocessing.resize_to == 96 and larger.answer(photograph).features.shape == (128, 3, 3)
+    assert larger.config.preprocessing.resize_to == 96
+    assert larger.answer(photograph).features.shape == (128, 3, 3)
 
 
 def test_top_k_is_cut_at_the_number_of_classes(tiny_repository, photograph):
@@ -96,7 +106,9 @@ def test_extreme_images_are_classified(tiny_repository):
 
 
 def test_weights_of_another_network_are_named(tiny_repository, tiny_config):
-    other = dataclasses.replace(tiny_config, architecture=dataclasses.replace(tiny_config.architecture, layers=(1, 1, 1, 2)))
+    other = dataclasses.replace(
+        tiny_config, architecture=dataclasses.replace(tiny_config.architecture, layers=(1, 1, 1, 2))
+    )
     other.write(tiny_repository / "config.json")
     with pytest.raises(WeightsError, match="layer4.1.conv1.weight"):
         Classifier.from_pretrained(tiny_repository)
@@ -122,4 +134,5 @@ def test_what_is_no_repository_is_named(tmp_path, tiny_repository):
 
 
 def test_every_error_is_a_resnext_error():
-    assert issubclass(RepositoryError, ResNeXtError) and issubclass(WeightsError, ResNeXtError)
+    assert issubclass(RepositoryError, ResNeXtError)
+    assert issubclass(WeightsError, ResNeXtError)

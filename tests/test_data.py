@@ -15,7 +15,16 @@ from training.data import Split, find_images, make_dataset
 from training.recipe import Recipe
 
 PLAIN = Recipe(
-    batch_size=4, image_size=32, train_size=32, crop_pct=1.0, flip=False, zoom=0.0, rotation=0.0, jitter=0.0, mixup=0.0, cutmix=0.0
+    batch_size=4,
+    image_size=32,
+    train_size=32,
+    crop_pct=1.0,
+    flip=False,
+    zoom=0.0,
+    rotation=0.0,
+    jitter=0.0,
+    mixup=0.0,
+    cutmix=0.0,
 )
 
 PREPROCESSING = Preprocessing(32, 1.0, "bicubic")
@@ -41,7 +50,9 @@ def test_classes_are_sorted_and_valid_is_a_name_of_val(folders):
     assert data.label_names == ("ant", "bee")
     assert {name: len(split) for name, split in data.splits.items()} == {"train": 12, "val": 4, "test": 6}
     for split in data.splits.values():
-        assert [data.label_names[label] for label in split.labels] == [file.parent.name for file in split.files]
+        assert [data.label_names[label] for label in split.labels] == [
+            file.parent.name for file in split.files
+        ]
 
 
 def test_one_folder_of_classes_is_split_by_the_seed_class_by_class(tmp_path):
@@ -76,7 +87,8 @@ def test_all_bad_files_are_named_in_one_error(folders):
     bad[1].write_text("hello")
     with pytest.raises(DataError, match="2 files are no readable images") as error:
         find_images(folders)
-    assert all(str(error.value).count(str(file)) == 1 for file in bad) and "--skip-bad-files" in str(error.value)
+    assert all(str(error.value).count(str(file)) == 1 for file in bad)
+    assert "--skip-bad-files" in str(error.value)
     data = find_images(folders, skip_bad_files=True)
     assert {name: len(split) for name, split in data.splits.items()} == {"train": 12, "val": 4, "test": 6}
 
@@ -119,9 +131,13 @@ def test_batches_are_pixels_and_labels_of_the_kind_asked_for(folders, labels):
     split = find_images(folders).splits["test"]
     dataset = make_dataset(split, 2, recipe, PREPROCESSING, training=False)
     images, values = (np.concatenate(parts) for parts in zip(*((x.numpy(), y.numpy()) for x, y in dataset)))
-    assert images.shape == (6, 32, 32, 3) and images.dtype == np.float32
-    assert images.min() >= 0 and 200 < images.max() <= 255
-    expected = {"int": split.labels, "categorical": np.eye(2)[split.labels], "binary": split.labels[:, None]}[labels]
+    assert images.shape == (6, 32, 32, 3)
+    assert images.dtype == np.float32
+    assert images.min() >= 0
+    assert 200 < images.max() <= 255
+    expected = {"int": split.labels, "categorical": np.eye(2)[split.labels], "binary": split.labels[:, None]}[
+        labels
+    ]
     assert np.array_equal(values, expected)
 
 
@@ -139,7 +155,8 @@ def test_training_batches_are_shuffled_and_whole(folders):
     dataset = make_dataset(split, 2, dataclasses.replace(PLAIN, batch_size=5), PREPROCESSING, training=True)
     epochs = [[y.numpy().argmax(1).tolist() for _, y in dataset] for _ in range(3)]
     assert all([len(batch) for batch in epoch] == [5, 5] for epoch in epochs)
-    assert any(epoch[0] != [0] * 5 for epoch in epochs) and epochs[0] != epochs[1]
+    assert any(epoch[0] != [0] * 5 for epoch in epochs)
+    assert epochs[0] != epochs[1]
 
 
 @pytest.mark.parametrize("free", [2**30, 0], ids=["cached", "too large for memory"])
@@ -160,8 +177,12 @@ def test_augmentation_changes_pixels_but_neither_their_range_nor_their_hue(tmp_p
             Image.new("RGB", (48, 48), (180, 60, 50)).save(tmp_path / "train" / label / f"{index}.png")
     recipe = Recipe(batch_size=8, image_size=32, train_size=28, mixup=0.0, cutmix=0.0)
     split = find_images(tmp_path).splits["train"]
-    images = np.concatenate([x.numpy() for x, _ in make_dataset(split, 2, recipe, PREPROCESSING, training=True)])
-    assert images.shape[1:] == (28, 28, 3) and images.min() >= 0 and images.max() <= 255.01
+    images = np.concatenate(
+        [x.numpy() for x, _ in make_dataset(split, 2, recipe, PREPROCESSING, training=True)]
+    )
+    assert images.shape[1:] == (28, 28, 3)
+    assert images.min() >= 0
+    assert images.max() <= 255.01
     colours = np.array([colorsys.rgb_to_hsv(*pixel / 255) for pixel in images.mean(axis=(1, 2))])
     assert colours[:, 2].std() > 0.01, "brightness varies"
     assert 0.5 < colours[:, 1].mean() < 0.9, "saturation is kept on the whole"
@@ -171,7 +192,9 @@ def test_augmentation_changes_pixels_but_neither_their_range_nor_their_hue(tmp_p
 def test_blended_labels_still_add_up_to_one(folders):
     recipe = dataclasses.replace(PLAIN, mixup=0.4, cutmix=1.0)
     split = find_images(folders).splits["train"]
-    labels = np.concatenate([y.numpy() for _ in range(6) for _, y in make_dataset(split, 2, recipe, PREPROCESSING, training=True)])
+    labels = np.concatenate(
+        [y.numpy() for _ in range(6) for _, y in make_dataset(split, 2, recipe, PREPROCESSING, training=True)]
+    )
     assert np.allclose(labels.sum(1), 1, atol=1e-5)
     assert ((labels > 0.05) & (labels < 0.95)).any()
 
@@ -189,9 +212,14 @@ def test_files_whose_names_are_no_utf_8_are_found_and_read(folders):
     (folders / "test" / "ant" / "00.png").rename(strange)
     data = find_images(folders)
     split = data.splits["test"]
-    assert strange in split.files and len(data.fingerprint()) == 64
-    images = np.concatenate([x.numpy() for x, _ in make_dataset(split, 2, PLAIN, PREPROCESSING, training=False)])
-    assert np.array_equal(images[split.files.index(strange)], preprocess(open_image(strange, 32), PREPROCESSING))
+    assert strange in split.files
+    assert len(data.fingerprint()) == 64
+    images = np.concatenate(
+        [x.numpy() for x, _ in make_dataset(split, 2, PLAIN, PREPROCESSING, training=False)]
+    )
+    assert np.array_equal(
+        images[split.files.index(strange)], preprocess(open_image(strange, 32), PREPROCESSING)
+    )
 
 
 def test_a_class_whose_name_is_no_utf_8_is_named(folders):
@@ -201,9 +229,13 @@ def test_a_class_whose_name_is_no_utf_8_is_named(folders):
 
 
 def test_the_strongest_augmentation_stays_within_0_to_255(folders):
-    recipe = Recipe(batch_size=4, image_size=32, train_size=28, rotation=0.5, jitter=0.9, mixup=0.4, cutmix=1.0)
+    recipe = Recipe(
+        batch_size=4, image_size=32, train_size=28, rotation=0.5, jitter=0.9, mixup=0.4, cutmix=1.0
+    )
     split = find_images(folders).splits["train"]
     for _ in range(3):
         for images, _ in make_dataset(split, 2, recipe, PREPROCESSING, training=True):
             pixels = images.numpy()
-            assert np.isfinite(pixels).all() and pixels.min() >= -0.01 and pixels.max() <= 255.01
+            assert np.isfinite(pixels).all()
+            assert pixels.min() >= -0.01
+            assert pixels.max() <= 255.01

@@ -15,7 +15,16 @@ from resnext.errors import ImageError
 from resnext.page import fetch
 
 PICTURE = bytes(range(256)) * 300
-STRANGE_NAMES = ["%2e%2e", "%2e%2e%2f%2e%2e%2fevil", "", ".bashrc", "%00%0a%1b", "x" * 400, "%E8%8A%B1" * 200, "a%5cb"]
+STRANGE_NAMES = [
+    "%2e%2e",
+    "%2e%2e%2f%2e%2e%2fevil",
+    "",
+    ".bashrc",
+    "%00%0a%1b",
+    "x" * 400,
+    "%E8%8A%B1" * 200,
+    "a%5cb",
+]
 
 
 @pytest.fixture
@@ -30,28 +39,36 @@ def refusal(url, folder, port=None, look_up=None) -> str:
         fetched(url, folder, port, look_up)
     assert not list(folder.iterdir())
     message = str(error.value)
-    assert message.endswith(".") and "\n" not in message and "Traceback" not in message and str(folder) not in message
+    assert message.endswith(".")
+    assert "\n" not in message
+    assert "Traceback" not in message
+    assert str(folder) not in message
     return message
 
 
 def test_an_image_is_fetched_whole_and_named_as_its_address_ends(website, tmp_path):
     url = website.serve("/a/b/rose%20(1).jpg?size=3", PICTURE)
     file = fetched(f"  {url}#top\n", tmp_path)
-    assert file.name == "rose (1).jpg" and file.read_bytes() == PICTURE
+    assert file.name == "rose (1).jpg"
+    assert file.read_bytes() == PICTURE
     assert file.parent.parent == tmp_path
 
 
 def test_two_images_of_one_name_do_not_meet(website, tmp_path):
     first, second = (fetched(website.address("/picture.jpg"), tmp_path) for _ in range(2))
-    assert first != second and first.read_bytes() == second.read_bytes()
+    assert first != second
+    assert first.read_bytes() == second.read_bytes()
 
 
 @pytest.mark.parametrize("name", STRANGE_NAMES)
 def test_whatever_the_address_ends_with_the_file_stays_in_its_folder(website, tmp_path, name):
     url = website.serve(f"/folder/{name}", PICTURE)
     file = fetched(url, tmp_path)
-    assert file.parent.parent == tmp_path and file.read_bytes() == PICTURE
-    assert file.name.isprintable() and not file.name.startswith(".") and len(file.name.encode()) <= 200
+    assert file.parent.parent == tmp_path
+    assert file.read_bytes() == PICTURE
+    assert file.name.isprintable()
+    assert not file.name.startswith(".")
+    assert len(file.name.encode()) <= 200
 
 
 def test_the_website_sees_its_own_name_and_nothing_about_this_server(website, tmp_path, monkeypatch):
@@ -87,12 +104,14 @@ def test_a_private_address_is_refused_however_it_is_written(website, tmp_path, h
 def test_a_redirect_to_a_private_address_is_refused_and_not_told(website, tmp_path, host):
     url = website.redirect("/start", website.address("/picture.jpg", host))
     message = refusal(url, tmp_path, website.server_port)
-    assert message.startswith(f"{url} cannot be fetched: ") and host not in message.removeprefix(url)
+    assert message.startswith(f"{url} cannot be fetched: ")
+    assert host not in message.removeprefix(url)
     assert len(website.hosts) == 1
 
 
 @pytest.mark.parametrize(
-    "address", ["1.1.1.1", "93.184.216.34", "100.63.255.255", "100.128.0.0", "2606:4700::1111", "2a00:1450::1"]
+    "address",
+    ["1.1.1.1", "93.184.216.34", "100.63.255.255", "100.128.0.0", "2606:4700::1111", "2a00:1450::1"],
 )
 def test_public_addresses_are_public(address):
     assert fetch.is_public(address)
@@ -100,11 +119,15 @@ def test_public_addresses_are_public(address):
 
 def test_a_host_with_one_private_address_among_public_ones_is_refused(tmp_path, monkeypatch):
     def getaddrinfo(host, port, **_):
-        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in ("1.1.1.1", "10.0.0.1")]
+        return [
+            (socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port))
+            for address in ("1.1.1.1", "10.0.0.1")
+        ]
 
     monkeypatch.setattr(fetch.socket, "getaddrinfo", getaddrinfo)
     message = refusal("http://mixed.example/picture.jpg", tmp_path)
-    assert "no public website has this name" in message and "10.0.0.1" not in message
+    assert "no public website has this name" in message
+    assert "10.0.0.1" not in message
 
 
 def test_a_private_and_an_unknown_name_are_refused_in_the_same_words(tmp_path):
@@ -122,24 +145,41 @@ def test_a_port_where_no_web_server_listens_is_refused(tmp_path, port):
 @pytest.mark.parametrize(
     "url",
     [
-        "", " ", "rose.jpg", "www.example.com/rose.jpg", "//example.com/rose.jpg", "/etc/passwd", "http:///rose.jpg",
-        "file:///etc/passwd", "file://localhost/etc/passwd", "ftp://example.com/rose.jpg", "javascript:alert(1)",
-        "data:image/png;base64,iVBORw0KGgo=", "gopher://127.0.0.1:6379/_PING", "ws://example.com/", "HTTP:rose.jpg",
+        "",
+        " ",
+        "rose.jpg",
+        "www.example.com/rose.jpg",
+        "//example.com/rose.jpg",
+        "/etc/passwd",
+        "http:///rose.jpg",
+        "file:///etc/passwd",
+        "file://localhost/etc/passwd",
+        "ftp://example.com/rose.jpg",
+        "javascript:alert(1)",
+        "data:image/png;base64,iVBORw0KGgo=",
+        "gopher://127.0.0.1:6379/_PING",
+        "ws://example.com/",
+        "HTTP:rose.jpg",
         "blob:http://example.com/1",
     ],
-)  # fmt: skip
+)
 def test_only_http_and_https_are_fetched(website, tmp_path, url):
     assert "does not start with https:// or http://" in refusal(url, tmp_path)
     if ":" in url and not url.lower().startswith("http:"):
-        assert "redirects to an address that does not start with" in refusal(website.redirect("/start", url), tmp_path)
+        assert "redirects to an address that does not start with" in refusal(
+            website.redirect("/start", url), tmp_path
+        )
 
 
 @pytest.mark.parametrize(
-    "url", ["http://[::1", "http://exa\tmple.com/", "http://300.1.2.3/", "http://h:port/", "http://" + "x" * 70_000]
+    "url",
+    ["http://[::1", "http://exa\tmple.com/", "http://300.1.2.3/", "http://h:port/", "http://" + "x" * 70_000],
 )
 def test_what_cannot_be_read_as_an_address_is_refused(tmp_path, url):
     message = refusal(url, tmp_path)
-    assert "is no web address" in message and len(message) < 300 and message.isprintable()
+    assert "is no web address" in message
+    assert len(message) < 300
+    assert message.isprintable()
 
 
 def test_a_user_name_or_a_password_is_refused_also_in_a_redirect(website, tmp_path):
@@ -173,10 +213,13 @@ def test_another_status_is_told_in_words_that_are_not_the_servers(website, tmp_p
 
     website.pages["/gone"] = page
     message = refusal(website.address("/gone"), tmp_path)
-    assert f"the server answers {status} (" in message and "<" not in message
+    assert f"the server answers {status} (" in message
+    assert "<" not in message
 
 
-def test_a_file_that_is_too_large_is_refused_whether_or_not_its_size_is_announced(website, tmp_path, monkeypatch):
+def test_a_file_that_is_too_large_is_refused_whether_or_not_its_size_is_announced(
+    website, tmp_path, monkeypatch
+):
     monkeypatch.setattr(fetch, "MOST_BYTES", 2**20)
 
     def endless(handler):
@@ -208,7 +251,9 @@ def test_what_is_packed_is_limited_as_it_unpacks(website, tmp_path, monkeypatch)
     assert fetched(website.serve("/tail", tail, Content_Encoding="gzip"), tmp_path).read_bytes() == b""
 
 
-@pytest.mark.parametrize("encoding, pack", [("gzip", gzip.compress), ("deflate", zlib.compress), ("identity", bytes)])
+@pytest.mark.parametrize(
+    "encoding, pack", [("gzip", gzip.compress), ("deflate", zlib.compress), ("identity", bytes)]
+)
 def test_what_is_packed_though_nobody_asked_arrives_whole(website, tmp_path, encoding, pack):
     content = bytes(2**20) + PICTURE
     url = website.serve("/packed", pack(content), Content_Encoding=encoding)
@@ -221,7 +266,9 @@ def test_damaged_packing_is_told(website, tmp_path):
 
 
 @pytest.mark.parametrize("part", ["status", "headers", "body", "redirects"])
-def test_a_server_that_sends_a_byte_at_a_time_is_left_after_the_time_limit(website, tmp_path, monkeypatch, part):
+def test_a_server_that_sends_a_byte_at_a_time_is_left_after_the_time_limit(
+    website, tmp_path, monkeypatch, part
+):
     monkeypatch.setattr(fetch, "MOST_SECONDS", 1.0)
 
     def drip(handler):
@@ -229,7 +276,9 @@ def test_a_server_that_sends_a_byte_at_a_time_is_left_after_the_time_limit(websi
             time.sleep(0.4)
             handler.answer(b"", 302, Location="/slow")
             return
-        before = {"status": b"", "headers": b"HTTP/1.1 200 OK\r\nX: ", "body": b"HTTP/1.1 200 OK\r\n\r\n"}[part]
+        before = {"status": b"", "headers": b"HTTP/1.1 200 OK\r\nX: ", "body": b"HTTP/1.1 200 OK\r\n\r\n"}[
+            part
+        ]
         with contextlib.suppress(OSError):
             handler.wfile.write(before)
             for byte in b"HTTP/1.1 200 OK" * 10:
@@ -274,9 +323,13 @@ def test_a_closed_port_and_a_certificate_that_cannot_be_checked_are_told(website
     assert "cannot be reached, or its certificate is not valid" in refusal(https, tmp_path)
     website.shutdown()
     website.server_close()
-    assert "cannot be reached, or its certificate is not valid" in refusal(website.address("/picture.jpg"), tmp_path)
+    assert "cannot be reached, or its certificate is not valid" in refusal(
+        website.address("/picture.jpg"), tmp_path
+    )
 
 
 def test_a_long_or_unprintable_address_is_shown_short_and_clean(tmp_path):
     message = refusal("ftp://example.com/\u202egpj.\x1b[31m" + "x" * 1000, tmp_path)
-    assert message.isprintable() and "x" * 150 + "… cannot be fetched" in message and len(message) < 350
+    assert message.isprintable()
+    assert "x" * 150 + "… cannot be fetched" in message
+    assert len(message) < 350

@@ -1,5 +1,6 @@
 """The figures of a training run show what the numbers say, whatever the numbers and the names are."""
 
+import itertools
 import os
 import re
 import warnings
@@ -54,8 +55,10 @@ def rules(axes):
 
 
 def test_the_best_epoch_is_the_first_one_with_the_lowest_validation_loss():
-    figure = curves(history(5, val_loss=[0.9, 0.4, 0.4, 0.7, float("nan")], val_accuracy=[0.5, 0.71, 0.9, 0.8, 0.8]))
-    loss, accuracy, *strips = figure.axes
+    figure = curves(
+        history(5, val_loss=[0.9, 0.4, 0.4, 0.7, float("nan")], val_accuracy=[0.5, 0.71, 0.9, 0.8, 0.8])
+    )
+    loss, accuracy, *_strips = figure.axes
     assert [rules(axes) for axes in figure.axes] == [[2], [2], [2], [2]]
     assert loss.get_title(loc="left") == "best epoch 2: validation 0.400, training 1.000"
     assert accuracy.get_title(loc="left") == "best epoch 2: validation 71.0%, training 66.7%"
@@ -80,20 +83,27 @@ def test_any_number_of_epochs_fits_with_whole_numbers_on_the_axis(epochs, tmp_pa
     axes = figure.axes[2]
     low, high = axes.get_xlim()
     shown = [tick for tick in axes.get_xticks() if low <= tick <= high]
-    assert 1 <= len(shown) <= 9 and all(tick == int(tick) for tick in shown)
-    assert low <= 1 and high >= epochs
+    assert 1 <= len(shown) <= 9
+    assert all(tick == int(tick) for tick in shown)
+    assert low <= 1
+    assert high >= epochs
 
 
 def test_one_epoch_is_visible_as_points():
     loss = curves(history(1)).axes[0]
-    assert all(line.get_marker() == "o" for line in loss.lines if line.get_label() in ("training", "validation"))
+    assert all(
+        line.get_marker() == "o" for line in loss.lines if line.get_label() in ("training", "validation")
+    )
 
 
 def test_a_history_of_nothing_finite_is_drawn_without_a_best_epoch(tmp_path):
     lost = [float("nan"), float("inf"), float("nan")]
-    figure = curves(history(3, loss=lost, val_loss=lost, accuracy=lost, val_accuracy=lost, learning_rate=lost))
+    figure = curves(
+        history(3, loss=lost, val_loss=lost, accuracy=lost, val_accuracy=lost, learning_rate=lost)
+    )
     assert saved_size(figure, tmp_path)[0] > 0
-    assert figure.axes[0].get_title(loc="left") == "" and rules(figure.axes[0]) == []
+    assert figure.axes[0].get_title(loc="left") == ""
+    assert rules(figure.axes[0]) == []
 
 
 def test_an_empty_history_is_refused():
@@ -181,24 +191,29 @@ def test_a_heatmap_of_any_size_stays_a_sane_picture(classes, tmp_path):
     figure = heatmap(confusion(classes), labels)
     width, height = saved_size(figure, tmp_path)
     axes = figure.axes[0]
-    assert 300 < height < 2700 and 400 < width < 2700 and 0.5 < height / width < 1.3
+    assert 300 < height < 2700
+    assert 400 < width < 2700
+    assert 0.5 < height / width < 1.3
     assert bool(axes.texts) == (classes <= 25)
     shown = [text.get_text() for text in axes.get_yticklabels()]
     if classes <= 100:
         assert shown == labels
         assert min(text.get_fontsize() for text in axes.get_yticklabels()) >= 6.5
     else:
-        assert 4 <= len(shown) <= 20 and all(re.fullmatch(r"\u2212?\d+", text) for text in shown)
+        assert 4 <= len(shown) <= 20
+        assert all(re.fullmatch(r"\u2212?\d+", text) for text in shown)
 
 
 def test_long_names_do_not_overlap_and_stay_inside_the_picture():
     figure = heatmap(confusion(60), [f"{index} {'very long name ' * 4}" for index in range(60)])
     figure.draw_without_rendering()
     boxes = [text.get_window_extent() for text in figure.axes[0].get_yticklabels()]
-    assert all(upper.y0 > lower.y0 + 0.6 * lower.height for upper, lower in zip(boxes, boxes[1:], strict=False))
+    assert all(upper.y0 > lower.y0 + 0.6 * lower.height for upper, lower in itertools.pairwise(boxes))
     content = figure.get_tightbbox()
-    assert content.x0 >= 0 and content.x1 <= figure.get_figwidth()
-    assert content.y0 >= 0 and content.y1 <= figure.get_figheight()
+    assert content.x0 >= 0
+    assert content.x1 <= figure.get_figwidth()
+    assert content.y0 >= 0
+    assert content.y1 <= figure.get_figheight()
 
 
 def test_a_matrix_that_does_not_fit_its_labels_is_refused():
@@ -210,7 +225,8 @@ def test_synonyms_shorten_to_the_first_name_unless_that_is_ambiguous():
     shark = "great white shark, white shark, man-eater, man-eating shark"
     assert shorten([shark, "tench, Tinca tinca"]) == ["great white shark", "tench, Tinca tinca"]
     cranes = shorten(["crane, the machine that lifts heavy things", "crane, the bird that stands on one leg"])
-    assert len(set(cranes)) == 2 and all(len(crane) <= 28 and "…" in crane for crane in cranes)
+    assert len(set(cranes)) == 2
+    assert all(len(crane) <= 28 and "…" in crane for crane in cranes)
 
 
 def test_samples_are_a_grid_of_at_most_25_images_with_their_titles():
@@ -220,7 +236,8 @@ def test_samples_are_a_grid_of_at_most_25_images_with_their_titles():
     for index, axes in enumerate(figure.axes):
         np.testing.assert_array_equal(axes.images[0].get_array(), images[index])
         assert axes.get_xlabel() == f"title {index}"
-        assert len(axes.get_xticks()) == 0 and not any(spine.get_visible() for spine in axes.spines.values())
+        assert len(axes.get_xticks()) == 0
+        assert not any(spine.get_visible() for spine in axes.spines.values())
 
 
 @pytest.mark.parametrize(
@@ -243,7 +260,8 @@ def test_a_figure_is_saved_as_a_png_over_the_old_one_and_leaves_nothing_beside(t
     save_figure(curves(history(3)), path)
     with Image.open(path) as picture:
         picture.verify()
-        assert picture.format == "PNG" and picture.size == (9 * DPI, 4.2 * DPI)
+        assert picture.format == "PNG"
+        assert picture.size == (9 * DPI, 4.2 * DPI)
     assert os.listdir(tmp_path) == ["curves.png"]
 
 
@@ -259,7 +277,8 @@ def test_a_figure_that_fails_to_save_leaves_the_old_one(tmp_path, monkeypatch):
     monkeypatch.setattr(figure, "savefig", half_written)
     with pytest.raises(OSError, match="disk full"):
         save_figure(figure, path)
-    assert path.read_bytes() == b"old" and os.listdir(tmp_path) == ["curves.png"]
+    assert path.read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["curves.png"]
 
 
 def test_the_style_does_not_leak_into_the_caller():

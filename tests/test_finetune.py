@@ -31,15 +31,28 @@ from training.recipe import RECIPES, Recipe
 ARCHITECTURE = Architecture(layers=(1, 1, 1, 1), channels=(8, 8, 8, 8), cardinality=2, base_width=32)
 # One step an epoch over all images, which are always the same: whatever the order, an epoch is the same.
 STEADY = dataclasses.replace(
-    RECIPE, batch_size=36, train_size=32, image_size=32, warmup_epochs=0, cosine=False, learning_rate=0.05, flip=False, zoom=0.0,
-    rotation=0.0, jitter=0.0, mixup=0.0, cutmix=0.0,
-)  # fmt: skip
+    RECIPE,
+    batch_size=36,
+    train_size=32,
+    image_size=32,
+    warmup_epochs=0,
+    cosine=False,
+    learning_rate=0.05,
+    flip=False,
+    zoom=0.0,
+    rotation=0.0,
+    jitter=0.0,
+    mixup=0.0,
+    cutmix=0.0,
+)
 NAMES = tuple(CLASSES)
 STAGES = ("fc", "layer4", "layer3", "layer2", "layer1", "stem")
 
 
 def repository_of(folder, label_names=("ant", "bee"), architecture=ARCHITECTURE, **preprocessing):
-    ModelConfig("resnext50_32x4d", architecture, label_names, Preprocessing(**{"image_size": 64, **preprocessing})).write(folder / "config.json")
+    ModelConfig(
+        "resnext50_32x4d", architecture, label_names, Preprocessing(**{"image_size": 64, **preprocessing})
+    ).write(folder / "config.json")
     save_tensors(random_tensors(architecture, len(label_names)), folder / "model.safetensors")
     return find_repository(folder)
 
@@ -106,7 +119,9 @@ def test_without_layer_decay_and_unfreezing_there_is_one_optimizer():
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
 def test_stages_wait_for_their_epoch_and_then_move_without_a_jump(optimizer):
     model = layers_named_as_stages()
-    recipe = Recipe(optimizer=optimizer, learning_rate=0.01, cosine=False, unfreeze_epochs=1, weight_decay=0.01)
+    recipe = Recipe(
+        optimizer=optimizer, learning_rate=0.01, cosine=False, unfreeze_epochs=1, weight_decay=0.01
+    )
     steps = 2
     stepper = make_optimizer(recipe, steps, "fc")
     variables = model.trainable_variables
@@ -127,7 +142,9 @@ def test_stages_wait_for_their_epoch_and_then_move_without_a_jump(optimizer):
 
 def test_frozen_batch_norm_keeps_statistics_and_weights(photographs, base, tmp_path):
     before = read_tensors(base.folder / "model.safetensors")
-    after = quietly(photographs, tmp_path / "out", dataclasses.replace(STEADY, epochs=1, freeze_bn=True), pretrained=base)
+    after = quietly(
+        photographs, tmp_path / "out", dataclasses.replace(STEADY, epochs=1, freeze_bn=True), pretrained=base
+    )
     normed = {key for key in before if ".bn" in key or "bn1" in key or "downsample.1" in key}
     assert any("running_var" in key for key in normed)
     for key in normed:
@@ -135,24 +152,51 @@ def test_frozen_batch_norm_keeps_statistics_and_weights(photographs, base, tmp_p
     assert not np.allclose(before["layer1.0.conv2.weight"], after["layer1.0.conv2.weight"], atol=1e-3)
 
 
-def test_the_image_size_is_free_the_rest_of_the_preprocessing_the_network_s_and_the_classes_the_data_s(photographs, tmp_path):
+def test_the_image_size_is_free_the_rest_of_the_preprocessing_the_network_s_and_the_classes_the_data_s(
+    photographs, tmp_path
+):
     means = {"mean": (0.5, 0.4, 0.3), "std": (0.2, 0.3, 0.4)}
-    base = repository_of(tmp_path / "base", interpolation="bilinear", crop_pct=0.95, test_image_size=96, test_crop_pct=1.0, **means)
-    after = quietly(photographs, tmp_path / "out", dataclasses.replace(STEADY, epochs=1, image_size=48, train_size=40), pretrained=base)
+    base = repository_of(
+        tmp_path / "base",
+        interpolation="bilinear",
+        crop_pct=0.95,
+        test_image_size=96,
+        test_crop_pct=1.0,
+        **means,
+    )
+    after = quietly(
+        photographs,
+        tmp_path / "out",
+        dataclasses.replace(STEADY, epochs=1, image_size=48, train_size=40),
+        pretrained=base,
+    )
     config = ModelConfig.read(tmp_path / "out" / "config.json")
     assert config.preprocessing == Preprocessing(48, 0.95, "bilinear", **means)
-    assert config.label_names == NAMES and after["fc.weight"].shape == (3, 32)
+    assert config.label_names == NAMES
+    assert after["fc.weight"].shape == (3, 32)
     recipe = json.loads((tmp_path / "out" / "recipe.json").read_bytes())["recipe"]
-    assert (recipe["crop_pct"], recipe["image_size"], recipe["train_size"], recipe["mean"]) == (0.95, 48, 40, [0.5, 0.4, 0.3])
+    assert (recipe["crop_pct"], recipe["image_size"], recipe["train_size"], recipe["mean"]) == (
+        0.95,
+        48,
+        40,
+        [0.5, 0.4, 0.3],
+    )
 
 
 def test_an_anti_aliased_network_trains_on_crops_that_it_can_pool(photographs, tmp_path):
     base = repository_of(tmp_path / "base", architecture=dataclasses.replace(ARCHITECTURE, aa_layer="avg"))
-    quietly(photographs, tmp_path / "out", dataclasses.replace(STEADY, epochs=1, image_size=64, train_size=50), pretrained=base)
+    quietly(
+        photographs,
+        tmp_path / "out",
+        dataclasses.replace(STEADY, epochs=1, image_size=64, train_size=50),
+        pretrained=base,
+    )
     assert json.loads((tmp_path / "out" / "recipe.json").read_bytes())["recipe"]["train_size"] == 32
 
 
-def test_a_resumed_fine_tuning_unfreezes_on_and_ends_where_an_uninterrupted_one_does(photographs, tmp_path, monkeypatch):
+def test_a_resumed_fine_tuning_unfreezes_on_and_ends_where_an_uninterrupted_one_does(
+    photographs, tmp_path, monkeypatch
+):
     class Killed(BaseException):
         pass
 
@@ -164,7 +208,9 @@ def test_a_resumed_fine_tuning_unfreezes_on_and_ends_where_an_uninterrupted_one_
         return read_tensors(tmp_path / name / "checkpoint" / "state.safetensors")
 
     monkeypatch.setattr(Checkpoint, "remove", lambda self: None)
-    recipe = dataclasses.replace(STEADY, epochs=4, cosine=True, warmup_epochs=1, layer_decay=0.7, unfreeze_epochs=1)
+    recipe = dataclasses.replace(
+        STEADY, epochs=4, cosine=True, warmup_epochs=1, layer_decay=0.7, unfreeze_epochs=1
+    )
     images, base = find_images(photographs), repository_of(tmp_path / "base", crop_pct=1.0)
     fit(images, tmp_path / "whole", recipe, pretrained=base, report=lambda line: None)
     with pytest.raises(Killed):
@@ -180,15 +226,21 @@ def test_a_resumed_fine_tuning_unfreezes_on_and_ends_where_an_uninterrupted_one_
         assert np.allclose(value, resumed[key], atol=1e-4), key
     after = {key.removeprefix("model/"): value for key, value in resumed.items()}
     assert moved(before, after) == {"fc", "layer4", "layer3", "layer2"}
-    rates = [[row["learning_rate"] for row in read_history(tmp_path / name / "history.csv")] for name in ("whole", "killed")]
-    assert rates[0] == rates[1] and len(set(rates[0])) == 4
+    rates = [
+        [row["learning_rate"] for row in read_history(tmp_path / name / "history.csv")]
+        for name in ("whole", "killed")
+    ]
+    assert rates[0] == rates[1]
+    assert len(set(rates[0])) == 4
 
 
 def test_the_loss_is_scaled_over_all_stages_in_float16():
     keras.config.set_dtype_policy("mixed_float16")
     try:
         model = layers_named_as_stages()
-        model.compile(make_optimizer(Recipe(cosine=False, learning_rate=0.05, layer_decay=0.5), 1, "fc"), "mse")
+        model.compile(
+            make_optimizer(Recipe(cosine=False, learning_rate=0.05, layer_decay=0.5), 1, "fc"), "mse"
+        )
         before = [variable.numpy() for variable in model.trainable_variables]
         model.fit(np.ones((4, 4)), np.zeros((4, 4)), epochs=3, verbose=0)
     finally:
@@ -196,7 +248,9 @@ def test_the_loss_is_scaled_over_all_stages_in_float16():
     assert isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer)
     assert float(model.optimizer.learning_rate.numpy()) == pytest.approx(0.05)
     for variable, old in zip(model.trainable_variables, before):
-        assert np.isfinite(variable.numpy()).all() and not np.array_equal(variable.numpy(), old), variable.path
+        assert np.isfinite(variable.numpy()).all() and not np.array_equal(variable.numpy(), old), (
+            variable.path
+        )
 
 
 @pytest.mark.parametrize(
@@ -224,8 +278,18 @@ def test_fine_tuning_without_a_network_to_start_from_is_refused(setting, photogr
 
 @pytest.mark.parametrize(
     "recipe_json",
-    ["[]", "{", '{"commands": "python -m training x"}', '{"commands": ["```", "python -m training x\\n```"]}', '{"commands": [1]}', "[" * 10**5]
-    + [json.dumps({"commands": [f"python -m training fit x{more}"]}) for more in ("; curl x | sh", " $(id)", " `id`", " > x", " 'x", " x &")],
+    [
+        "[]",
+        "{",
+        '{"commands": "python -m training x"}',
+        '{"commands": ["```", "python -m training x\\n```"]}',
+        '{"commands": [1]}',
+        "[" * 10**5,
+    ]
+    + [
+        json.dumps({"commands": [f"python -m training fit x{more}"]})
+        for more in ("; curl x | sh", " $(id)", " `id`", " > x", " 'x", " x &")
+    ],
 )
 def test_a_recipe_json_that_is_anyone_s_adds_no_command(recipe_json, tmp_path):
     (tmp_path / "recipe.json").write_text(recipe_json)
@@ -246,12 +310,24 @@ def test_a_base_s_own_commands_are_kept_the_last_twenty_of_them(tmp_path):
         (("--pretrained", "BASE", "--image-size", "144"), RECIPES["finetune"]),
         (("--pretrained", "BASE", "--recipe", "small", "--image-size", "144"), RECIPES["small"]),
         (
-            ("--pretrained", "BASE", "--image-size", "144", "--freeze-bn", "--layer-decay", "0.6", "--unfreeze-epochs", "0.5"),
+            (
+                "--pretrained",
+                "BASE",
+                "--image-size",
+                "144",
+                "--freeze-bn",
+                "--layer-decay",
+                "0.6",
+                "--unfreeze-epochs",
+                "0.5",
+            ),
             dataclasses.replace(RECIPES["finetune"], freeze_bn=True, layer_decay=0.6, unfreeze_epochs=0.5),
         ),
     ],
 )
-def test_the_command_line_fine_tunes_by_default_at_the_network_s_size(arguments, expected, photographs, base, tmp_path, monkeypatch):
+def test_the_command_line_fine_tunes_by_default_at_the_network_s_size(
+    arguments, expected, photographs, base, tmp_path, monkeypatch
+):
     class Chosen(Exception):
         pass
 
@@ -259,7 +335,13 @@ def test_the_command_line_fine_tunes_by_default_at_the_network_s_size(arguments,
         raise Chosen(recipe)
 
     monkeypatch.setattr("training.fit.fit", choose)
-    arguments = ["fit", str(photographs), "--output", str(tmp_path / "out"), *(str(base.folder) if a == "BASE" else a for a in arguments)]
+    arguments = [
+        "fit",
+        str(photographs),
+        "--output",
+        str(tmp_path / "out"),
+        *(str(base.folder) if a == "BASE" else a for a in arguments),
+    ]
     result = CliRunner().invoke(app, arguments)
     assert isinstance(result.exception, Chosen), result.output
     assert result.exception.args[0] == expected
@@ -274,18 +356,24 @@ def test_help_names_the_recipes_and_what_fine_tuning_takes():
 @pytest.mark.parametrize(
     "arguments, words",
     [
-        (("--layer-decay", "0.7"), "layer-decay is for fine-tuning: name a network to start from by --pretrained"),
+        (
+            ("--layer-decay", "0.7"),
+            "layer-decay is for fine-tuning: name a network to start from by --pretrained",
+        ),
         (("--layer-decay", "0"), "layer-decay has to be above 0 and at most 1, not 0.0"),
     ],
 )
 def test_wrong_usage_of_fine_tuning_gets_one_clear_line(arguments, words, photographs, tmp_path):
     result = run_training("fit", photographs, "--output", tmp_path / "out", *arguments)
     assert result.returncode == 1
-    assert words in result.stderr.splitlines()[-1] and "Traceback" not in result.stderr
+    assert words in result.stderr.splitlines()[-1]
+    assert "Traceback" not in result.stderr
     assert not (tmp_path / "out").exists()
 
 
-def test_a_network_that_timm_has_published_on_the_hub_is_fine_tuned_and_named_in_the_card(photographs, tmp_path):
+def test_a_network_that_timm_has_published_on_the_hub_is_fine_tuned_and_named_in_the_card(
+    photographs, tmp_path
+):
     """timm's own config.json: no class names, no model_args but those of this tiny net, and an fc for 1,000 classes."""
     from huggingface_hub import HfApi, ModelCard
 
@@ -297,11 +385,23 @@ def test_a_network_that_timm_has_published_on_the_hub_is_fine_tuned_and_named_in
         "num_features": 32,
         "model_args": {"layers": [1, 1, 1, 1], "channels": [8, 8, 8, 8], "cardinality": 2, "base_width": 32},
         "pretrained_cfg": {
-            "tag": "a1h_in1k", "custom_load": False, "input_size": [3, 64, 64], "test_input_size": [3, 96, 96], "fixed_input_size": False,
-            "interpolation": "bicubic", "crop_pct": 0.95, "test_crop_pct": 1.0, "crop_mode": "center", "mean": [0.485, 0.456, 0.406],
-            "std": [0.229, 0.224, 0.225], "num_classes": 1000, "pool_size": [2, 2], "first_conv": "conv1", "classifier": "fc",
+            "tag": "a1h_in1k",
+            "custom_load": False,
+            "input_size": [3, 64, 64],
+            "test_input_size": [3, 96, 96],
+            "fixed_input_size": False,
+            "interpolation": "bicubic",
+            "crop_pct": 0.95,
+            "test_crop_pct": 1.0,
+            "crop_mode": "center",
+            "mean": [0.485, 0.456, 0.406],
+            "std": [0.229, 0.224, 0.225],
+            "num_classes": 1000,
+            "pool_size": [2, 2],
+            "first_conv": "conv1",
+            "classifier": "fc",
         },
-    }  # fmt: skip
+    }
     (source / "config.json").write_text(json.dumps(published))
     save_tensors(random_tensors(ARCHITECTURE, 1000), source / "model.safetensors")
     with HubServer() as hub:
@@ -310,7 +410,16 @@ def test_a_network_that_timm_has_published_on_the_hub_is_fine_tuned_and_named_in
         api.upload_folder(repo_id="tester/resnext50_32x4d.a1h_in1k", folder_path=source)
         name, output = "tester/resnext50_32x4d.a1h_in1k", tmp_path / "out"
         options = ["--pretrained", name, "--epochs", "1", "--batch-size", "18", "--precision", "float32"]
-        command = [sys.executable, "-m", "training", "fit", str(photographs), "--output", str(output), *options]
+        command = [
+            sys.executable,
+            "-m",
+            "training",
+            "fit",
+            str(photographs),
+            "--output",
+            str(output),
+            *options,
+        ]
         env = {**os.environ, **environment(hub.url, tmp_path / "home")}
         result = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=300)
         commit = hub.repos["model", name].find("main")[1]
@@ -318,9 +427,12 @@ def test_a_network_that_timm_has_published_on_the_hub_is_fine_tuned_and_named_in
     record = json.loads((output / "recipe.json").read_bytes())
     assert record["pretrained"] == {"name": name, "revision": commit}
     config = ModelConfig.read(output / "config.json")
-    assert config.label_names == NAMES and config.architecture == ARCHITECTURE
+    assert config.label_names == NAMES
+    assert config.architecture == ARCHITECTURE
     assert config.preprocessing == Preprocessing(64, 0.95)
     card = ModelCard.load(output / "README.md")
     assert card.data.base_model == name
     assert f"[{name}](https://huggingface.co/{name}/tree/{commit})" in card.text
-    assert "| layer decay | 0.9 |" in card.text and "| freeze bn | False |" in card.text and "| unfreeze epochs | 0.0 |" in card.text
+    assert "| layer decay | 0.9 |" in card.text
+    assert "| freeze bn | False |" in card.text
+    assert "| unfreeze epochs | 0.0 |" in card.text

@@ -15,7 +15,12 @@ ROOT = pathlib.Path(__file__).parent.parent
 
 def python(code, **environment):
     return subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, env={**os.environ, **environment}, capture_output=True, text=True, timeout=120
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=120,
     )
 
 
@@ -36,7 +41,9 @@ def value_and_gradients(function, images, kernel):
 @pytest.mark.parametrize("strides, padding", [(1, "SAME"), (2, "VALID")])
 @pytest.mark.parametrize("groups, filters", [(2, 2), (6, 12), (8, 16), (32, 32)])
 @pytest.mark.parametrize("size", [(8, 8), (7, 5)])
-def test_dense_pieces_have_the_values_and_gradients_of_grouped_convolution(strides, padding, groups, filters, size):
+def test_dense_pieces_have_the_values_and_gradients_of_grouped_convolution(
+    strides, padding, groups, filters, size
+):
     rng = np.random.default_rng(0)
     images = tf.constant(rng.standard_normal((2, *size, groups * 2)), tf.float32)
     kernel = tf.constant(rng.standard_normal((3, 3, 2, filters)), tf.float32)
@@ -55,7 +62,9 @@ def test_dense_pieces_have_the_values_and_gradients_of_grouped_convolution(strid
 def test_the_layer_trains_in_every_precision(dtype, strides):
     rng = np.random.default_rng(0)
     images = rng.standard_normal((2, 9, 6, 16)).astype(np.float32)
-    layer = GroupedConv2D(32, 3, strides, groups=8, use_bias=False, dtype=f"mixed_{dtype}" if dtype != "float32" else dtype)
+    layer = GroupedConv2D(
+        32, 3, strides, groups=8, use_bias=False, dtype=f"mixed_{dtype}" if dtype != "float32" else dtype
+    )
     layer.build((None, None, None, 16))
     kernel = rng.standard_normal(layer.kernel.shape).astype(np.float32)
     layer.kernel.assign(kernel)
@@ -68,7 +77,9 @@ def test_the_layer_trains_in_every_precision(dtype, strides):
         lambda x, k: one_by_one(x, k, strides, "VALID", 8), tf.constant(padded), tf.constant(kernel)
     )
     tolerance = {"float32": 1e-5, "bfloat16": 3e-2, "float16": 5e-3}[dtype]  # bfloat16 has 8 bits
-    assert np.abs(output.numpy().astype(np.float32) - expected[0]).max() < tolerance * np.abs(expected[0]).max()
+    assert (
+        np.abs(output.numpy().astype(np.float32) - expected[0]).max() < tolerance * np.abs(expected[0]).max()
+    )
     right = expected[2] / expected[0].size
     assert np.abs(gradient.numpy() - right).max() < tolerance * np.abs(right).max()
     assert layer.compute_output_shape((2, 9, 6, 16)) == tuple(output.shape)
@@ -97,7 +108,8 @@ def test_it_trains_with_the_same_gradients_where_onednn_is_off():
     off, on = (result.stdout.split() for result in results)
     assert off[0] == "False"
     off, on = np.array(off[1:], float), np.array(on[1:], float)
-    assert len(off) == 3 * 3 * 2 * 16 and np.abs(on).max() > 1
+    assert len(off) == 3 * 3 * 2 * 16
+    assert np.abs(on).max() > 1
     assert np.abs(off - on).max() < 1e-5 * np.abs(on).max()
 
 
@@ -147,4 +159,10 @@ def test_the_layer_survives_its_config():
     layer = GroupedConv2D(12, 3, 2, groups=4, use_bias=False, name="conv2")
     again = GroupedConv2D.from_config(layer.get_config())
     assert again.get_config() == layer.get_config()
-    assert (again.filters, again.kernel_size, again.strides, again.groups, again.name) == (12, (3, 3), (2, 2), 4, "conv2")
+    assert (again.filters, again.kernel_size, again.strides, again.groups, again.name) == (
+        12,
+        (3, 3),
+        (2, 2),
+        4,
+        "conv2",
+    )

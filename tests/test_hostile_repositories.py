@@ -60,11 +60,17 @@ MOST_MEGABYTES = 300  # for a repository
 def open_all(models, variables=()) -> list[tuple[str, str, float]]:
     """What came of each: "opened" or the error's class, its message, and how many megabytes it took (Linux tells)."""
     child = subprocess.run(
-        [sys.executable, "-c", CHILD], input=json.dumps([str(model) for model in models]), capture_output=True, text=True,
-        cwd=ROOT, env=os.environ | dict(variables), timeout=200,
-    )  # fmt: skip
+        [sys.executable, "-c", CHILD],
+        input=json.dumps([str(model) for model in models]),
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env=os.environ | dict(variables),
+        timeout=200,
+    )
     assert child.returncode == 0, child.stderr
-    assert "Traceback" not in child.stderr and "Warning" not in child.stderr
+    assert "Traceback" not in child.stderr
+    assert "Warning" not in child.stderr
     return [tuple(json.loads(line)) for line in child.stdout.splitlines()]
 
 
@@ -111,7 +117,10 @@ def broken_weights(good: bytes) -> dict[str, tuple[bytes, str]]:
         "more": (good + bytes(100), "not fully covered"),
         "half a header": (good[:100], "header"),
         "a page of HTML": (b"<!doctype html><title>404</title>", "header claims"),
-        "a Git LFS pointer": (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n", "git lfs pull"),
+        "a Git LFS pointer": (
+            b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n",
+            "git lfs pull",
+        ),
         "a pickle": (b"PK\x03\x04" + bytes(100), "header claims"),
         "header of 2^63": (header(b"{}", length=2**63), "header claims"),
         "header of 2^64 - 1": (header(b"{}", length=2**64 - 1), "header claims"),
@@ -120,9 +129,18 @@ def broken_weights(good: bytes) -> dict[str, tuple[bytes, str]]:
         "header in UTF-16": (header(json.dumps(tensors).encode("utf-16"), body), "UTF-8"),
         "nested header": (header(b'{"a":' * 50_000), "recursion"),
         "30 MB of nesting": (header(b'{"a":' + b"[" * 30_000_000), "header claims"),
-        "30 MB of a shape": (header(b'{"a":{"dtype":"U8","shape":[' + b"1," * 15_000_000 + b'1],"data_offsets":[0,1]}}', b"1"), "header claims"),
-        "500,000 tensors": (header({str(i): one("U8", (0,), (0, 0)) for i in range(500_000)}), "header claims"),
-        "50,000 tensors": (header({str(i): one("U8", (0,), (0, 0)) for i in range(50_000)}), "no tensor 'conv1.weight'"),
+        "30 MB of a shape": (
+            header(b'{"a":{"dtype":"U8","shape":[' + b"1," * 15_000_000 + b'1],"data_offsets":[0,1]}}', b"1"),
+            "header claims",
+        ),
+        "500,000 tensors": (
+            header({str(i): one("U8", (0,), (0, 0)) for i in range(500_000)}),
+            "header claims",
+        ),
+        "50,000 tensors": (
+            header({str(i): one("U8", (0,), (0, 0)) for i in range(50_000)}),
+            "no tensor 'conv1.weight'",
+        ),
         "overlapping tensors": (changed(data_offsets=[0, 12]), "invalid offset"),
         "a tensor beyond the file": (changed(data_offsets=[len(body), len(body) + 12]), "invalid offset"),
         "a tensor at 2^64": (changed(data_offsets=[2**64 - 13, 2**64 - 1]), "invalid offset"),
@@ -134,16 +152,28 @@ def broken_weights(good: bytes) -> dict[str, tuple[bytes, str]]:
         "a negative shape": (changed(shape=[-3]), "header"),
         "a hundred dimensions": (header({"a": one(shape=(1,) * 100)}, bytes(4)), "no tensor"),
         "an unknown type": (changed(dtype="F33"), "F33"),
-        "a type that NumPy has not": (header({"fc.bias": one("F8_E5M2", (4,))}, bytes(4)), "no tensor 'conv1.weight'"),
+        "a type that NumPy has not": (
+            header({"fc.bias": one("F8_E5M2", (4,))}, bytes(4)),
+            "no tensor 'conv1.weight'",
+        ),
         "whole numbers": (changed(dtype="I32"), "'fc.bias' holds int32"),
-        "one tensor twice": (header(b'{"a":%s,"a":%s}' % (first.encode(), second.encode()), bytes(8)), "invalid"),
-        "a name of 5 MB": (header(tensors | {"x" * 5_000_000: one(shape=(0,), offsets=(len(body), len(body)))}, body), "has a tensor 'xxx"),
-        "a name that clears the screen": (header(tensors | {"\33[2J\n": one(shape=(0,), offsets=(len(body), len(body)))}, body), "has a tensor"),
+        "one tensor twice": (
+            header(b'{"a":%s,"a":%s}' % (first.encode(), second.encode()), bytes(8)),
+            "invalid",
+        ),
+        "a name of 5 MB": (
+            header(tensors | {"x" * 5_000_000: one(shape=(0,), offsets=(len(body), len(body)))}, body),
+            "has a tensor 'xxx",
+        ),
+        "a name that clears the screen": (
+            header(tensors | {"\33[2J\n": one(shape=(0,), offsets=(len(body), len(body)))}, body),
+            "has a tensor",
+        ),
         "a scalar": (header({"fc.bias": one(shape=())}, bytes(4)), "no tensor 'conv1.weight'"),
         "NaN": (header(tensors, nan.tobytes()), "'fc.bias' holds NaN or infinity"),
         "a negative variance": (header(tensors, negative.tobytes()), "'bn1.running_var' is a variance"),
         "infinity": (header(tensors, infinite.tobytes()), "holds NaN or infinity"),
-    }  # fmt: skip
+    }
 
 
 # --- config.json ------------------------------------------------------------------------------------------------------
@@ -161,7 +191,11 @@ def broken_configs(good: dict) -> dict[str, tuple[bytes | str, str]]:
     def preprocessing(**changes):
         return top(pretrained_cfg=good["pretrained_cfg"] | changes)
 
-    transformers = {"architectures": ["ViTForImageClassification"], "model_type": "vit", "id2label": {"0": "ant"}}
+    transformers = {
+        "architectures": ["ViTForImageClassification"],
+        "model_type": "vit",
+        "id2label": {"0": "ant"},
+    }
     return {
         "nothing": ("", "no valid JSON"),
         "half": (json.dumps(good)[:200], "no valid JSON"),
@@ -169,7 +203,10 @@ def broken_configs(good: dict) -> dict[str, tuple[bytes | str, str]]:
         "no UTF-8": (b'{"architecture": "\xff"}', "no valid JSON"),
         "a list": ("[1]", "has to be an object"),
         "null": ("null", "names no architecture"),
-        "timm's ViT": (top(architecture="vit_base_patch16_224"), "Unknown architecture 'vit_base_patch16_224'"),
+        "timm's ViT": (
+            top(architecture="vit_base_patch16_224"),
+            "Unknown architecture 'vit_base_patch16_224'",
+        ),
         "timm's RegNet": (top(architecture="regnety_032"), "Unknown architecture 'regnety_032'"),
         "Transformers' ViT": (json.dumps(transformers), "names no architecture"),
         "nested lists": ("[" * 100_000, "no valid JSON"),
@@ -182,35 +219,65 @@ def broken_configs(good: dict) -> dict[str, tuple[bytes | str, str]]:
         "an argument of 8 MB": (arguments(**{"x" * 8_000_000: 1}), "does not build"),
         "an argument that clears the screen": (arguments(**{"\33[2J\n": 1}), "does not build"),
         "2,000,000 stages": (arguments(layers=[1] * 2_000_000), "four stages"),
-        "a number of 5,000 digits": (preprocessing(crop_pct=0).replace('"crop_pct": 0', '"crop_pct": ' + "9" * 5000), "no valid JSON"),
+        "a number of 5,000 digits": (
+            preprocessing(crop_pct=0).replace('"crop_pct": 0', '"crop_pct": ' + "9" * 5000),
+            "no valid JSON",
+        ),
         "a number of 4,000 digits": (preprocessing(input_size=[3, 10**4000, 10**4000]), "image size"),
         "infinitely many classes": (top(num_classes=1e999), "num_classes"),
         "a crop of NaN": (preprocessing(crop_pct=float("nan")), "crop_pct"),
         "a std of nearly nothing": (preprocessing(std=[1e-320] * 3), "std has to be above 0"),
         "4,000,000,000 units": (arguments(layers=[10**9] * 4), "residual units"),
         "1,000 units of 65,536 channels": (
-            arguments(layers=[250] * 4, channels=[65536] * 4, cardinality=1, base_width=64), "needs (65536, 64, 1, 1)",
+            arguments(layers=[250] * 4, channels=[65536] * 4, cardinality=1, base_width=64),
+            "needs (65536, 64, 1, 1)",
         ),
         "100,000 classes": (top(num_classes=100_000, label_names=None), "needs (100000, 128)"),
         "feature maps of 2 GB": (
             top(
                 model_args=good["model_args"] | {"cardinality": 8192, "base_width": 64, "channels": [8] * 4},
                 pretrained_cfg=good["pretrained_cfg"] | {"input_size": [3, 1024, 1024], "crop_pct": 1.0},
-            ), "gigabytes of memory",
+            ),
+            "gigabytes of memory",
         ),
-        "twice the same key": ('{"architecture":"vit",' + top()[1:-1] + ',"architecture":"vit"}', "Unknown architecture 'vit'"),
-    }  # fmt: skip
+        "twice the same key": (
+            '{"architecture":"vit",' + top()[1:-1] + ',"architecture":"vit"}',
+            "Unknown architecture 'vit'",
+        ),
+    }
 
 
 STRANGE = [
-    None, True, -1, 0, 1.5, 10**30, 1e308, float("nan"), float("inf"), "", "\0", "x" * 5000, "\ud800", [], [[]], [1] * 9, {}, {"a": {}},
-    ["a", "b", "c"], {"0": "a", "2": "c"}, 65536, 4096,
-]  # fmt: skip
+    None,
+    True,
+    -1,
+    0,
+    1.5,
+    10**30,
+    1e308,
+    float("nan"),
+    float("inf"),
+    "",
+    "\0",
+    "x" * 5000,
+    "\ud800",
+    [],
+    [[]],
+    [1] * 9,
+    {},
+    {"a": {}},
+    ["a", "b", "c"],
+    {"0": "a", "2": "c"},
+    65536,
+    4096,
+]
 
 
 def places(value, path=()):
     """Paths to every value in a JSON document but the whole of it."""
-    for key, inner in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
+    for key, inner in (
+        value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    ):
         yield (*path, key)
         yield from places(inner, (*path, key))
 
@@ -229,7 +296,9 @@ def fuzzed(good: dict, rng: random.Random) -> bytes:
             case "remove":
                 del inside[key]
             case "add" if isinstance(inside, dict):
-                inside[rng.choice(("attn_layer", "block_args", "label_descriptions", "test_input_size", "new"))] = copy.deepcopy(rng.choice(STRANGE))
+                inside[
+                    rng.choice(("attn_layer", "block_args", "label_descriptions", "test_input_size", "new"))
+                ] = copy.deepcopy(rng.choice(STRANGE))
     content = bytearray(json.dumps(values).encode())
     match rng.choice(("whole", "whole", "whole", "cut", "flip")):
         case "cut":
@@ -248,7 +317,9 @@ def good(tmp_path_factory):
     """A repository that opens, of a net of four units."""
     architecture = Architecture(layers=(1, 1, 1, 1), channels=(8, 16, 16, 32), cardinality=4, base_width=16)
     folder = tmp_path_factory.mktemp("good")
-    ModelConfig("resnext50_32x4d", architecture, ("ant", "bee", "cat"), Preprocessing(32)).write(folder / "config.json")
+    ModelConfig("resnext50_32x4d", architecture, ("ant", "bee", "cat"), Preprocessing(32)).write(
+        folder / "config.json"
+    )
     save_tensors(random_tensors(architecture, 3), folder / "model.safetensors")
     return folder
 
@@ -291,17 +362,38 @@ def no_plain_files(name: str) -> dict:
 @pytest.fixture(scope="module")
 def cases(good):
     """Of what cannot be opened: the file's name, what is wrong with it, what it holds or what makes it, and words of the error."""
-    config, weights = json.loads((good / "config.json").read_text()), (good / "model.safetensors").read_bytes()
+    config, weights = (
+        json.loads((good / "config.json").read_text()),
+        (good / "model.safetensors").read_bytes(),
+    )
     own, end = parts(weights)[0], len(parts(weights)[1])
     other, beside = one("U8", (2**31,), (0, 2**31)), one("U8", (2**31,), (end, end + 2**31))
-    cases = [("model.safetensors", f"weights: {what}", *case) for what, case in broken_weights(weights).items()]
+    cases = [
+        ("model.safetensors", f"weights: {what}", *case) for what, case in broken_weights(weights).items()
+    ]
     cases += [("config.json", f"config: {what}", *case) for what, case in broken_configs(config).items()]
     for name in ("config.json", "model.safetensors"):
         cases += [(name, what, *case) for what, case in no_plain_files(name).items()]
-    return cases + [
-        ("config.json", "config.json that cannot be read", lambda path: path.symlink_to("/proc/self/mem"), "cannot be read"),
-        ("model.safetensors", "weights of 2 GB of another net", giant({"head.weight": other}), "no tensor 'conv1.weight'"),
-        ("model.safetensors", "weights with 2 GB beside them", giant(own | {"head.weight": beside}), "'head.weight'"),
+    return [
+        *cases,
+        (
+            "config.json",
+            "config.json that cannot be read",
+            lambda path: path.symlink_to("/proc/self/mem"),
+            "cannot be read",
+        ),
+        (
+            "model.safetensors",
+            "weights of 2 GB of another net",
+            giant({"head.weight": other}),
+            "no tensor 'conv1.weight'",
+        ),
+        (
+            "model.safetensors",
+            "weights with 2 GB beside them",
+            giant(own | {"head.weight": beside}),
+            "'head.weight'",
+        ),
     ]
 
 
@@ -309,25 +401,42 @@ def cases(good):
 def run(good, cases, tmp_path_factory):
     """What came of every case, by what is wrong, with the words that are wanted; and what came of others."""
     root = tmp_path_factory.mktemp("hostile")
-    config, (own, body) = json.loads((good / "config.json").read_text()), parts((good / "model.safetensors").read_bytes())
+    config, (own, body) = (
+        json.loads((good / "config.json").read_text()),
+        parts((good / "model.safetensors").read_bytes()),
+    )
     tensors = random_tensors(ModelConfig.read(good / "config.json").architecture, 3)
     counter = one("U8", (2**31,), (len(body), len(body) + 2**31))
     opens = {
         "a byte order mark": ("config.json", b"\xef\xbb\xbf" + json.dumps(config).encode()),
         "UTF-16": ("config.json", json.dumps(config).encode("utf-16")),
-        "labels that clear the screen": ("config.json", json.dumps(config | {"label_names": ["\33[2J", "\n", "<b>"]})),
+        "labels that clear the screen": (
+            "config.json",
+            json.dumps(config | {"label_names": ["\33[2J", "\n", "<b>"]}),
+        ),
         "a counter of 2 GB": ("model.safetensors", giant(own | {"bn1.num_batches_tracked": counter})),
         "bfloat16": (
             "model.safetensors",
-            lambda path: safetensors.numpy.save_file({key: value.astype("bfloat16") for key, value in tensors.items()}, path),
+            lambda path: safetensors.numpy.save_file(
+                {key: value.astype("bfloat16") for key, value in tensors.items()}, path
+            ),
         ),
-    }  # fmt: skip
+    }
     rng = random.Random(0)
-    folders = [variant(good, root / f"{index}", name, content) for index, (name, _, content, _) in enumerate(cases)]
+    folders = [
+        variant(good, root / f"{index}", name, content) for index, (name, _, content, _) in enumerate(cases)
+    ]
     folders += [variant(good, root / f"open{index}", *case) for index, case in enumerate(opens.values())]
-    folders += [variant(good, root / f"fuzz{index}", "config.json", fuzzed(config, rng)) for index in range(FUZZED)]
+    folders += [
+        variant(good, root / f"fuzz{index}", "config.json", fuzzed(config, rng)) for index in range(FUZZED)
+    ]
     results = open_all(folders)
-    found = {"cases": {}, "opens": dict(zip(opens, results[len(cases) :])), "fuzzed": results[len(cases) + len(opens) :], "all": results}
+    found = {
+        "cases": {},
+        "opens": dict(zip(opens, results[len(cases) :])),
+        "fuzzed": results[len(cases) + len(opens) :],
+        "all": results,
+    }
     for (_, what, _, words), result in zip(cases, results):
         found["cases"][what] = (*result, words)
     assert len(results) == len(folders)
@@ -340,7 +449,8 @@ def test_a_broken_repository_is_refused_with_one_sentence_that_names_the_file_an
         for what, (kind, message, _, words) in run["cases"].items()
         if not (is_clear(kind, message) and words in message)
     }
-    assert len(run["cases"]) > 70 and not bad
+    assert len(run["cases"]) > 70
+    assert not bad
 
 
 def test_none_takes_hundreds_of_megabytes(run):
@@ -389,7 +499,11 @@ def hub(good):
         "long": {"model.safetensors": sent_as(weights, weights + b"x", lfs=True)},
         "no-weights": {"model.safetensors": None},
         "no-config": {"config.json": None},
-        "vit": {"config.json": File(json.dumps({"architecture": "vit_base_patch16_224", "num_classes": 3}).encode())},
+        "vit": {
+            "config.json": File(
+                json.dumps({"architecture": "vit_base_patch16_224", "num_classes": 3}).encode()
+            )
+        },
         "climbing": {"examples/../../../../../climbed.jpg": File(b"x")},
         "nameless": {"examples/a\0b.jpg": File(b"x")},
         "portal": {},
@@ -406,7 +520,11 @@ def hub(good):
 def instead(monkeypatch, method, repo_id, answer):
     """Has the Hub answer otherwise for a repository."""
     usual = getattr(hub_server._Handler, method)
-    monkeypatch.setattr(hub_server._Handler, method, lambda self, revision: answer if self.repo_id == repo_id else usual(self, revision))
+    monkeypatch.setattr(
+        hub_server._Handler,
+        method,
+        lambda self, revision: answer if self.repo_id == repo_id else usual(self, revision),
+    )
 
 
 def test_what_goes_wrong_on_the_way_from_the_hub_is_named(hub, tmp_path, monkeypatch):
@@ -428,15 +546,21 @@ def test_what_goes_wrong_on_the_way_from_the_hub_is_named(hub, tmp_path, monkeyp
     }
     results = open_all([f"tester/{name}" for name in words], environment(hub.url, tmp_path / "home"))
     bad = [
-        result for (name, wanted), result in zip(words.items(), results, strict=True)
-        if not (result[0] == "opened" if wanted is None else is_clear(*result[:2], [name]) and wanted in result[1])
-    ]  # fmt: skip
+        result
+        for (name, wanted), result in zip(words.items(), results, strict=True)
+        if not (
+            result[0] == "opened" if wanted is None else is_clear(*result[:2], [name]) and wanted in result[1]
+        )
+    ]
     assert not bad
     assert not list(tmp_path.rglob("*climbed*"))
 
 
 def test_a_damaged_file_is_fetched_again_the_next_time(hub, tmp_path):
-    variables, names = environment(hub.url, tmp_path / "home"), ["tester/other-weights", "tester/other-config"]
+    variables, names = (
+        environment(hub.url, tmp_path / "home"),
+        ["tester/other-weights", "tester/other-config"],
+    )
     assert [kind for kind, *_ in open_all([*names, *names], variables)] == ["RepositoryError"] * 4
     _, _, whole = hub.repos["model", "tester/good"].find("main")
     for name in names:

@@ -89,7 +89,14 @@ def with_mistakes(repository, count):
         Image.new("RGB", (16, 16), (number, count, 0)).save(repository / "mistakes" / f"{number:04}.jpg")
         row = {"file": f"{number}.jpg", "true": "ant", "predicted": "bee", "probability": 0.5}
         predictions.append(row | {"thumbnail": f"mistakes/{number:04}.jpg"})
-    evaluation = {"top1": 0.0, "top5": 1.0, "loss": 1.0, "samples": count, "dtype": "float32", "classes": ["ant", "bee"]}
+    evaluation = {
+        "top1": 0.0,
+        "top5": 1.0,
+        "loss": 1.0,
+        "samples": count,
+        "dtype": "float32",
+        "classes": ["ant", "bee"],
+    }
     evaluation |= {"confusion_matrix": [[0, count], [0, 0]], "per_class": [], "predictions": predictions}
     (repository / "evaluation.json").write_text(json.dumps(evaluation))
 
@@ -102,20 +109,27 @@ def test_a_pushed_repository_holds_the_pictures_of_its_evaluation_and_none_of_an
         return {name: file.content for name, file in files.items() if name.startswith("mistakes/")}
 
     def local():
-        return {f"mistakes/{path.name}": path.read_bytes() for path in (tiny_repository / "mistakes").iterdir()}
+        return {
+            f"mistakes/{path.name}": path.read_bytes() for path in (tiny_repository / "mistakes").iterdir()
+        }
 
     with_mistakes(tiny_repository, 3)
     assert run("training", "push", tiny_repository, "tester/colours").returncode == 0
-    assert pictures() == local() and len(local()) == 3
+    assert pictures() == local()
+    assert len(local()) == 3
     with_mistakes(tiny_repository, 2)
     before = len(hub.requests)
     result = run("training", "push", tiny_repository, "tester/colours")
     assert result.returncode == 0, result.stderr
     assert len([path for _, path in hub.requests[before:] if "/commit/" in path]) == 1
-    assert pictures() == local() and len(local()) == 2
+    assert pictures() == local()
+    assert len(local()) == 2
 
     assert run("resnext", "classify", photograph, "--model", "tester/colours").returncode == 0
-    pulled = {f"mistakes/{path.name}": path.read_bytes() for path in tmp_path.glob("home/hub/*/snapshots/*/mistakes/*")}
+    pulled = {
+        f"mistakes/{path.name}": path.read_bytes()
+        for path in tmp_path.glob("home/hub/*/snapshots/*/mistakes/*")
+    }
     assert pulled == local()
 
 
@@ -124,7 +138,9 @@ def test_a_push_without_an_evaluation_leaves_the_hub_s_evaluation_and_its_pictur
     assert run("training", "push", tiny_repository, "tester/colours").returncode == 0
     (tiny_repository / "evaluation.json").unlink()
     shutil.rmtree(tiny_repository / "mistakes")
-    (tiny_repository / "history.csv").write_text("epoch,loss,accuracy,val_loss,val_accuracy,learning_rate,seconds\n")
+    (tiny_repository / "history.csv").write_text(
+        "epoch,loss,accuracy,val_loss,val_accuracy,learning_rate,seconds\n"
+    )
     assert run("training", "push", tiny_repository, "tester/colours").returncode == 0
     _, _, files = hub.repos["model", "tester/colours"].find("main")
     assert {"evaluation.json", "mistakes/0001.jpg", "mistakes/0002.jpg", "history.csv"} < set(files)
@@ -135,13 +151,18 @@ def test_an_older_revision_is_still_served(hub, run, tiny_repository, photograph
     before = run("resnext", "classify", photograph, "--model", "tester/colours", "--json").stdout
     config = ModelConfig.read(tiny_repository / "config.json")
     names = tuple(f"new {name}" for name in config.label_names)
-    ModelConfig(config.name, config.architecture, names, config.preprocessing).write(tiny_repository / "config.json")
+    ModelConfig(config.name, config.architecture, names, config.preprocessing).write(
+        tiny_repository / "config.json"
+    )
     assert run("training", "push", tiny_repository, "tester/colours").returncode == 0
     after = run("resnext", "classify", photograph, "--model", "tester/colours", "--json").stdout
     assert json.loads(after)["predictions"][0]["label"].startswith("new ")
     again = run("resnext", "classify", photograph, "--model", "tester/colours", "--revision", first, "--json")
     assert again.stdout == before
-    assert run("resnext", "classify", photograph, "--model", f"tester/colours@{first}", "--json").stdout == before
+    assert (
+        run("resnext", "classify", photograph, "--model", f"tester/colours@{first}", "--json").stdout
+        == before
+    )
 
 
 def test_a_private_repository_opens_with_a_token_only(hub, run, tiny_repository, photograph):
@@ -149,13 +170,17 @@ def test_a_private_repository_opens_with_a_token_only(hub, run, tiny_repository,
     assert hub.repos["model", "tester/secret"].private
     assert run("resnext", "classify", photograph, "--model", "tester/secret").returncode == 0
     hub.users.clear()
-    assert "not on the Hub" in one_line(run("resnext", "classify", photograph, "--model", "tester/secret", token=""))
+    assert "not on the Hub" in one_line(
+        run("resnext", "classify", photograph, "--model", "tester/secret", token="")
+    )
 
 
 def test_a_pull_request_leaves_main_as_it_was(hub, run, tiny_repository):
     assert run("training", "push", tiny_repository, "tester/colours").returncode == 0
     main = hub.repos["model", "tester/colours"].refs["refs/heads/main"]
-    (tiny_repository / "history.csv").write_text("epoch,loss,accuracy,val_loss,val_accuracy,learning_rate,seconds\n")
+    (tiny_repository / "history.csv").write_text(
+        "epoch,loss,accuracy,val_loss,val_accuracy,learning_rate,seconds\n"
+    )
     result = run("training", "push", tiny_repository, "tester/colours", "--create-pr")
     assert "discussions/1" in result.stdout, result.stderr
     assert hub.repos["model", "tester/colours"].refs["refs/heads/main"] == main
@@ -175,7 +200,9 @@ def test_a_wrong_token_is_refused_and_not_repeated(run, tiny_repository):
     assert "hf_wrong" not in one_line(result)
 
 
-def test_an_unknown_repository_revision_and_a_repository_that_is_no_model(hub, run, tiny_repository, photograph):
+def test_an_unknown_repository_revision_and_a_repository_that_is_no_model(
+    hub, run, tiny_repository, photograph
+):
     def classify(*options):
         return one_line(run("resnext", "classify", photograph, *options))
 
@@ -184,7 +211,12 @@ def test_an_unknown_repository_revision_and_a_repository_that_is_no_model(hub, r
     assert "no revision 'v9'" in classify("--model", "tester/colours", "--revision", "v9")
     repo = hub.repos["model", "tester/colours"]
     _, _, files = repo.find("main")
-    repo.add("refs/heads/main", {name: file for name, file in files.items() if name != "model.safetensors"}, "x", "y")
+    repo.add(
+        "refs/heads/main",
+        {name: file for name, file in files.items() if name != "model.safetensors"},
+        "x",
+        "y",
+    )
     assert "no model.safetensors" in classify("--model", "tester/colours")
 
 
@@ -221,9 +253,13 @@ def test_space_holds_the_page_and_names_the_model(hub, run, tiny_repository):
     assert space.variables["RESNEXT_MODEL"]["value"] == "tester/colours"
     _, _, files = space.find("main")
     assert files["app.py"].content == (ROOT / "app.py").read_bytes()
-    assert "resnext/classifier.py" in files and "resnext/flowers/model.safetensors" in files
+    assert "resnext/classifier.py" in files
+    assert "resnext/flowers/model.safetensors" in files
     requirements = files["requirements.txt"].content.decode()
-    assert "openvino" in requirements and "tensorflow" not in requirements
+    assert "openvino" in requirements
+    assert "tensorflow" not in requirements
     readme = files["README.md"].content.decode()
-    assert "sdk: gradio" in readme and "app_file: app.py" in readme and '- "tester/colours"' in readme
+    assert "sdk: gradio" in readme
+    assert "app_file: app.py" in readme
+    assert '- "tester/colours"' in readme
     assert not [name for name in files if "__pycache__" in name or name.startswith(("training/", "tests/"))]

@@ -87,8 +87,13 @@ def test_a_repository_is_made_in_ones_own_namespace(api):
 
 @pytest.mark.parametrize("kind", ["model", "space"])
 def test_a_folder_is_uploaded_in_one_commit_and_downloaded_bit_for_bit(hub, tmp_path, kind):
-    files = {"weights/model.safetensors": WEIGHTS, "config.json": CONFIG, "empty.txt": b"",
-             "README.md": b"---\nlicense: mit\n---\n# Net\n", "figure one.png": WEIGHTS[:100]}
+    files = {
+        "weights/model.safetensors": WEIGHTS,
+        "config.json": CONFIG,
+        "empty.txt": b"",
+        "README.md": b"---\nlicense: mit\n---\n# Net\n",
+        "figure one.png": WEIGHTS[:100],
+    }
     for path, content in files.items():
         (tmp_path / "in" / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "in" / path).write_bytes(content)
@@ -110,10 +115,12 @@ def test_listings_tell_lfs_files_from_regular_ones(api):
     commit(api, add("model.bin", WEIGHTS), add("sub/config.json", CONFIG))
     entries = {entry.path: entry for entry in api.list_repo_tree(REPO, recursive=True)}
     assert set(entries) == {".gitattributes", "model.bin", "sub", "sub/config.json"}
-    assert entries["model.bin"].lfs.size == len(WEIGHTS) and entries["sub/config.json"].lfs is None
+    assert entries["model.bin"].lfs.size == len(WEIGHTS)
+    assert entries["sub/config.json"].lfs is None
     assert {entry.path for entry in api.list_repo_tree(REPO)} == {".gitattributes", "model.bin", "sub"}
     sizes = {s.rfilename: s.size for s in api.model_info(REPO, files_metadata=True).siblings}
-    assert sizes["model.bin"] == len(WEIGHTS) and sizes["sub/config.json"] == len(CONFIG)
+    assert sizes["model.bin"] == len(WEIGHTS)
+    assert sizes["sub/config.json"] == len(CONFIG)
 
 
 def test_unchanged_content_is_neither_sent_nor_committed_again(hub, api):
@@ -281,11 +288,16 @@ def test_a_closed_hub_is_out_of_reach_but_the_cache_is_not(tmp_path, no_waiting)
 
 
 def test_a_subprocess_uses_the_hub_of_its_environment(hub, tmp_path):
-    program = ("from huggingface_hub import HfApi; api = HfApi(); api.create_repo('tester/net');"
-               "api.upload_file(path_or_fileobj=b'{}', path_in_repo='config.json', repo_id='tester/net');"
-               "print(api.hf_hub_download('tester/net', 'config.json'))")
+    program = (
+        "from huggingface_hub import HfApi; api = HfApi(); api.create_repo('tester/net');"
+        "api.upload_file(path_or_fileobj=b'{}', path_in_repo='config.json', repo_id='tester/net');"
+        "print(api.hf_hub_download('tester/net', 'config.json'))"
+    )
     variables = {**os.environ, "HF_TOKEN": "hf_of_the_parent", **environment(hub.url, tmp_path, TOKEN)}
-    result = subprocess.run([sys.executable, "-c", program], env=variables, capture_output=True, text=True, timeout=60)
+    result = subprocess.run(
+        [sys.executable, "-c", program], env=variables, capture_output=True, text=True, timeout=60
+    )
     assert result.returncode == 0, result.stderr
     assert result.stdout.startswith(str(tmp_path / "hub"))
-    assert (tmp_path / "hub/models--tester--net").is_dir() and count(hub, "GET", "/tester/net/resolve/") == 1
+    assert (tmp_path / "hub/models--tester--net").is_dir()
+    assert count(hub, "GET", "/tester/net/resolve/") == 1

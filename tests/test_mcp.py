@@ -17,8 +17,23 @@ from tests.test_app import FLOWERS, ROOT, free_port, make_repository
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory):
-    command = [sys.executable, "-u", "app.py", "--mcp", "--model", str(make_repository(tmp_path_factory.mktemp("model"))), "--port", str(free_port())]
-    server = subprocess.Popen(command, cwd=ROOT, env={**os.environ, "GRADIO_ANALYTICS_ENABLED": "False"}, stdout=subprocess.PIPE, text=True)
+    command = [
+        sys.executable,
+        "-u",
+        "app.py",
+        "--mcp",
+        "--model",
+        str(make_repository(tmp_path_factory.mktemp("model"))),
+        "--port",
+        str(free_port()),
+    ]
+    server = subprocess.Popen(
+        command,
+        cwd=ROOT,
+        env={**os.environ, "GRADIO_ANALYTICS_ENABLED": "False"},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     yield next(match[0] for line in server.stdout if (match := re.search(r"http://\S+/mcp/", line)))
     threading.Thread(target=server.stdout.read, daemon=True).start()
     server.terminate()

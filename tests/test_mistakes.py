@@ -23,7 +23,12 @@ def evaluation(*rows):
     """What the page makes of an evaluation.json with these predictions: (file, true, predicted, probability, thumbnail)."""
     keys = ("file", "true", "predicted", "probability", "thumbnail")
     predictions = [{key: value for key, value in zip(keys, row) if value is not None} for row in rows]
-    values = {"classes": ["ant", "bee"], "confusion_matrix": [[1, 1], [1, 1]], "per_class": [], "predictions": predictions}
+    values = {
+        "classes": ["ant", "bee"],
+        "confusion_matrix": [[1, 1], [1, 1]],
+        "per_class": [],
+        "predictions": predictions,
+    }
     return parse_evaluation(json.dumps(values))
 
 
@@ -44,7 +49,10 @@ def test_pictures_of_a_cell_come_most_confident_first_with_name_and_probability(
         ("test/ant/unseen.jpg", "ant", "bee", 0.7, None),
     )
     files = [(folder / "mistakes" / f"{name}.jpg").read_bytes() for name in ("0003", "0001")]
-    assert mistakes_in(read, folder, "ant", "bee") == ([(files[0], "high.jpg", 0.9), (files[1], "low.jpg", 0.512)], 3)
+    assert mistakes_in(read, folder, "ant", "bee") == (
+        [(files[0], "high.jpg", 0.9), (files[1], "low.jpg", 0.512)],
+        3,
+    )
     assert mistakes_in(read, folder, "bee", "ant")[1] == 1
     assert mistakes_in(read, folder, "ant", "ant") == ([], 1)
     assert mistakes_in(read, folder, "bee", "cat") == ([], 0)
@@ -62,14 +70,35 @@ def test_files_that_are_links_as_in_the_hub_s_cache_are_read(folder):
 @pytest.mark.parametrize(
     "name",
     [
-        "../secret.jpg", "mistakes/../../secret.jpg", "mistakes/..", "{parent}/secret.jpg", "secret.jpg", "mistakes/deep/a.jpg",
-        "mistakes/a.png", "mistakes/a.jpg\n", "mistakes//a.jpg", "./mistakes/a.jpg", "mistakes/\u0000.jpg", "mistakes/" + "a" * 300 + ".jpg",
-        "", 7, True, ["mistakes/a.jpg"], {"mistakes/a.jpg": 1},
+        "../secret.jpg",
+        "mistakes/../../secret.jpg",
+        "mistakes/..",
+        "{parent}/secret.jpg",
+        "secret.jpg",
+        "mistakes/deep/a.jpg",
+        "mistakes/a.png",
+        "mistakes/a.jpg\n",
+        "mistakes//a.jpg",
+        "./mistakes/a.jpg",
+        "mistakes/\u0000.jpg",
+        "mistakes/" + "a" * 300 + ".jpg",
+        "",
+        7,
+        True,
+        ["mistakes/a.jpg"],
+        {"mistakes/a.jpg": 1},
     ],
-)  # fmt: skip
+)
 def test_a_name_that_is_no_plain_file_in_the_folder_of_mistakes_shows_nothing(name, folder):
     (folder / "mistakes" / "deep").mkdir()
-    for path in ("../secret.jpg", "secret.jpg", "mistakes/deep/a.jpg", "mistakes/a.png", "mistakes/a.jpg", "mistakes/a.jpg\n"):
+    for path in (
+        "../secret.jpg",
+        "secret.jpg",
+        "mistakes/deep/a.jpg",
+        "mistakes/a.png",
+        "mistakes/a.jpg",
+        "mistakes/a.jpg\n",
+    ):
         (folder / path).write_bytes(jpeg())
     name = name.replace("{parent}", str(folder.parent)) if isinstance(name, str) else name
     assert mistakes_in(evaluation(("a", "ant", "bee", 0.5, name)), folder, "ant", "bee") == ([], 1)
@@ -78,11 +107,17 @@ def test_a_name_that_is_no_plain_file_in_the_folder_of_mistakes_shows_nothing(na
 @pytest.mark.parametrize(
     "content",
     [
-        b"", b"<svg onload=alert(1)>", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"\xff\xd8\xff" + b"x" * 999, b" " + jpeg(),
-        jpeg() + b"\0" * MOST_BYTES, jpeg(size=(1, 4000)),
+        b"",
+        b"<svg onload=alert(1)>",
+        b"\x89PNG\r\n\x1a\n",
+        b"\xff\xd8\xff",
+        b"\xff\xd8\xff" + b"x" * 999,
+        b" " + jpeg(),
+        jpeg() + b"\0" * MOST_BYTES,
+        jpeg(size=(1, 4000)),
     ],
     ids=["empty", "svg", "png", "magic only", "noise", "late", "too many bytes", "too many pixels"],
-)  # fmt: skip
+)
 def test_a_file_that_is_no_small_jpeg_is_left_out(content, folder):
     (folder / "mistakes" / "bad.jpg").write_bytes(content)
     (folder / "mistakes" / "good.jpg").write_bytes(jpeg())
@@ -95,7 +130,10 @@ def test_a_folder_a_pipe_a_broken_link_and_a_missing_file_are_left_out(folder):
     os.mkfifo(folder / "mistakes" / "pipe.jpg")
     (folder / "mistakes" / "link.jpg").symlink_to("nowhere")
     (folder / "mistakes" / "loop.jpg").symlink_to("loop.jpg")
-    rows = [("x", "ant", "bee", 0.5, f"mistakes/{name}.jpg") for name in ("folder", "pipe", "link", "loop", "missing")]
+    rows = [
+        ("x", "ant", "bee", 0.5, f"mistakes/{name}.jpg")
+        for name in ("folder", "pipe", "link", "loop", "missing")
+    ]
     assert mistakes_in(evaluation(*rows), folder, "ant", "bee") == ([], 5)
 
 

@@ -16,14 +16,21 @@ from tests.test_app import make_repository
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
-    return [str(make_repository(tmp_path_factory.mktemp("models") / name)) for name in ("one", "two", "three")]
+    return [
+        str(make_repository(tmp_path_factory.mktemp("models") / name)) for name in ("one", "two", "three")
+    ]
 
 
 def test_a_folder_is_offered_by_its_name_alone_and_the_bundled_model_by_its_own(folders, tmp_path):
     twin = make_repository(tmp_path / "one", complete=False)
     assert list(Models([*folders, str(twin), None, None, "someone/net@v2"]).sources) == [
-        "one", "two", "three", "one (2)", BUNDLED, "someone/net@v2",
-    ]  # fmt: skip
+        "one",
+        "two",
+        "three",
+        "one (2)",
+        BUNDLED,
+        "someone/net@v2",
+    ]
 
 
 def test_the_least_recently_used_model_is_closed(folders):
@@ -37,7 +44,9 @@ def test_the_least_recently_used_model_is_closed(folders):
 
 def test_two_visitors_who_ask_at_once_open_a_model_once(folders, monkeypatch):
     opened, real = [], models_module.Classifier.from_pretrained
-    monkeypatch.setattr(models_module.Classifier, "from_pretrained", lambda source: opened.append(source) or real(source))
+    monkeypatch.setattr(
+        models_module.Classifier, "from_pretrained", lambda source: opened.append(source) or real(source)
+    )
     models = Models(folders)
     threads = [threading.Thread(target=models.open, args=("two",)) for _ in range(4)]
     for thread in threads:
@@ -60,7 +69,9 @@ def test_a_visitor_cannot_name_what_the_page_does_not_offer(folders, name):
 def test_a_visitor_who_may_name_any_repository_still_cannot_name_a_folder(folders, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     make_repository(tmp_path / "owner" / "name", complete=False)
-    assert is_hub_id("someone/net") and is_hub_id("someone/net@refs/pr/1") and not is_hub_id("owner/name")
+    assert is_hub_id("someone/net")
+    assert is_hub_id("someone/net@refs/pr/1")
+    assert not is_hub_id("owner/name")
     models = Models(folders, allow_any=True)
     for name in ("owner/name", str(tmp_path / "owner" / "name"), "./owner/name", "~/x"):
         with pytest.raises(RepositoryError, match="is not offered on this page"):
@@ -86,7 +97,8 @@ def test_examples_are_copied_out_of_the_repository_and_nothing_is_made_twice(fol
     model = Models(folders).open(None)
     copies = model.examples()
     assert [copy.name for copy in copies] == ["example0.jpg", "example1.jpg", "example2.jpg"]
-    assert copies[0].read_bytes() == (model.folder / "examples" / copies[0].name).read_bytes() and copies[0].parent != model.folder
+    assert copies[0].read_bytes() == (model.folder / "examples" / copies[0].name).read_bytes()
+    assert copies[0].parent != model.folder
     assert model.examples() is copies
 
 
@@ -95,30 +107,40 @@ def test_a_model_with_an_int8_graph_is_offered_in_both_forms(folders):
     assert models.names() == ["one", BUNDLED, BUNDLED + INT8, "someone/net"]
     plain, small = models.open(BUNDLED), models.open(BUNDLED + INT8)
     assert (small.classifier.precision, small.name, notice(small)) == ("int8", "flowers (bundled), int8", "")
-    assert plain.classifier.precision != "int8" and plain.folder == small.folder
-    assert facts(small)["precision"] == "int8" and facts(plain)["precision"] == plain.classifier.precision
+    assert plain.classifier.precision != "int8"
+    assert plain.folder == small.folder
+    assert facts(small)["precision"] == "int8"
+    assert facts(plain)["precision"] == plain.classifier.precision
     assert models.names(small) == models.names()
 
 
-def test_a_model_whose_int8_graph_is_seen_only_when_it_is_opened_is_offered_from_then_on(folders, tmp_path, monkeypatch):
+def test_a_model_whose_int8_graph_is_seen_only_when_it_is_opened_is_offered_from_then_on(
+    folders, tmp_path, monkeypatch
+):
     hub = shutil.copytree(folders[0], tmp_path / "hub")
     (hub / "openvino_int8.xml").write_text("<net/>")
     (hub / "quantization.json").write_text(json.dumps({"weights_sha256": weights_digest(hub)}))
     real = models_module.Classifier.from_pretrained
-    monkeypatch.setattr(models_module.Classifier, "from_pretrained", lambda source, **options: real(hub, **options))
+    monkeypatch.setattr(
+        models_module.Classifier, "from_pretrained", lambda source, **options: real(hub, **options)
+    )
     models = Models([None, "someone/net"], allow_any=True)
     assert "someone/net, int8" not in models.names()
     models.open("someone/net")
     assert models.names() == [BUNDLED, BUNDLED + INT8, "someone/net", "someone/net, int8"]
     typed = models.open("someone/other, int8")
     assert models.names(typed)[-2:] == ["someone/other", "someone/other, int8"]
-    assert notice(typed).startswith("hub has an int8 graph of no use") and notice(typed, "zh") == "hub 的 int8 计算图无法使用：以 float32 分类。"
+    assert notice(typed).startswith("hub has an int8 graph of no use")
+    assert notice(typed, "zh") == "hub 的 int8 计算图无法使用：以 float32 分类。"
 
 
 def test_int8_of_a_model_without_it_is_answered_in_float32_with_a_notice(folders):
     model = Models(folders).open("two, int8")
     assert model.classifier.precision == "float32"
-    assert notice(model) == "two has no int8 graph: classifying in float32; make one with `python -m training quantize`."
+    assert (
+        notice(model)
+        == "two has no int8 graph: classifying in float32; make one with `python -m training quantize`."
+    )
     assert notice(model, "zh") == "two 没有 int8 计算图：以 float32 分类。"
     with pytest.raises(RepositoryError, match="four, int8 is not offered on this page"):
         Models(folders).open("four, int8")

@@ -16,7 +16,9 @@ BASE = Architecture(layers=(1, 2, 1, 1), channels=(16, 16, 32, 32), cardinality=
 VARIANTS = {
     "plain": BASE,
     "resnet": dataclasses.replace(BASE, cardinality=1, base_width=64),
-    "deep stem, average-pool shortcut": dataclasses.replace(BASE, stem_type="deep", stem_width=8, avg_down=True),
+    "deep stem, average-pool shortcut": dataclasses.replace(
+        BASE, stem_type="deep", stem_width=8, avg_down=True
+    ),
     "tiered stem": dataclasses.replace(BASE, stem_type="deep_tiered", stem_width=8, avg_down=True),
     "squeeze-and-excitation": dataclasses.replace(BASE, attn_layer="se"),
     "small": dataclasses.replace(find_architecture("resnext26_small"), layers=(1, 1, 1, 1)),
@@ -27,9 +29,16 @@ VARIANTS = {
 @pytest.mark.parametrize("size", [(64, 64), (95, 77)], ids=["64x64", "95x77"])
 def test_both_readings_give_the_same_numbers(architecture, size):
     tensors = random_tensors(architecture, 7)
-    config = ModelConfig("resnext50_32x4d", architecture, tuple("abcdefg"), Preprocessing(64, mean=(0.4, 0.5, 0.6), std=(0.2, 0.3, 0.4)))
+    config = ModelConfig(
+        "resnext50_32x4d",
+        architecture,
+        tuple("abcdefg"),
+        Preprocessing(64, mean=(0.4, 0.5, 0.6), std=(0.2, 0.3, 0.4)),
+    )
     pixels = np.random.default_rng(1).integers(0, 256, (1, *size, 3), np.uint8)
-    graph = openvino.Core().compile_model(build_graph(config, tensors, size), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    graph = openvino.Core().compile_model(
+        build_graph(config, tensors, size), "CPU", {"INFERENCE_PRECISION_HINT": "f32"}
+    )
     served = graph({"images": pixels})
     model = build_model(architecture, 7, mean=config.preprocessing.mean, std=config.preprocessing.std)
     load_into_keras(model, tensors)
@@ -37,7 +46,9 @@ def test_both_readings_give_the_same_numbers(architecture, size):
     assert np.abs(served["logits"] - logits).max() < 1e-5 * np.abs(logits).max()
     expected = np.exp(logits - logits.max())
     assert np.allclose(served["probabilities"], expected / expected.sum(), atol=1e-5)
-    features = build_model(architecture, 0, mean=config.preprocessing.mean, std=config.preprocessing.std, features_only=True)
+    features = build_model(
+        architecture, 0, mean=config.preprocessing.mean, std=config.preprocessing.std, features_only=True
+    )
     load_into_keras(features, {key: value for key, value in tensors.items() if not key.startswith("fc.")})
     last = features(pixels.astype(np.float32), training=False)["layer4"].numpy().transpose(0, 3, 1, 2)
     assert np.abs(served["features"] - last).max() < 1e-5 * np.abs(last).max()
@@ -64,7 +75,9 @@ def test_half_precision_weights_give_nearly_the_same_logits(tiny_config):
     halves = {key: value.astype(np.float16) for key, value in tensors.items()}
     pixels = np.random.default_rng(0).integers(0, 256, (1, 64, 64, 3), np.uint8)
     whole, half = (
-        openvino.Core().compile_model(build_graph(tiny_config, t), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})({"images": pixels})["logits"]
+        openvino.Core().compile_model(
+            build_graph(tiny_config, t), "CPU", {"INFERENCE_PRECISION_HINT": "f32"}
+        )({"images": pixels})["logits"]
         for t in (tensors, halves)
     )
     assert np.abs(whole - half).max() < 5e-3 * np.abs(whole).max()

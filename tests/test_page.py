@@ -25,19 +25,32 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 
 def test_calibration_error_is_the_gap_between_what_was_said_and_what_was_right():
-    predictions = [("a.jpg", "x", "x", 0.95, None), ("b.jpg", "x", "y", 0.95, None), ("c.jpg", "y", "y", 0.55, None)]
+    predictions = [
+        ("a.jpg", "x", "x", 0.95, None),
+        ("b.jpg", "x", "y", 0.95, None),
+        ("c.jpg", "y", "y", 0.55, None),
+    ]
     bins = records.calibration(predictions)
     assert bins == [(pytest.approx(0.55), 1.0, 1), (pytest.approx(0.95), 0.5, 2)]
     assert records.calibration_error(bins) == pytest.approx((0.45 + 2 * 0.45) / 3)
 
 
-@pytest.mark.parametrize("mode, box, layer", [
-    ("center", (20, 10, 60, 80), (64, 64)), ("squash", (10, 10, 80, 80), (64, 64)), ("border", (10, 0, 80, 100), (64, 60)),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "mode, box, layer",
+    [
+        ("center", (20, 10, 60, 80), (64, 64)),
+        ("squash", (10, 10, 80, 80), (64, 64)),
+        ("border", (10, 0, 80, 100), (64, 60)),
+    ],
+)
 def test_the_frame_is_what_the_network_saw_of_the_photograph(tiny_config, mode, box, layer):
     config = dataclasses.replace(tiny_config, preprocessing=Preprocessing(64, 0.8, crop_mode=mode))
-    model = types.SimpleNamespace(classifier=types.SimpleNamespace(config=config, class_activation_map=lambda answer, label: np.eye(2)))
-    look = Look(Answer(*[np.zeros(3)] * 3), np.zeros((64, 64, 3), np.uint8), Image.new("RGB", (160, 120)), 0.1, 0.2)
+    model = types.SimpleNamespace(
+        classifier=types.SimpleNamespace(config=config, class_activation_map=lambda answer, label: np.eye(2))
+    )
+    look = Look(
+        Answer(*[np.zeros(3)] * 3), np.zeros((64, 64, 3), np.uint8), Image.new("RGB", (160, 120)), 0.1, 0.2
+    )
     page = explain.why(model, look, 0, "en")
     assert [float(number) for number in re.findall(r"(?:left|top|width|height):([\d.]+)%", page)] == list(box)
     drawn = page.split('class="frame"')[1].split("base64,")[1].split('"')[0]
@@ -57,7 +70,9 @@ def test_similar_classes_are_neighbours_and_the_worst_class_comes_first():
 def test_the_heatmap_is_drawn_for_few_and_many_classes(classes):
     matrix = np.eye(classes, dtype=int) * 50
     for order in ("as trained", "most confused first", "similar ones together"):
-        assert figures.heatmap(matrix, [f"class {index}" for index in range(classes)], order).data[0].z.shape == (classes, classes)
+        assert figures.heatmap(matrix, [f"class {index}" for index in range(classes)], order).data[
+            0
+        ].z.shape == (classes, classes)
 
 
 def test_a_zip_is_read_without_folders_and_a_bomb_is_refused(tmp_path, monkeypatch):
@@ -78,10 +93,13 @@ def test_a_zip_that_unpacks_to_too_much_or_lists_too_much_is_refused_unread(tmp_
             archive.writestr(f"{index}.jpg", bytes(1000))
     monkeypatch.setattr(batch, "MOST_UNPACKED", 2500)
     *_, (name, fault) = found = batch.files_in([str(tmp_path / "all.zip")])
-    assert len(found) == 3 and name == "2.jpg" and "all.zip unpacks to more than" in str(fault)
+    assert len(found) == 3
+    assert name == "2.jpg"
+    assert "all.zip unpacks to more than" in str(fault)
     monkeypatch.setattr(batch, "MOST_DIRECTORY", 100)
     ((name, fault),) = batch.files_in([str(tmp_path / "all.zip")])
-    assert name == "all.zip" and "lists far more than 200 files" in str(fault)
+    assert name == "all.zip"
+    assert "lists far more than 200 files" in str(fault)
 
 
 def test_a_photograph_with_a_zip_behind_it_is_a_photograph(tmp_path):
@@ -106,18 +124,24 @@ def test_a_batch_ends_at_its_limit_and_says_so(tmp_path):
 def test_every_chinese_sentence_has_the_placeholders_of_the_english_one():
     for english, chinese in CHINESE.items():
         values = {word.partition("}")[0]: "1" for word in english.split("{")[1:]}
-        assert say("en", english, **values) and say("zh", english, **values)
+        assert say("en", english, **values)
+        assert say("zh", english, **values)
         assert {word.partition("}")[0] for word in chinese.split("{")[1:]} <= set(values)
 
 
 def test_all_that_the_page_says_has_a_chinese_word_and_no_chinese_word_is_left_over():
-    files = [ROOT / "app.py", *(file for file in (ROOT / "resnext" / "page").glob("*.py") if file.name != "words.py")]
+    files = [
+        ROOT / "app.py",
+        *(file for file in (ROOT / "resnext" / "page").glob("*.py") if file.name != "words.py"),
+    ]
     texts = {file: file.read_text("utf-8") for file in files}
     said = {
         argument.value
         for text in texts.values()
         for call in ast.walk(ast.parse(text))
-        if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id in ("say", "translated")
+        if isinstance(call, ast.Call)
+        and isinstance(call.func, ast.Name)
+        and call.func.id in ("say", "translated")
         for argument in call.args
         if isinstance(argument, ast.Constant) and isinstance(argument.value, str)
     }

@@ -35,7 +35,15 @@ def test_png_is_decoded_exactly(photograph):
     assert difference(open_image(encoded(photograph, "PNG")), photograph) == 0
 
 
-@pytest.mark.parametrize("orientation, turned", [(3, Image.Transpose.ROTATE_180), (6, Image.Transpose.ROTATE_270), (8, Image.Transpose.ROTATE_90), (2, Image.Transpose.FLIP_LEFT_RIGHT)])
+@pytest.mark.parametrize(
+    "orientation, turned",
+    [
+        (3, Image.Transpose.ROTATE_180),
+        (6, Image.Transpose.ROTATE_270),
+        (8, Image.Transpose.ROTATE_90),
+        (2, Image.Transpose.FLIP_LEFT_RIGHT),
+    ],
+)
 def test_exif_orientation_is_applied(photograph, orientation, turned):
     exif = Image.Exif()
     exif[0x0112] = orientation
@@ -45,7 +53,8 @@ def test_exif_orientation_is_applied(photograph, orientation, turned):
 
 def test_a_cmyk_jpeg_looks_like_its_rgb_twin(photograph):
     image = open_image(encoded(photograph.convert("CMYK"), "JPEG", quality=95))
-    assert image.mode == "RGB" and difference(image, photograph) < 3
+    assert image.mode == "RGB"
+    assert difference(image, photograph) < 3
 
 
 def test_palette_and_grey_become_rgb(photograph):
@@ -85,22 +94,27 @@ def test_the_first_frame_of_an_animation_counts():
 def test_every_size_and_shape_becomes_a_square(size, mode):
     mean = tuple(np.array((10, 200, 30)) / 255)
     pixels = preprocess(Image.new("RGB", size, (10, 200, 30)), Preprocessing(64, mean=mean, crop_mode=mode))
-    assert pixels.shape == (64, 64, 3) and pixels.dtype == np.uint8
+    assert pixels.shape == (64, 64, 3)
+    assert pixels.dtype == np.uint8
     assert (pixels == (10, 200, 30)).all()
 
 
 @pytest.mark.parametrize("case", [name for name in TIMM if name.startswith("case")])
 def test_a_photograph_is_cropped_as_timm_crops_it(case):
     photograph, size, crop_pct, mode, interpolation = json.loads(str(TIMM[case]))
-    seen = preprocess(Image.fromarray(TIMM[photograph]), Preprocessing(size, crop_pct, interpolation, crop_mode=mode))
+    seen = preprocess(
+        Image.fromarray(TIMM[photograph]), Preprocessing(size, crop_pct, interpolation, crop_mode=mode)
+    )
     expected = TIMM[case.replace("case", "pixels")]
-    assert seen.shape == expected.shape and difference(seen, expected) < 0.5
+    assert seen.shape == expected.shape
+    assert difference(seen, expected) < 0.5
 
 
 def test_a_border_is_of_the_mean_colour_and_nothing_is_lost(photograph):
     prep = Preprocessing(64, 1.0, "bilinear", crop_mode="border")
     seen = preprocess(photograph, prep)
-    assert (seen[:8] == (124, 116, 104)).all() and (seen[56:] == (124, 116, 104)).all()
+    assert (seen[:8] == (124, 116, 104)).all()
+    assert (seen[56:] == (124, 116, 104)).all()
     assert np.array_equal(seen[8:56], np.asarray(photograph.resize((64, 48), Image.Resampling.BILINEAR)))
 
 
@@ -138,13 +152,23 @@ def test_more_pixels_than_allowed_are_refused_before_decoding():
     side = int(MOST_PIXELS**0.5) + 1
     with pytest.raises(ImageError, match="far more than the 100,000,000 pixels"):
         open_image(encoded(Image.new("1", (2 * side, 2 * side)), "PNG")[:200])
-    header = encoded(Image.new("1", (side, side)), "PNG")[:200]  # no pixel data: decoding would say something else
+    header = encoded(Image.new("1", (side, side)), "PNG")[
+        :200
+    ]  # no pixel data: decoding would say something else
     with pytest.raises(ImageError, match=rf"{side} x {side} pixels, more than the 100,000,000 allowed"):
         open_image(header)
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"text, not pixels", b"GIF89a", b"\x89PNG\r\n\x1a\n" + b"\0" * 50, b"\xff\xd8\xff" + b"\0" * 200, b"%!PS-Adobe-3.0 EPSF-3.0\n"]
+    "content",
+    [
+        b"",
+        b"text, not pixels",
+        b"GIF89a",
+        b"\x89PNG\r\n\x1a\n" + b"\0" * 50,
+        b"\xff\xd8\xff" + b"\0" * 200,
+        b"%!PS-Adobe-3.0 EPSF-3.0\n",
+    ],
 )
 def test_what_is_no_image_is_named(tmp_path, content):
     path = tmp_path / "photo.jpg"
@@ -184,7 +208,13 @@ def test_orientation_is_applied_to_a_jpeg_decoded_at_reduced_scale(photograph):
     large = photograph.resize((1600, 1200), Image.Resampling.BICUBIC)
     turned = open_image(encoded(large, "JPEG", quality=95, exif=exif), 73)
     assert turned.size == (300, 400)
-    assert difference(turned, photograph.resize((400, 300), Image.Resampling.BICUBIC).transpose(Image.Transpose.ROTATE_270)) < 2
+    assert (
+        difference(
+            turned,
+            photograph.resize((400, 300), Image.Resampling.BICUBIC).transpose(Image.Transpose.ROTATE_270),
+        )
+        < 2
+    )
 
 
 def test_an_image_that_the_caller_has_opened_stays_as_it_is(photograph):
@@ -193,10 +223,15 @@ def test_an_image_that_the_caller_has_opened_stays_as_it_is(photograph):
 
 
 def test_a_camera_s_multi_picture_jpeg_is_its_first_picture(photograph):
-    data = encoded(photograph, "MPO", save_all=True, append_images=[Image.new("RGB", photograph.size)], quality=95)
+    data = encoded(
+        photograph, "MPO", save_all=True, append_images=[Image.new("RGB", photograph.size)], quality=95
+    )
     assert difference(open_image(data), photograph) < 3
 
 
-@pytest.mark.parametrize("size, crop_pct, side", [(224, 0.875, 256), (224, 0.95, 235), (288, 1.0, 288), (144, 0.9, 160), (64, 0.7, 91)])
+@pytest.mark.parametrize(
+    "size, crop_pct, side",
+    [(224, 0.875, 256), (224, 0.95, 235), (288, 1.0, 288), (144, 0.9, 160), (64, 0.7, 91)],
+)
 def test_the_resize_is_the_floor_of_size_over_crop_ratio(size, crop_pct, side):
     assert Preprocessing(size, crop_pct).resize_to == side

@@ -63,7 +63,9 @@ def join(slow, photograph) -> str:
 @contextlib.contextmanager
 def listening(slow, session: str):
     """The stream of messages that a tab holds open; leaving the block is closing the tab."""
-    with httpx.stream("GET", f"{slow.address}gradio_api/queue/data", params={"session_hash": session}) as messages:
+    with httpx.stream(
+        "GET", f"{slow.address}gradio_api/queue/data", params={"session_hash": session}
+    ) as messages:
         lines = messages.iter_lines()  # httpx closes the stream when this is gone
         next(lines)
         yield
@@ -84,7 +86,10 @@ def occupy(slow, executor) -> list[concurrent.futures.Future]:
     """Visitors who are being served, as many as there may be at once."""
     most = slow.page._queue.default_concurrency_limit
     client = Client(slow.address, verbose=False)
-    served = [executor.submit(client.predict, handle_file(slow.photograph(seed)), api_name="/classify") for seed in range(most)]
+    served = [
+        executor.submit(client.predict, handle_file(slow.photograph(seed)), api_name="/classify")
+        for seed in range(most)
+    ]
     assert in_time(lambda: len(slow.begun) == most)
     return served
 
@@ -119,7 +124,9 @@ def test_one_visitor_too_many_is_told_that_the_queue_is_full_and_may_come_again(
     with concurrent.futures.ThreadPoolExecutor() as executor:
         served = occupy(slow, executor)
         for seed in (100, 101):
-            served.append(executor.submit(client.predict, handle_file(slow.photograph(seed)), api_name="/classify"))
+            served.append(
+                executor.submit(client.predict, handle_file(slow.photograph(seed)), api_name="/classify")
+            )
         assert in_time(lambda: waiting(slow) == 2)
         with pytest.raises(QueueError, match="Queue is full! Please try again."):
             client.predict(handle_file(slow.photograph(102)), api_name="/classify")

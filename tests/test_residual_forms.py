@@ -31,7 +31,8 @@ def test_the_three_forms_of_the_residual_unit_agree_to_float32_rounding():
     unit_a = b_to_a(unit_b)
     images = np.random.default_rng(1).standard_normal((2, 9, 7, 256)).astype(np.float32)
     outputs = [unit(images) for unit in (unit_a, unit_b, unit_c)]
-    assert len(unit_a.paths) == 32 and outputs[2].dtype == np.float32
+    assert len(unit_a.paths) == 32
+    assert outputs[2].dtype == np.float32
     assert np.abs(outputs[2] - images).max() > 1, "the unit does something"
     for output in outputs[:2]:
         assert np.abs(output - outputs[2]).max() < 1e-5 * np.abs(outputs[2]).max()

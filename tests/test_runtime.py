@@ -39,13 +39,19 @@ def image(seed: int, size: int = 64) -> np.ndarray:
 @pytest.mark.parametrize("size", [64, 75])
 def test_both_runtimes_give_the_same_answers(architecture, size):
     preprocessing = Preprocessing(size, mean=(0.4, 0.5, 0.6), std=(0.2, 0.3, 0.4))
-    config, tensors = ModelConfig("resnext50_32x4d", architecture, tuple("abcdefg"), preprocessing), random_tensors(architecture, 7)
-    classifiers = [Classifier(config, tensors, "float32", runtime=runtime) for runtime in ("openvino", "keras")]
+    config, tensors = (
+        ModelConfig("resnext50_32x4d", architecture, tuple("abcdefg"), preprocessing),
+        random_tensors(architecture, 7),
+    )
+    classifiers = [
+        Classifier(config, tensors, "float32", runtime=runtime) for runtime in ("openvino", "keras")
+    ]
     assert [classifier.runtime for classifier in classifiers] == ["openvino", "keras"]
     openvino, keras = (classifier.run(image(0, size)) for classifier in classifiers)
     for name in Answer._fields:
         expected, given = getattr(openvino, name), getattr(keras, name)
-        assert given.shape == expected.shape and given.dtype == np.float32
+        assert given.shape == expected.shape
+        assert given.dtype == np.float32
         assert np.abs(given - expected).max() < 1e-5 * np.abs(expected).max()
 
 
@@ -77,14 +83,29 @@ def test_the_throughput_model_answers_as_the_classifier_does(tiny_repository):
     classifier = Classifier.from_pretrained(tiny_repository, precision="float32")
     compiled = classifier.throughput_model()
     assert compiled is classifier.throughput_model()
-    assert np.allclose(compiled({"images": image(3)[None]})["logits"][0], classifier.run(image(3)).logits, rtol=1e-5, atol=1e-5)
+    assert np.allclose(
+        compiled({"images": image(3)[None]})["logits"][0],
+        classifier.run(image(3)).logits,
+        rtol=1e-5,
+        atol=1e-5,
+    )
     assert Classifier.from_pretrained(tiny_repository, runtime="keras").throughput_model() is None
 
 
 def test_where_openvino_is_not_installed_keras_serves(tiny_repository, tmp_path):
     Image.fromarray(image(1)).save(tmp_path / "photo.png")
-    program = "import sys, runpy; sys.modules['openvino'] = None; runpy.run_module('resnext', run_name='__main__')"
-    arguments = ["classify", tmp_path / "photo.png", "--model", tiny_repository, "--precision", "int8", "--json"]
+    program = (
+        "import sys, runpy; sys.modules['openvino'] = None; runpy.run_module('resnext', run_name='__main__')"
+    )
+    arguments = [
+        "classify",
+        tmp_path / "photo.png",
+        "--model",
+        tiny_repository,
+        "--precision",
+        "int8",
+        "--json",
+    ]
     command = [sys.executable, "-c", program, *map(str, arguments)]
     result = subprocess.run(command, cwd=ROOT, env=os.environ, capture_output=True, text=True, timeout=300)
     assert result.returncode == 0, result.stderr
@@ -109,9 +130,13 @@ def test_a_runtime_that_is_unknown_or_not_installed_is_named(tiny_repository, mo
 def test_a_repository_without_an_int8_graph_is_classified_in_float32_and_says_so(tiny_repository):
     classifier = Classifier.from_pretrained(tiny_repository, precision="int8")
     assert classifier.precision == "float32"
-    assert classifier.notice == f"{tiny_repository} has no int8 graph: classifying in float32; make one with `python -m training quantize`."
+    assert (
+        classifier.notice
+        == f"{tiny_repository} has no int8 graph: classifying in float32; make one with `python -m training quantize`."
+    )
     exact = Classifier.from_pretrained(tiny_repository, precision="float32")
-    assert exact.notice == "" and np.array_equal(classifier.run(image(0)).logits, exact.run(image(0)).logits)
+    assert exact.notice == ""
+    assert np.array_equal(classifier.run(image(0)).logits, exact.run(image(0)).logits)
 
 
 @pytest.mark.parametrize("runtime", ["openvino", "keras"])

@@ -21,7 +21,16 @@ def test_a_folder_becomes_a_model_on_the_hub_that_the_page_pulls_and_classifies_
     photographs, output = paint(tmp_path / "colours"), tmp_path / "model"
     with HubServer() as hub:
         env = {**os.environ, **environment(hub.url, tmp_path / "home", TOKEN)}
-        options = ["--epochs", "2", "--image-size", "41", "--batch-size", "8", "--push-to-hub", "tester/colours"]
+        options = [
+            "--epochs",
+            "2",
+            "--image-size",
+            "41",
+            "--batch-size",
+            "8",
+            "--push-to-hub",
+            "tester/colours",
+        ]
         command = [sys.executable, "-m", "training", "fit", photographs, "--output", output, *options]
         trained = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=300)
         assert trained.returncode == 0, trained.stderr
@@ -31,7 +40,9 @@ def test_a_folder_becomes_a_model_on_the_hub_that_the_page_pulls_and_classifies_
         command = [sys.executable, "-u", "app.py", "--model", "tester/colours"]
         page_server = subprocess.Popen(command, cwd=ROOT, env=env, stdout=subprocess.PIPE, text=True)
         try:
-            address = next(match[0] for line in page_server.stdout if (match := re.search(r"http://[\d.:]+", line)))
+            address = next(
+                match[0] for line in page_server.stdout if (match := re.search(r"http://[\d.:]+", line))
+            )
             threading.Thread(target=page_server.stdout.read, daemon=True).start()
             page = browser.new_page()
             page.goto(address)

@@ -69,7 +69,9 @@ def test_a_runtime_without_asynchronous_requests_gives_the_same_rows(classifier,
     photographs[20].write_text("no image")
     expected = list(answers(classifier, photographs))
     monkeypatch.setattr(classifier, "throughput_model", lambda: None)
-    for (image, answer), (expected_image, expected_answer) in zip(answers(classifier, photographs), expected, strict=True):
+    for (image, answer), (expected_image, expected_answer) in zip(
+        answers(classifier, photographs), expected, strict=True
+    ):
         assert image == expected_image
         if image == photographs[20]:
             assert isinstance(answer, ImageError)
@@ -103,41 +105,59 @@ def test_a_folder_is_its_images_and_those_below_it_in_their_order(tmp_path):
     expected = ["a.webp", "b.JPG", "another/d.gif", "sub/z.png", "sub/deep/c.tiff"]
     assert list(image_files([tmp_path])) == [tmp_path / name for name in expected]
     named = [tmp_path / "notes.txt", tmp_path / "sub", tmp_path / "missing.jpg", tmp_path / ("x" * 300)]
-    assert list(image_files(named)) == [named[0], tmp_path / "sub/z.png", tmp_path / "sub/deep/c.tiff", *named[2:]]
+    assert list(image_files(named)) == [
+        named[0],
+        tmp_path / "sub/z.png",
+        tmp_path / "sub/deep/c.tiff",
+        *named[2:],
+    ]
 
 
 def test_a_folder_without_images_is_a_row_that_says_so(tmp_path, classifier):
     (tmp_path / "empty").mkdir()
     (tmp_path / "empty" / "notes.txt").touch()
-    (image, answer), (_, too_long) = answers(classifier, image_files([tmp_path / "empty", tmp_path / ("x" * 300)]))
-    assert image == tmp_path / "empty" and "empty is a folder that holds no images" in str(answer)
+    (image, answer), (_, too_long) = answers(
+        classifier, image_files([tmp_path / "empty", tmp_path / ("x" * 300)])
+    )
+    assert image == tmp_path / "empty"
+    assert "empty is a folder that holds no images" in str(answer)
     assert isinstance(too_long, ImageError)
 
 
 def test_suffixes_are_those_of_the_formats_that_are_read():
-    assert SUFFIXES == {suffix for suffix, name in Image.registered_extensions().items() if name in FORMATS}
+    assert {suffix for suffix, name in Image.registered_extensions().items() if name in FORMATS} == SUFFIXES
 
 
 def start_classify(*arguments):
     return subprocess.Popen(
         [sys.executable, "-m", "resnext", "classify", *map(str, arguments)],
-        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # whatever started the tests may ignore it
-    )  # fmt: skip
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(
+            signal.SIGINT, signal.SIG_DFL
+        ),  # whatever started the tests may ignore it
+    )
 
 
 def test_a_folder_on_the_command_line_is_one_json_object_a_line(photographs, classifier, tiny_repository):
     folder = photographs[0].parent
     (folder / "notes.txt").write_text("not asked for")
     photographs[7].write_text("no image")
-    process = start_classify("--json", folder, "--model", tiny_repository, "--precision", "float32", "--top-k", 2)
+    process = start_classify(
+        "--json", folder, "--model", tiny_repository, "--precision", "float32", "--top-k", 2
+    )
     output, errors = process.communicate(timeout=120)
-    assert process.returncode == 1 and errors == "python -m resnext: 1 of 40 files could not be classified.\n"
+    assert process.returncode == 1
+    assert errors == "python -m resnext: 1 of 40 files could not be classified.\n"
     lines = [json.loads(line) for line in output.splitlines()]
     assert [line["file"] for line in lines] == [str(file) for file in photographs]
     assert set(lines.pop(7)) == {"file", "error"}
     for line in lines:
-        assert [row["label"] for row in line["predictions"]] == [label for label, _ in classifier(line["file"], 2)]
+        assert [row["label"] for row in line["predictions"]] == [
+            label for label, _ in classifier(line["file"], 2)
+        ]
 
 
 @pytest.fixture
@@ -152,10 +172,12 @@ def unread(photographs, tiny_repository):
 
 def test_a_reader_that_has_enough_ends_it_quietly(unread):
     unread.stdout.close()
-    assert unread.stderr.read() == "" and unread.wait(timeout=60) == 0
+    assert unread.stderr.read() == ""
+    assert unread.wait(timeout=60) == 0
 
 
 def test_ctrl_c_ends_it_quietly(unread):
     os.kill(unread.pid, signal.SIGINT)
     errors = unread.communicate(timeout=60)[1]
-    assert errors == "" and unread.returncode == 130
+    assert errors == ""
+    assert unread.returncode == 130

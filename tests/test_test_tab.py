@@ -33,17 +33,39 @@ def make_tested(folder, labels=FLOWERS, matrix=MATRIX, thumbnails=5, top5=0.99):
     for (row, column), count in np.ndenumerate(matrix):
         for index in range(count):
             file = f"test/{row}/{column}-{index}.jpg"
-            predictions.append({"file": file, "true": labels[row], "predicted": labels[column], "probability": 0.9 - index / 100})
+            predictions.append(
+                {
+                    "file": file,
+                    "true": labels[row],
+                    "predicted": labels[column],
+                    "probability": 0.9 - index / 100,
+                }
+            )
             if row != column and (number := next(colours, None)) is not None:
                 predictions[-1]["thumbnail"] = f"mistakes/{number:04}.jpg"
                 (folder / "mistakes").mkdir(exist_ok=True)
                 (folder / "mistakes" / f"{number:04}.jpg").write_bytes(jpeg((40 * number, 0, 0)))
     per_class = [
-        {"label": label, "precision": 0.5 + index / 1000, "recall": 1 - index / 2000, "f1": 0.7, "support": 200 * index}
+        {
+            "label": label,
+            "precision": 0.5 + index / 1000,
+            "recall": 1 - index / 2000,
+            "f1": 0.7,
+            "support": 200 * index,
+        }
         for index, label in enumerate(labels)
     ]
-    values = {"top1": 0.85, "top5": top5, "loss": 0.4, "samples": len(predictions), "dtype": "float32", "classes": list(labels),
-              "confusion_matrix": matrix.tolist(), "per_class": per_class, "predictions": predictions}  # fmt: skip
+    values = {
+        "top1": 0.85,
+        "top5": top5,
+        "loss": 0.4,
+        "samples": len(predictions),
+        "dtype": "float32",
+        "classes": list(labels),
+        "confusion_matrix": matrix.tolist(),
+        "per_class": per_class,
+        "predictions": predictions,
+    }
     (folder / "evaluation.json").write_text(json.dumps(values), "utf-8")
     return folder
 
@@ -63,13 +85,18 @@ def text(html: str) -> str:
 def test_clusters_of_classes_lie_together_whatever_their_order_was():
     random = np.random.default_rng(0)
     clusters = random.permutation(np.arange(60) // 5)
-    matrix = np.where(clusters[:, None] == clusters, random.integers(1, 9, (60, 60)), 0) + np.eye(60, dtype=int) * 50
+    matrix = (
+        np.where(clusters[:, None] == clusters, random.integers(1, 9, (60, 60)), 0)
+        + np.eye(60, dtype=int) * 50
+    )
     order = figures.class_order(matrix, "similar ones together")
     assert sorted(order) == list(range(60))
     assert np.count_nonzero(np.diff(clusters[order])) == 11
 
 
-@pytest.mark.parametrize("matrix", [np.zeros((1, 1), int), np.zeros((4, 4), int), np.eye(3, dtype=int), np.full((2, 2), 2**62)])
+@pytest.mark.parametrize(
+    "matrix", [np.zeros((1, 1), int), np.zeros((4, 4), int), np.eye(3, dtype=int), np.full((2, 2), 2**62)]
+)
 @pytest.mark.parametrize("order", figures.ORDERS)
 def test_every_matrix_has_every_order(matrix, order):
     assert sorted(figures.class_order(matrix, order)) == list(range(len(matrix)))
@@ -110,14 +137,19 @@ def test_the_most_frequent_confusion_is_chosen_first():
 def test_a_cell_shows_its_pictures_and_how_many_there_are(model):
     shown = tab._cell(model, 0, 1, "en")
     assert shown.count("<img") == 3
-    assert text(shown).startswith("3 test images of daisy were taken for dandelion. 90.0% 1-0.jpg 89.0% 1-1.jpg")
+    assert text(shown).startswith(
+        "3 test images of daisy were taken for dandelion. 90.0% 1-0.jpg 89.0% 1-1.jpg"
+    )
 
 
 def test_a_cell_without_its_pictures_says_so_and_names_the_files(model):
     some, none = tab._cell(model, 2, 4, "en"), tab._cell(model, 3, 0, "en")
-    assert some.count("<img") == 2 and "This repository holds thumbnails of 2 of them." in some
-    assert "<img" not in none and "This repository holds no thumbnails of them." in none
-    assert "One test image of sunflowers was taken for daisy." in none and "0-0.jpg" in none
+    assert some.count("<img") == 2
+    assert "This repository holds thumbnails of 2 of them." in some
+    assert "<img" not in none
+    assert "This repository holds no thumbnails of them." in none
+    assert "One test image of sunflowers was taken for daisy." in none
+    assert "0-0.jpg" in none
 
 
 def test_a_cell_of_the_diagonal_tells_how_many_were_right_and_an_empty_one_that_there_are_none(model):
@@ -138,7 +170,8 @@ def test_names_and_files_are_text_in_a_cell(tmp_path):
 
 def test_the_tab_speaks_chinese_throughout(tmp_path):
     said = set(re.findall(r'say\(tongue, "([^"]+)"', open(tab.__file__, encoding="utf-8").read()))
-    assert said and said <= set(CHINESE)
+    assert said
+    assert said <= set(CHINESE)
 
 
 # --- numbers ----------------------------------------------------------------------------------------------------------
@@ -152,11 +185,14 @@ def test_what_is_no_probability_is_refused(model, probability):
         records.parse_evaluation(json.dumps(values))
 
 
-@pytest.mark.parametrize("given, told", [(0.5, "more often than it says"), (0.99, "less often than it says"), (0.75, "")])
+@pytest.mark.parametrize(
+    "given, told", [(0.5, "more often than it says"), (0.99, "less often than it says"), (0.75, "")]
+)
 def test_reliability_is_told_in_words(given, told):
     shown = text(tab._meaning([(given, 0.75, 40)], "en"))
     assert f"{abs(given - 0.75):.1%}" in shown
-    assert told in shown and ("often" in shown) == bool(told)
+    assert told in shown
+    assert ("often" in shown) == bool(told)
 
 
 def test_top_5_of_five_classes_is_no_news(model, tmp_path):
@@ -172,7 +208,12 @@ def test_top_5_of_five_classes_is_no_news(model, tmp_path):
 def address(tmp_path_factory):
     many = [f"class {index}" for index in range(30)]
     few = make_tested(tmp_path_factory.mktemp("tested"))
-    with served(few, make_tested(tmp_path_factory.mktemp("many"), many, np.eye(30, dtype=int) * 9 + np.eye(30, k=1, dtype=int))) as address:
+    with served(
+        few,
+        make_tested(
+            tmp_path_factory.mktemp("many"), many, np.eye(30, dtype=int) * 9 + np.eye(30, k=1, dtype=int)
+        ),
+    ) as address:
         yield address
 
 
@@ -185,7 +226,9 @@ def visit(browser, address):
         contexts.append(browser.new_context(**{"viewport": {"width": 1180, "height": 900}, **options}))
         page = contexts[-1].new_page()
         page.set_default_timeout(PATIENCE)
-        with page.expect_response(lambda response: "plotly" in response.url.lower()):  # until then, asking the page would be a person's act
+        with page.expect_response(
+            lambda response: "plotly" in response.url.lower()
+        ):  # until then, asking the page would be a person's act
             page.goto(f"{address}?tab=test{query}")
         page.locator(".heatmap .heatmaplayer image").wait_for()
         return page
@@ -200,12 +243,16 @@ def place(page, row: int, column: int, classes: int = 5) -> tuple[float, float]:
     area = page.locator(".heatmap .nsewdrag")
     area.scroll_into_view_if_needed()
     box = area.bounding_box()
-    return box["x"] + box["width"] * (column + 0.5) / classes, box["y"] + box["height"] * (row + 0.5) / classes
+    return box["x"] + box["width"] * (column + 0.5) / classes, box["y"] + box["height"] * (
+        row + 0.5
+    ) / classes
 
 
 def framed(page) -> list[float]:
     """Row and column with the frame."""
-    return page.evaluate("(([frame]) => [frame.y0 + .5, frame.x0 + .5])(document.querySelector('.heatmap .js-plotly-plot').layout.shapes)")
+    return page.evaluate(
+        "(([frame]) => [frame.y0 + .5, frame.x0 + .5])(document.querySelector('.heatmap .js-plotly-plot').layout.shapes)"
+    )
 
 
 def test_a_click_on_a_cell_shows_its_images_in_every_order_and_the_keyboard_can_choose_too(visit):
@@ -222,7 +269,9 @@ def test_a_click_on_a_cell_shows_its_images_in_every_order_and_the_keyboard_can_
     expect(page.locator(".heatmap .ytick text").first).to_have_text("roses")
     page.mouse.click(*place(page, 0, 0))
     expect(told).to_have_text("9 of 16 test images of roses were right.")
-    expect(page.get_by_role("img", name="Confusion matrix of 5 classes: 74 of 87 images are right.")).to_be_visible()
+    expect(
+        page.get_by_role("img", name="Confusion matrix of 5 classes: 74 of 87 images are right.")
+    ).to_be_visible()
     chosen = page.get_by_label("Predicted class")
     chosen.fill("tul")
     chosen.press("Enter")
@@ -243,7 +292,10 @@ def test_a_finger_chooses_a_cell_and_another_model_starts_anew(visit):
 
 def test_of_many_classes_one_is_found_sorted_and_enlarged(visit):
     page = visit("&model=many0")
-    told, area = page.locator(".told"), "document.querySelector('.heatmap .js-plotly-plot')._fullLayout.xaxis.range"
+    told, area = (
+        page.locator(".told"),
+        "document.querySelector('.heatmap .js-plotly-plot')._fullLayout.xaxis.range",
+    )
     expect(told).to_have_text("One test image of class 0 was taken for class 1.")
     page.mouse.move(*place(page, 10, 10, 30))
     page.mouse.down()
@@ -264,4 +316,6 @@ def test_of_many_classes_one_is_found_sorted_and_enlarged(visit):
     expect(rows.nth(2)).to_contain_text("class 2")
     page.get_by_label("Find a class").fill("S 17")
     expect(rows.filter(visible=True)).to_have_count(1)
-    expect(told).to_have_text("One test image of class 0 was taken for class 1.")  # a double-click chooses nothing
+    expect(told).to_have_text(
+        "One test image of class 0 was taken for class 1."
+    )  # a double-click chooses nothing

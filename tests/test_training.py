@@ -71,7 +71,10 @@ def mistakes(cells):
     """Predictions: so many mistakes of each cell (true, predicted), and one that is right."""
     rows = [{"file": "right", "true": "a", "predicted": "a", "probability": 0.99}]
     for (true, predicted), probabilities in cells.items():
-        rows += [{"file": "x", "true": true, "predicted": predicted, "probability": value} for value in probabilities]
+        rows += [
+            {"file": "x", "true": true, "predicted": predicted, "probability": value}
+            for value in probabilities
+        ]
     return rows
 
 
@@ -89,7 +92,9 @@ def photographs(tmp_path_factory):
 def trained(photographs, tmp_path_factory):
     """Two epochs through the command line: folder in, model repository out."""
     output = tmp_path_factory.mktemp("trained") / "colours"
-    result = run_training("fit", photographs, "--output", output, "--epochs", 2, "--image-size", 41, "--batch-size", 8)
+    result = run_training(
+        "fit", photographs, "--output", output, "--epochs", 2, "--image-size", 41, "--batch-size", 8
+    )
     assert result.returncode == 0, result.stderr
     return output, result.stdout
 
@@ -97,12 +102,24 @@ def trained(photographs, tmp_path_factory):
 def test_a_two_epoch_training_makes_a_whole_model_repository(trained):
     output, text = trained
     assert {path.relative_to(output).as_posix() for path in output.rglob("*") if path.is_file()} == {
-        "README.md", "config.json", "evaluation.json", "history.csv", "model.safetensors", "recipe.json",
-        "figures/batch.png", "figures/curves.png", "figures/heatmap.png", "figures/samples.png", *thumbnails(output).values(),
-    }  # fmt: skip
+        "README.md",
+        "config.json",
+        "evaluation.json",
+        "history.csv",
+        "model.safetensors",
+        "recipe.json",
+        "figures/batch.png",
+        "figures/curves.png",
+        "figures/heatmap.png",
+        "figures/samples.png",
+        *thumbnails(output).values(),
+    }
     assert "No GPU found" in text or "GPU" in text
-    assert "epoch 2/2" in text and "left" in text
-    assert len([line for line in text.splitlines() if line.startswith("test/")]) == 10, "the first ten predictions"
+    assert "epoch 2/2" in text
+    assert "left" in text
+    assert len([line for line in text.splitlines() if line.startswith("test/")]) == 10, (
+        "the first ten predictions"
+    )
     assert [row["epoch"] for row in read_history(output / "history.csv")] == [1, 2]
     for figure in (output / "figures").iterdir():
         assert Image.open(figure).size > (300, 300)
@@ -145,11 +162,14 @@ def test_the_card_states_the_measured_accuracy_and_both_figures(trained):
     output, _ = trained
     card = ModelCard.load(output / "README.md")
     result = json.loads((output / "evaluation.json").read_bytes())
-    assert card.data.library_name == "timm" and card.data.pipeline_tag == "image-classification"
+    assert card.data.library_name == "timm"
+    assert card.data.pipeline_tag == "image-classification"
     assert card.data.eval_results[0].metric_value == round(result["top1"], 4)
     assert f"top-1 {result['top1']:.2%}" in card.text
-    assert "figures/heatmap.png" in card.text and "figures/curves.png" in card.text
-    assert "timm.create_model" in card.text and "python -m training fit" in card.text
+    assert "figures/heatmap.png" in card.text
+    assert "figures/curves.png" in card.text
+    assert "timm.create_model" in card.text
+    assert "python -m training fit" in card.text
 
 
 def test_a_card_that_a_person_changed_is_kept(trained, photographs, tmp_path):
@@ -166,18 +186,25 @@ def test_a_card_that_a_person_changed_is_kept(trained, photographs, tmp_path):
 def test_names_in_the_card_cannot_act_as_markup(tmp_path, tiny_config):
     from training.card import write_card
 
-    config = dataclasses.replace(tiny_config, label_names=("<img src=x>", "a|b", "[x](javascript:y)", *tiny_config.label_names[3:]))
+    config = dataclasses.replace(
+        tiny_config, label_names=("<img src=x>", "a|b", "[x](javascript:y)", *tiny_config.label_names[3:])
+    )
     config.write(tmp_path / "config.json")
     write_card(tmp_path)
     text = (tmp_path / "README.md").read_text()
-    assert "<img" not in text and "a|b" not in text and "[x]" not in text
+    assert "<img" not in text
+    assert "a|b" not in text
+    assert "[x]" not in text
 
 
 def test_a_training_killed_with_sigkill_goes_on_where_it_was(photographs, tmp_path):
     output = tmp_path / "out"
     options = ("fit", photographs, "--output", output, "--epochs", 3, "--image-size", 41, "--batch-size", 8)
     process = subprocess.Popen(
-        [sys.executable, "-u", "-m", "training", *map(str, options)], cwd=ROOT, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-u", "-m", "training", *map(str, options)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
     )
     for line in process.stdout:
         if line.startswith("epoch 1/3"):
@@ -187,17 +214,21 @@ def test_a_training_killed_with_sigkill_goes_on_where_it_was(photographs, tmp_pa
     before = (output / "history.csv").read_text().splitlines()
     assert not (output / "evaluation.json").exists()
     again = run_training(*options)
-    assert again.returncode == 1 and "--resume" in again.stderr
+    assert again.returncode == 1
+    assert "--resume" in again.stderr
     resumed = run_training(*options, "--resume")
     assert resumed.returncode == 0, resumed.stderr
     assert "Going on after epoch" in resumed.stdout
     after = (output / "history.csv").read_text().splitlines()
-    assert after[: len(before)] == before and len(after) == 4
+    assert after[: len(before)] == before
+    assert len(after) == 4
     assert not (output / "checkpoint").exists()
     assert len(json.loads((output / "recipe.json").read_bytes())["commands"]) == 2
 
 
-def test_a_training_killed_in_its_first_epoch_between_weights_and_checkpoint_is_resumed(photographs, tmp_path, monkeypatch):
+def test_a_training_killed_in_its_first_epoch_between_weights_and_checkpoint_is_resumed(
+    photographs, tmp_path, monkeypatch
+):
     output, images = tmp_path / "out", find_images(photographs)
 
     def killed(*_):
@@ -206,7 +237,8 @@ def test_a_training_killed_in_its_first_epoch_between_weights_and_checkpoint_is_
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(Checkpoint, "save", killed)
         fit(images, output, RECIPE, report=lambda line: None)
-    assert (output / "model.safetensors").exists() and not (output / "checkpoint").exists()
+    assert (output / "model.safetensors").exists()
+    assert not (output / "checkpoint").exists()
     with pytest.raises(RepositoryError, match="interrupted training: add --resume"):
         fit(images, output, RECIPE, report=lambda line: None)
     fit(images, output, RECIPE, resume=True, report=lambda line: None)
@@ -268,7 +300,12 @@ def test_training_learns_what_a_colour_is(photographs, tmp_path):
     )
     images = find_images(photographs)
     fit(images, tmp_path / "out", recipe, report=lambda line: None)
-    result = evaluate(images, Classifier.from_pretrained(tmp_path / "out", precision="float32"), tmp_path / "out", report=lambda line: None)
+    result = evaluate(
+        images,
+        Classifier.from_pretrained(tmp_path / "out", precision="float32"),
+        tmp_path / "out",
+        report=lambda line: None,
+    )
     assert result["top1"] >= 0.9
 
 
@@ -289,8 +326,12 @@ def test_binary_loss_is_the_two_class_cross_entropy():
     binary = dataclasses.replace(RECIPE, labels="binary", mixup=0.0, cutmix=0.0, label_smoothing=0.0)
     sparse = dataclasses.replace(binary, labels="int")
     column = labels[:, None].astype("float32")
-    assert np.mean(_loss(binary)(column, logits)) == pytest.approx(float(_loss(sparse)(labels, logits)), rel=1e-5)
-    accuracies = [float(metric(y, logits)) for metric, y in ((_accuracy(binary), column), (_accuracy(sparse), labels))]
+    assert np.mean(_loss(binary)(column, logits)) == pytest.approx(
+        float(_loss(sparse)(labels, logits)), rel=1e-5
+    )
+    accuracies = [
+        float(metric(y, logits)) for metric, y in ((_accuracy(binary), column), (_accuracy(sparse), labels))
+    ]
     assert accuracies[0] == pytest.approx(accuracies[1])
 
 
@@ -306,7 +347,12 @@ def test_mixed_precision_trains_and_stores_finite_weights(photographs, tmp_path,
 
 
 def test_a_training_leaves_the_process_policy_as_it_was(photographs, tmp_path):
-    fit(find_images(photographs), tmp_path / "out", dataclasses.replace(RECIPE, epochs=1, precision="bfloat16"), report=lambda line: None)
+    fit(
+        find_images(photographs),
+        tmp_path / "out",
+        dataclasses.replace(RECIPE, epochs=1, precision="bfloat16"),
+        report=lambda line: None,
+    )
     assert keras.config.dtype_policy().name == "float32"
 
 
@@ -324,16 +370,26 @@ def test_running_out_of_memory_names_the_way_out(photographs, tmp_path):
         lines = []
         with pytest.raises(ConfigError, match="Out of memory at batch size 1 "):
             fit(images, tmp_path / "b", RECIPE, halve_batch=True, report=lines.append)
-    assert [line.split(":")[0] for line in lines[1:]] == [f"Out of memory at batch size {size}" for size in (8, 4, 2)]
+    assert [line.split(":")[0] for line in lines[1:]] == [
+        f"Out of memory at batch size {size}" for size in (8, 4, 2)
+    ]
 
 
-def test_a_batch_halved_before_and_after_a_resume_keeps_its_learning_rate_in_proportion(photographs, tmp_path):
+def test_a_batch_halved_before_and_after_a_resume_keeps_its_learning_rate_in_proportion(
+    photographs, tmp_path
+):
     tried = []
 
     def out_of_memory(data, output, recipe, *_):
         tried.append((recipe.batch_size, recipe.learning_rate))
-        if recipe.batch_size > 3 or tried.count(tried[-1]) == 1:  # batches of 3 fit, but the first time this process is killed
-            raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor") if recipe.batch_size > 3 else KeyboardInterrupt
+        if (
+            recipe.batch_size > 3 or tried.count(tried[-1]) == 1
+        ):  # batches of 3 fit, but the first time this process is killed
+            raise (
+                tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")
+                if recipe.batch_size > 3
+                else KeyboardInterrupt
+            )
         (output / "model.safetensors").touch()
 
     from training import fit as module
@@ -347,7 +403,12 @@ def test_a_batch_halved_before_and_after_a_resume_keeps_its_learning_rate_in_pro
         (tmp_path / "a" / "model.safetensors").unlink()
         patch.setattr(module, "_batch_size_before", lambda output, recipe: 25)  # killed before memory ran out
         (tmp_path / "a" / "recipe.json").unlink()
-        module._claim(tmp_path / "a", Checkpoint(tmp_path / "a" / "checkpoint"), module._record(images, recipe, None, "", ()), False)
+        module._claim(
+            tmp_path / "a",
+            Checkpoint(tmp_path / "a" / "checkpoint"),
+            module._record(images, recipe, None, "", ()),
+            False,
+        )
         fit(images, tmp_path / "a", recipe, halve_batch=True, resume=True, report=lambda line: None)
     assert [size for size, _ in tried] == [25, 12, 6, 3, 3, 25, 12, 6, 3]
     assert all(rate == 0.05 * size / 25 for size, rate in tried)
@@ -357,11 +418,19 @@ def test_measure_agrees_with_a_count_by_hand():
     logits = np.log(np.array([[0.7, 0.2, 0.1], [0.6, 0.3, 0.1], [0.1, 0.8, 0.1], [0.3, 0.3, 0.4]]))
     result = measure(logits, np.array([0, 1, 1, 2]), ("a", "b", "c"), ["1", "2", "3", "4"])
     assert result["confusion_matrix"] == [[1, 0, 0], [1, 1, 0], [0, 0, 1]]
-    assert result["top1"] == 0.75 and result["top5"] == 1
+    assert result["top1"] == 0.75
+    assert result["top5"] == 1
     assert result["loss"] == pytest.approx(-np.log([0.7, 0.3, 0.8, 0.4]).mean())
-    assert result["per_class"][0] == {"label": "a", "precision": 0.5, "recall": 1.0, "f1": pytest.approx(2 / 3), "support": 1}
+    assert result["per_class"][0] == {
+        "label": "a",
+        "precision": 0.5,
+        "recall": 1.0,
+        "f1": pytest.approx(2 / 3),
+        "support": 1,
+    }
     assert result["predictions"][1] == {"file": "2", "true": "b", "predicted": "a", "probability": 0.6}
-    assert len(first_predictions(result)) == 5 and first_predictions(result)[2].endswith("wrong")
+    assert len(first_predictions(result)) == 5
+    assert first_predictions(result)[2].endswith("wrong")
 
 
 def test_every_cell_with_mistakes_has_a_picture_before_any_has_its_second(monkeypatch):
@@ -389,7 +458,9 @@ def test_at_most_200_mistakes_have_pictures():
 
 
 @pytest.mark.parametrize("image_size, side", [(64, 64), (128, 96)])
-def test_pictures_of_mistakes_are_what_the_network_saw(image_size, side, tiny_repository, tiny_config, tmp_path):
+def test_pictures_of_mistakes_are_what_the_network_saw(
+    image_size, side, tiny_repository, tiny_config, tmp_path
+):
     prep = Preprocessing(image_size)
     dataclasses.replace(tiny_config, preprocessing=prep).write(tiny_repository / "config.json")
     data = tmp_path / "data"
@@ -404,10 +475,13 @@ def test_pictures_of_mistakes_are_what_the_network_saw(image_size, side, tiny_re
     result = evaluate_quietly(data, tiny_repository, tiny_repository)
     named = thumbnails(tiny_repository)
     assert set(named) == {row["file"] for row in result["predictions"] if row["true"] != row["predicted"]}
-    assert list(named.values()) == [f"mistakes/{number:04}.jpg" for number in range(1, len(named) + 1)] and named
+    assert list(named.values()) == [f"mistakes/{number:04}.jpg" for number in range(1, len(named) + 1)]
+    assert named
     for file, name in named.items():
         with Image.open(tiny_repository / name) as picture:
-            assert picture.format == "JPEG" and picture.size == (side, side) and not picture.getexif()
+            assert picture.format == "JPEG"
+            assert picture.size == (side, side)
+            assert not picture.getexif()
         assert (tiny_repository / name).stat().st_size < 6000
         assert shows(tiny_repository / name, data / file, prep)
 
@@ -431,7 +505,8 @@ def test_a_second_evaluation_removes_the_pictures_of_the_first(tiny_repository, 
     (folder / "notes.txt").unlink()
     monkeypatch.setattr("training.evaluate.choose_mistakes", lambda predictions: [])
     evaluate_quietly(few, tiny_repository, tiny_repository)
-    assert thumbnails(tiny_repository) == {} and not folder.exists()
+    assert thumbnails(tiny_repository) == {}
+    assert not folder.exists()
     write_card(tiny_repository)
     assert "mistakes/" not in (tiny_repository / "README.md").read_text()
 
@@ -452,7 +527,9 @@ def test_an_evaluation_killed_at_any_file_names_no_picture_that_is_missing_or_of
 
     monkeypatch.setattr("training.figures.save_figure", lambda figure, path: None)
     classes = dict(zip(tiny_config.label_names, CLASSES.values()))
-    turned = dict(zip(tiny_config.label_names, reversed(CLASSES.values())))  # files of the same names, of other colours
+    turned = dict(
+        zip(tiny_config.label_names, reversed(CLASSES.values()))
+    )  # files of the same names, of other colours
     old = paint(tmp_path / "old", classes, train=0, val=0, test=2)
     new = paint(tmp_path / "new", turned, train=0, val=0, test=2)
     evaluate_quietly(old, tiny_repository, tiny_repository)
@@ -469,7 +546,8 @@ def test_an_evaluation_killed_at_any_file_names_no_picture_that_is_missing_or_of
             assert shows(output / name, source / file, tiny_config.preprocessing), (last, file)
         if next(steps) <= last:  # it was not killed
             break
-    assert last > 2 * len(thumbnails(output)) > 0 and source == new
+    assert last > 2 * len(thumbnails(output)) > 0
+    assert source == new
 
 
 def test_the_bundled_model_s_pictures_are_credited_and_all_there():
@@ -487,11 +565,25 @@ def test_one_folder_of_classes_is_tested_on_what_was_not_trained_on_from_the_hub
     with HubServer() as hub:
         variables = os.environ | environment(hub.url, tmp_path / "home", TOKEN)
         assert run_training("push", output, "tester/seven", env=variables).returncode == 0
-        result = run_training("evaluate", photographs / "train", "--model", "tester/seven", "--output", tmp_path / "tested", env=variables)
+        result = run_training(
+            "evaluate",
+            photographs / "train",
+            "--model",
+            "tester/seven",
+            "--output",
+            tmp_path / "tested",
+            env=variables,
+        )
     assert result.returncode == 0, result.stderr
-    tested = {row["file"] for row in json.loads((tmp_path / "tested" / "evaluation.json").read_bytes())["predictions"]}
+    tested = {
+        row["file"]
+        for row in json.loads((tmp_path / "tested" / "evaluation.json").read_bytes())["predictions"]
+    }
     assert tested == {file.relative_to(images.root).as_posix() for file in images.splits["test"].files}
-    assert tested != {file.relative_to(images.root).as_posix() for file in find_images(photographs / "train").splits["test"].files}
+    assert tested != {
+        file.relative_to(images.root).as_posix()
+        for file in find_images(photographs / "train").splits["test"].files
+    }
 
 
 @pytest.mark.parametrize("seed", ["-1", "1e400", '"7"', "[" * 10**5, "4294967296"])
@@ -500,7 +592,13 @@ def test_a_seed_that_is_none_splits_as_the_first(seed, tmp_path):
     assert _training_seed(tmp_path) == 0
 
 
-@pytest.mark.parametrize("content", ["epoch,loss\n1,2\n", "epoch,loss,accuracy,val_loss,val_accuracy,learning_rate,seconds\n1,a,1,1,1,1,1\n1\n"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        "epoch,loss\n1,2\n",
+        "epoch,loss,accuracy,val_loss,val_accuracy,learning_rate,seconds\n1,a,1,1,1,1,1\n1\n",
+    ],
+)
 def test_a_broken_history_is_named_before_anything_is_classified(content, tiny_repository, photographs):
     (tiny_repository / "history.csv").write_text(content)
     with pytest.raises(DataError, match="history.csv is no history of a training"):
@@ -509,12 +607,30 @@ def test_a_broken_history_is_named_before_anything_is_classified(content, tiny_r
 
 
 def test_a_model_of_more_classes_than_a_matrix_can_show_is_refused(photographs, tmp_path):
-    with pytest.raises(DataError, match="has 4,001 classes, and a matrix of all pairs is made for 4,000 at most"):
-        evaluate(find_images(photographs), types.SimpleNamespace(config=types.SimpleNamespace(label_names=("x",) * 4001)), tmp_path)
+    with pytest.raises(
+        DataError, match="has 4,001 classes, and a matrix of all pairs is made for 4,000 at most"
+    ):
+        evaluate(
+            find_images(photographs),
+            types.SimpleNamespace(config=types.SimpleNamespace(label_names=("x",) * 4001)),
+            tmp_path,
+        )
 
 
 def test_the_recorded_command_names_no_folder_in_either_form(monkeypatch):
-    monkeypatch.setattr(sys, "argv", ["x", "fit", "/home/me/photos", "--output=/home/me/secret/out", "--epochs=3", "--pretrained", "/home/me/base"])
+    monkeypatch.setattr(
+        sys,
+        "argv",
+        [
+            "x",
+            "fit",
+            "/home/me/photos",
+            "--output=/home/me/secret/out",
+            "--epochs=3",
+            "--pretrained",
+            "/home/me/base",
+        ],
+    )
     folders = (pathlib.Path(f"/home/me/{name}") for name in ("photos", "secret/out", "base"))
     assert _command(*folders) == "python -m training fit photos --output=out --epochs=3 --pretrained base"
 
@@ -523,13 +639,19 @@ def test_a_finished_training_is_not_written_over(trained, photographs):
     output, _ = trained
     before = (output / "model.safetensors").read_bytes()
     result = run_training("fit", photographs, "--output", output)
-    assert result.returncode == 1 and "choose another --output" in result.stderr
+    assert result.returncode == 1
+    assert "choose another --output" in result.stderr
     assert len(result.stderr.strip().splitlines()) == 1 or "Traceback" not in result.stderr
     assert (output / "model.safetensors").read_bytes() == before
 
 
 def test_resuming_with_another_recipe_is_refused(photographs, tmp_path):
-    fit(find_images(photographs), tmp_path / "out", dataclasses.replace(RECIPE, epochs=1), report=lambda line: None)
+    fit(
+        find_images(photographs),
+        tmp_path / "out",
+        dataclasses.replace(RECIPE, epochs=1),
+        report=lambda line: None,
+    )
     with pytest.raises(RepositoryError, match="no interrupted training"):
         fit(find_images(photographs), tmp_path / "out", RECIPE, resume=True, report=lambda line: None)
     (tmp_path / "out" / "checkpoint").mkdir()
@@ -545,7 +667,9 @@ def test_binary_labels_of_three_classes_are_refused(photographs, tmp_path):
 
 
 def test_a_test_class_that_the_model_does_not_know_is_named(trained, tmp_path):
-    data = find_images(paint(tmp_path / "data", {"blue": (0, 0, 255), "mauve": (200, 100, 200)}, train=0, val=0, test=2))
+    data = find_images(
+        paint(tmp_path / "data", {"blue": (0, 0, 255), "mauve": (200, 100, 200)}, train=0, val=0, test=2)
+    )
     with pytest.raises(DataError, match="mauve"):
         evaluate(data, Classifier.from_pretrained(trained[0]), tmp_path)
 
@@ -569,7 +693,8 @@ def test_pretrained_weights_are_the_start_of_another_training(trained, photograp
     assert all(np.array_equal(before[key], after[key]) for key in before if "running" not in key)
     record = json.loads((tmp_path / "same" / "recipe.json").read_bytes())
     assert record["pretrained"] == {"name": "colours", "revision": None}
-    assert len(record["commands"]) == 2 and "--pretrained colours" in record["commands"][1]
+    assert len(record["commands"]) == 2
+    assert "--pretrained colours" in record["commands"][1]
     assert str(tmp_path) not in record["commands"][1]
 
     two = paint(tmp_path / "two", {"blue": CLASSES["blue"], "mauve": (200, 100, 200)})
@@ -590,19 +715,24 @@ def test_summary_sets_resnext_50_beside_resnet_50():
 
 def test_summary_of_layers_names_every_module():
     result = run_training("summary", "resnext50_32x4d", "--layers")
-    assert "layer4.2.conv3" in result.stdout and result.stdout.splitlines()[-1].split()[0] == "fc"
+    assert "layer4.2.conv3" in result.stdout
+    assert result.stdout.splitlines()[-1].split()[0] == "fc"
 
 
 @pytest.mark.parametrize("command", ["fit", "evaluate", "push", "summary", "space"])
 def test_every_command_has_help(command):
     result = run_training(command, "--help")
-    assert result.returncode == 0 and "Usage: python -m training" in result.stdout
+    assert result.returncode == 0
+    assert "Usage: python -m training" in result.stdout
 
 
 def test_a_fault_that_tensorflow_was_loaded_for_is_one_line_all_the_same(photographs, tmp_path):
     result = run_training("fit", photographs, "--output", tmp_path / "out", "--model", "resnext5_32x4d")
     assert (result.returncode, result.stdout) == (1, "")
-    assert result.stderr == "python -m training: Unknown architecture 'resnext5_32x4d': did you mean 'resnext50_32x4d'?\n"
+    assert (
+        result.stderr
+        == "python -m training: Unknown architecture 'resnext5_32x4d': did you mean 'resnext50_32x4d'?\n"
+    )
 
 
 @pytest.mark.parametrize(

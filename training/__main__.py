@@ -26,7 +26,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-Data = Annotated[pathlib.Path, typer.Argument(help="Folder with train/, val/ and test/, or with one folder for each class.")]
+Data = Annotated[
+    pathlib.Path,
+    typer.Argument(help="Folder with train/, val/ and test/, or with one folder for each class."),
+]
 SkipBadFiles = Annotated[bool, typer.Option("--skip-bad-files", help="Leave out files that are no images.")]
 
 
@@ -34,13 +37,20 @@ SkipBadFiles = Annotated[bool, typer.Option("--skip-bad-files", help="Leave out 
 def fit_command(
     data: Data,
     output: Annotated[pathlib.Path, typer.Option(help="The model repository to make.")],
-    model: Annotated[str | None, typer.Option(help="Architecture, such as resnext50_32x4d; the recipe's if left out.")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Architecture, such as resnext50_32x4d; the recipe's if left out.")
+    ] = None,
     pretrained: Annotated[
-        str | None, typer.Option(metavar="M", help="Start from this folder's or Hub repository's weights, with a new classifier.")
+        str | None,
+        typer.Option(
+            metavar="M", help="Start from this folder's or Hub repository's weights, with a new classifier."
+        ),
     ] = None,
     recipe: Annotated[
         Literal[*RECIPES] | None,
-        typer.Option(help="How to train: small (best from scratch on few images), finetune (with --pretrained), each the default, or tutorial."),
+        typer.Option(
+            help="How to train: small (best from scratch on few images), finetune (with --pretrained), each the default, or tutorial."
+        ),
     ] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the training images.")] = None,
     batch_size: Annotated[
@@ -51,55 +61,110 @@ def fit_command(
         ),
     ] = None,
     image_size: Annotated[
-        int | None, typer.Option(min=32, help="Height and width in pixels that the network is served at; the pretrained network's if left out.")
+        int | None,
+        typer.Option(
+            min=32,
+            help="Height and width in pixels that the network is served at; the pretrained network's if left out.",
+        ),
     ] = None,
-    precision: Annotated[Literal[*PRECISIONS] | None, typer.Option(help="auto: float16 on a GPU, else float32.")] = None,
-    labels: Annotated[Literal[*LABEL_MODES] | None, typer.Option(help="What the loss compares with; binary for two classes.")] = None,
+    precision: Annotated[
+        Literal[*PRECISIONS] | None, typer.Option(help="auto: float16 on a GPU, else float32.")
+    ] = None,
+    labels: Annotated[
+        Literal[*LABEL_MODES] | None,
+        typer.Option(help="What the loss compares with; binary for two classes."),
+    ] = None,
     optimizer: Annotated[Literal[*OPTIMIZERS] | None, typer.Option(help="sgd has Nesterov momentum.")] = None,
     learning_rate: Annotated[float | None, typer.Option(min=0, help="Peak learning rate.")] = None,
     weight_decay: Annotated[float | None, typer.Option(min=0, help="Decoupled weight decay.")] = None,
     freeze_bn: Annotated[
-        bool | None, typer.Option("--freeze-bn/--no-freeze-bn", help="Keep the pretrained network's batch norm as it is, statistics and all.")
+        bool | None,
+        typer.Option(
+            "--freeze-bn/--no-freeze-bn",
+            help="Keep the pretrained network's batch norm as it is, statistics and all.",
+        ),
     ] = None,
     layer_decay: Annotated[
-        float | None, typer.Option(min=0, max=1, help="Learning rate of each stage over that of the next one towards the output: 1 for all the same.")
+        float | None,
+        typer.Option(
+            min=0,
+            max=1,
+            help="Learning rate of each stage over that of the next one towards the output: 1 for all the same.",
+        ),
     ] = None,
     unfreeze_epochs: Annotated[
-        float | None, typer.Option(min=0, help="Train the new classifier alone for so many epochs, then a stage more each time; 0 for all at once.")
+        float | None,
+        typer.Option(
+            min=0,
+            help="Train the new classifier alone for so many epochs, then a stage more each time; 0 for all at once.",
+        ),
     ] = None,
-    seed: Annotated[int | None, typer.Option(min=0, max=MOST_SEED, help="Of weights, shuffling, augmentation and splits.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, max=MOST_SEED, help="Of weights, shuffling, augmentation and splits.")
+    ] = None,
     skip_bad_files: SkipBadFiles = False,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted training in OUTPUT.")] = False,
-    push_to_hub: Annotated[str | None, typer.Option(metavar="REPO", help="Push the result to this Hub repository.")] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with an interrupted training in OUTPUT.")
+    ] = False,
+    push_to_hub: Annotated[
+        str | None, typer.Option(metavar="REPO", help="Push the result to this Hub repository.")
+    ] = None,
 ):
     """Train a network on folders of images, keep the weights of the best validation loss, and test them."""
     from training.data import find_images
 
     chosen = find_recipe(recipe or ("finetune" if pretrained else "small"))
     halve_batch = batch_size == "auto"
-    options = dict(
-        model=model, epochs=epochs, batch_size=None if halve_batch else _batch_size(batch_size), precision=precision,
-        labels=labels, optimizer=optimizer, learning_rate=learning_rate, weight_decay=weight_decay, seed=seed,
-        freeze_bn=freeze_bn, layer_decay=layer_decay, unfreeze_epochs=unfreeze_epochs,
-    )  # fmt: skip
+    options = {
+        "model": model,
+        "epochs": epochs,
+        "batch_size": None if halve_batch else _batch_size(batch_size),
+        "precision": precision,
+        "labels": labels,
+        "optimizer": optimizer,
+        "learning_rate": learning_rate,
+        "weight_decay": weight_decay,
+        "seed": seed,
+        "freeze_bn": freeze_bn,
+        "layer_decay": layer_decay,
+        "unfreeze_epochs": unfreeze_epochs,
+    }
     if recipe == "finetune" and not pretrained:
-        raise typer.BadParameter("finetune needs a network to start from: name it by --pretrained.", param_hint="'--recipe'")
+        raise typer.BadParameter(
+            "finetune needs a network to start from: name it by --pretrained.", param_hint="'--recipe'"
+        )
     if pretrained and model:
-        raise typer.BadParameter("a pretrained network has its own architecture: leave --model out.", param_hint="'--model'")
+        raise typer.BadParameter(
+            "a pretrained network has its own architecture: leave --model out.", param_hint="'--model'"
+        )
     repository = find_repository(pretrained) if pretrained else None
     if repository and not image_size:
         image_size = ModelConfig.read(repository.folder / "config.json").preprocessing.image_size
     if image_size:
-        options |= {"image_size": image_size, "train_size": round(image_size * chosen.train_size / chosen.image_size)}
+        options |= {
+            "image_size": image_size,
+            "train_size": round(image_size * chosen.train_size / chosen.image_size),
+        }
     if labels and labels != "categorical":
         options |= {"mixup": 0.0, "cutmix": 0.0, "label_smoothing": 0.0}
-    chosen = dataclasses.replace(chosen, **{key: value for key, value in options.items() if value is not None})
+    chosen = dataclasses.replace(
+        chosen, **{key: value for key, value in options.items() if value is not None}
+    )
     images = find_images(data, seed=chosen.seed, skip_bad_files=skip_bad_files)
     import_tensorflow()
     from training.fit import fit
 
     commands = (_command(data, output, *([repository.folder] if repository else [])),)
-    fit(images, output, chosen, resume=resume, halve_batch=halve_batch, pretrained=repository, commands=commands, report=_say)
+    fit(
+        images,
+        output,
+        chosen,
+        resume=resume,
+        halve_batch=halve_batch,
+        pretrained=repository,
+        commands=commands,
+        report=_say,
+    )
     if "test" in images.splits:
         _evaluate(images, find_repository(output), output)
     _write_card(output)
@@ -113,7 +178,9 @@ def fit_command(
 def evaluate_command(
     data: Data,
     model: Annotated[str, typer.Option(help="Folder or Hub repository (OWNER/NAME) to test.")],
-    output: Annotated[pathlib.Path | None, typer.Option(help="Where results go; the model's folder if left out.")] = None,
+    output: Annotated[
+        pathlib.Path | None, typer.Option(help="Where results go; the model's folder if left out.")
+    ] = None,
     skip_bad_files: SkipBadFiles = False,
 ):
     """Classify the whole test set in float32 and write evaluation.json and the figures."""
@@ -128,15 +195,22 @@ def evaluate_command(
 
 @app.command("quantize")
 def quantize_command(
-    model: Annotated[str, typer.Argument(metavar="M", help="Folder or Hub repository (OWNER/NAME) to quantise.")],
+    model: Annotated[
+        str, typer.Argument(metavar="M", help="Folder or Hub repository (OWNER/NAME) to quantise.")
+    ],
     calibration: Annotated[
         pathlib.Path,
-        typer.Option(metavar="DATA", help="The folder that it was trained on: calibrates on train/, measures on test/."),
+        typer.Option(
+            metavar="DATA", help="The folder that it was trained on: calibrates on train/, measures on test/."
+        ),
     ],
     output: Annotated[
-        pathlib.Path | None, typer.Option(help="Where the graph and a copy of the model go; the model's folder if left out.")
+        pathlib.Path | None,
+        typer.Option(help="Where the graph and a copy of the model go; the model's folder if left out."),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Keep it even if it loses more than 0.5 points of top-1 accuracy.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Keep it even if it loses more than 0.5 points of top-1 accuracy.")
+    ] = False,
     skip_bad_files: SkipBadFiles = False,
 ):
     """Make an int8 graph for OpenVINO, smaller and faster, and say in the card what it costs in accuracy."""
@@ -155,7 +229,9 @@ def push_command(
     folder: Annotated[pathlib.Path, typer.Argument(help="The model repository that fit has made.")],
     repo: Annotated[str, typer.Argument(help="Hub repository, OWNER/NAME; made if it is not there.")],
     private: Annotated[bool, typer.Option("--private", help="Make it private.")] = False,
-    create_pr: Annotated[bool, typer.Option("--create-pr", help="Open a pull request instead of committing to main.")] = False,
+    create_pr: Annotated[
+        bool, typer.Option("--create-pr", help="Open a pull request instead of committing to main.")
+    ] = False,
 ):
     """Push a model repository to the Hugging Face Hub as one commit, with its model card, which then names REPO."""
     from training.hub import push

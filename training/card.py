@@ -14,7 +14,20 @@ from training.history import best_epoch, read_history
 
 MADE_HERE = "<!-- Written by `python -m training`; remove this line to keep your own changes. -->"
 _INT8_BEGIN, _INT8_END = "<!-- int8: written by `python -m training quantize` -->", "<!-- int8: end -->"
-_SHOWN = ("epochs", "batch_size", "image_size", "train_size", "optimizer", "learning_rate", "weight_decay", "label_smoothing", "mixup", "cutmix", "precision", "seed")  # fmt: skip
+_SHOWN = (
+    "epochs",
+    "batch_size",
+    "image_size",
+    "train_size",
+    "optimizer",
+    "learning_rate",
+    "weight_decay",
+    "label_smoothing",
+    "mixup",
+    "cutmix",
+    "precision",
+    "seed",
+)
 _FINE_TUNING = ("freeze_bn", "layer_decay", "unfreeze_epochs")
 
 
@@ -125,7 +138,9 @@ def _int8(folder, repo_id) -> str:
         "| --- | ---: | ---: | ---: |",
     ]
     for name in ("float32", "int8"):
-        lines.append(f"| {name} | {notes[name]['top1']:.2%} | {notes[name]['loss']:.4f} | {notes[name]['bytes'] / 1e6:.1f} |")
+        lines.append(
+            f"| {name} | {notes[name]['top1']:.2%} | {notes[name]['loss']:.4f} | {notes[name]['bytes'] / 1e6:.1f} |"
+        )
     use = f'from resnext import Classifier\n\nClassifier.from_pretrained("{repo_id}", precision="int8")("photo.jpg")'
     return "\n".join([*lines, "", "```python", use, "```"])
 
@@ -150,7 +165,11 @@ def _training(recipe, folder) -> str:
             "",
         ]
     lines += ["| setting | value |", "| --- | --- |"]
-    lines += [f"| {name.replace('_', ' ')} | {settings[name]} |" for name in _SHOWN + _FINE_TUNING * bool(origin) if name in settings]
+    lines += [
+        f"| {name.replace('_', ' ')} | {settings[name]} |"
+        for name in _SHOWN + _FINE_TUNING * bool(origin)
+        if name in settings
+    ]
     lines += ["", "`recipe.json` has every setting and version, `history.csv` every epoch."]
     if (folder / "figures" / "curves.png").exists():
         lines += ["", "![Loss and accuracy by epoch](figures/curves.png)"]

@@ -70,11 +70,17 @@ def find_images(root: pathlib.Path, *, seed: int = 0, skip_bad_files: bool = Fal
             are no images (all of them are named).
     """
     if not root.is_dir():
-        raise DataError(f"{root} is not a folder: give the folder that holds train/, val/ and test/, or one folder a class.")
-    folders = {split: [root / name for name in names if (root / name).is_dir()] for split, names in SPLITS.items()}
+        raise DataError(
+            f"{root} is not a folder: give the folder that holds train/, val/ and test/, or one folder a class."
+        )
+    folders = {
+        split: [root / name for name in names if (root / name).is_dir()] for split, names in SPLITS.items()
+    }
     for split, found in folders.items():
         if len(found) > 1:
-            raise DataError(f"{root} has both {found[0].name}/ and {found[1].name}/: keep one {split} folder.")
+            raise DataError(
+                f"{root} has both {found[0].name}/ and {found[1].name}/: keep one {split} folder."
+            )
     if not any(folders.values()):
         splits = {"train": _class_folders(root)}
     else:
@@ -82,18 +88,24 @@ def find_images(root: pathlib.Path, *, seed: int = 0, skip_bad_files: bool = Fal
     first = next(iter(splits))
     label_names = tuple(splits[first])
     if len(label_names) < 2:
-        raise DataError(f"{root} has the one class {label_names[0]!r}: a classifier needs two class folders or more.")
+        raise DataError(
+            f"{root} has the one class {label_names[0]!r}: a classifier needs two class folders or more."
+        )
     foreign = [name for name in label_names if os.fsencode(name) != name.encode(errors="replace")]
     if foreign:
-        raise DataError(f"The name of class folder {ascii(foreign[0])} in {root} is not UTF-8: rename it.")
+        raise DataError(f"The name of class folder {foreign[0]!a} in {root} is not UTF-8: rename it.")
     for split, classes in splits.items():
         different = sorted(set(classes) ^ set(label_names))
         if different:
-            raise DataError(f"{folders[split][0]} and {folders[first][0]} differ in class {different[0]!r}: give both the same class folders.")
+            raise DataError(
+                f"{folders[split][0]} and {folders[first][0]} differ in class {different[0]!r}: give both the same class folders."
+            )
     bad = _bad_files([file for classes in splits.values() for files in classes.values() for file in files])
     if bad and not skip_bad_files:
         listing = "\n".join(f"  {error}" for error in bad.values())
-        raise DataError(f"{len(bad)} files are no readable images (remove them, or go on without them by --skip-bad-files):\n{listing}")
+        raise DataError(
+            f"{len(bad)} files are no readable images (remove them, or go on without them by --skip-bad-files):\n{listing}"
+        )
     splits = {
         split: {name: [file for file in files if file not in bad] for name, files in classes.items()}
         for split, classes in splits.items()
@@ -101,7 +113,9 @@ def find_images(root: pathlib.Path, *, seed: int = 0, skip_bad_files: bool = Fal
     for split, classes in splits.items():
         empty = [name for name, files in classes.items() if not files]
         if empty:
-            raise DataError(f"Class {empty[0]!r} has no images in {split} ({root}): add some or remove its folder.")
+            raise DataError(
+                f"Class {empty[0]!r} has no images in {split} ({root}): add some or remove its folder."
+            )
     if not any(folders.values()):
         splits = _divide(splits["train"], {"val": VAL_SHARE, "test": TEST_SHARE}, seed, root)
     elif "train" in splits and "val" not in splits:
@@ -150,7 +164,9 @@ def make_dataset(split: Split, num_classes: int, recipe, preprocessing: Preproce
         return tf.cast(images, tf.float32), labels
 
     dataset = tf.data.Dataset.from_tensor_slices(([os.fsencode(file) for file in split.files], split.labels))
-    if training:  # by name, so all of them: they come class by class, and batches of few classes mislead batch norm
+    if (
+        training
+    ):  # by name, so all of them: they come class by class, and batches of few classes mislead batch norm
         dataset = dataset.shuffle(len(split), seed=recipe.seed)
     dataset = dataset.map(decode, num_parallel_calls=tf.data.AUTOTUNE)
     if len(split) * side * side * 3 < _free_memory() / 4:
@@ -216,9 +232,13 @@ def _class_folders(folder) -> dict[str, list[pathlib.Path]]:
     for entry in sorted(folder.iterdir()):
         if entry.is_dir() and not entry.name.startswith("."):
             files = [file for file in sorted(entry.rglob("*")) if file.is_file()]
-            classes[entry.name] = [file for file in files if not file.name.startswith(".") and file.name not in _IGNORED]
+            classes[entry.name] = [
+                file for file in files if not file.name.startswith(".") and file.name not in _IGNORED
+            ]
     if not classes:
-        raise DataError(f"{folder} has no class folders: make one folder for each class, with its images inside.")
+        raise DataError(
+            f"{folder} has no class folders: make one folder for each class, with its images inside."
+        )
     return classes
 
 
@@ -245,7 +265,9 @@ def _divide(classes, shares, seed, root):
             start += count
         splits["train"][name] = sorted(files[start:])
         if not splits["train"][name]:
-            raise DataError(f"Class {name!r} in {root} has only {len(files)} images: too few to split; add some.")
+            raise DataError(
+                f"Class {name!r} in {root} has only {len(files)} images: too few to split; add some."
+            )
     return splits
 
 

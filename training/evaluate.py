@@ -48,7 +48,9 @@ def evaluate(data: ImageFolders, classifier: Classifier, output: pathlib.Path, *
     logits = logits_of(classifier, test.files)
     files = [file.relative_to(data.root).as_posix() for file in test.files]
     result = measure(logits, true, labels, files)
-    _write(result, output)  # names no pictures, so that a run killed from here on leaves none misnamed or missing
+    _write(
+        result, output
+    )  # names no pictures, so that a run killed from here on leaves none misnamed or missing
     remove_pictures(output)
     chosen = choose_mistakes(result["predictions"])
     names = save_pictures((pixels_of(classifier, test.files[place]) for place in chosen), output)
@@ -57,13 +59,18 @@ def evaluate(data: ImageFolders, classifier: Classifier, output: pathlib.Path, *
     _write(result, output)
 
     top1 = result["top1"]
-    figures.save_figure(figures.heatmap(np.array(result["confusion_matrix"]), labels, top1), output / "figures" / "heatmap.png")
+    figures.save_figure(
+        figures.heatmap(np.array(result["confusion_matrix"]), labels, top1),
+        output / "figures" / "heatmap.png",
+    )
     if history:
         figures.save_figure(figures.curves(history), output / "figures" / "curves.png")
     _draw_samples(classifier, test.files, result["predictions"], output / "figures" / "samples.png")
     for line in first_predictions(result):
         report(line)
-    report(f"Top-1 {top1:.4f}, top-5 {result['top5']:.4f}, loss {result['loss']:.4f} on {len(test)} test images.")
+    report(
+        f"Top-1 {top1:.4f}, top-5 {result['top5']:.4f}, loss {result['loss']:.4f} on {len(test)} test images."
+    )
     return result
 
 
@@ -78,7 +85,9 @@ def true_classes(data: ImageFolders, labels: tuple[str, ...]) -> np.ndarray:
     unknown = sorted(set(data.label_names) - set(labels))
     if unknown:
         known = ", ".join(map(repr, labels[:20])) + f" and {len(labels) - 20} more" * (len(labels) > 20)
-        raise DataError(f"{data.root} has a class {unknown[0]!r} that the model does not know: it knows {known}.")
+        raise DataError(
+            f"{data.root} has a class {unknown[0]!r} that the model does not know: it knows {known}."
+        )
     return np.array([labels.index(data.label_names[index]) for index in data.splits["test"].labels])
 
 
@@ -138,7 +147,11 @@ def scores(logits: np.ndarray, true: np.ndarray) -> dict[str, float]:
     """Of logits (images, classes) and true classes (images,): top-1 and top-5 accuracy in [0, 1], mean cross-entropy."""
     right = _order(logits) == true[:, None]
     loss = -_log_softmax(logits)[np.arange(len(true)), true].mean()
-    return {"top1": float(right[:, 0].mean()), "top5": float(right[:, :5].any(axis=1).mean()), "loss": float(loss)}
+    return {
+        "top1": float(right[:, 0].mean()),
+        "top5": float(right[:, :5].any(axis=1).mean()),
+        "loss": float(loss),
+    }
 
 
 def _order(logits):
@@ -153,7 +166,11 @@ def _log_softmax(logits):
 def first_predictions(result: dict) -> list[str]:
     """The first ten predictions of an evaluation, as the lines of a table."""
     rows = [
-        (*(printable(row[key]) for key in ("file", "true", "predicted")), f"{row['probability']:.1%}", "wrong" * (row["true"] != row["predicted"]))
+        (
+            *(printable(row[key]) for key in ("file", "true", "predicted")),
+            f"{row['probability']:.1%}",
+            "wrong" * (row["true"] != row["predicted"]),
+        )
         for row in result["predictions"][:FIRST]
     ]
     rows.insert(0, ("file", "true", "predicted", "probability", ""))
@@ -183,5 +200,7 @@ def _draw_samples(classifier, files, predictions, path):
     titles = []
     for row in (predictions[index] for index in chosen):
         right = row["true"] == row["predicted"]
-        titles.append(f"{row['true']} {row['probability']:.0%}" if right else f"{row['true']} → {row['predicted']}")
+        titles.append(
+            f"{row['true']} {row['probability']:.0%}" if right else f"{row['true']} → {row['predicted']}"
+        )
     figures.save_figure(figures.samples(images, titles), path)

@@ -26,13 +26,24 @@ TRAINING = {"color": "#EE7733", "linewidth": 1.3, "label": "training"}
 VALIDATION = {"color": "#004488", "linewidth": 1.8, "label": "validation"}
 BLUES = ("#FFFFFF", "#C6DBEF", "#5B9BD0", "#004488", "#00264D")
 RATES = LinearSegmentedColormap.from_list("rates", BLUES).with_extremes(bad="#EEEEEE")
-DARK_RATE = 0.36  # where RATES falls below the luminance 0.18, on which white and black text have the same contrast
+DARK_RATE = (
+    0.36  # where RATES falls below the luminance 0.18, on which white and black text have the same contrast
+)
 
 # DejaVu comes with Matplotlib; the others, where installed, lend the glyphs that it lacks.
-FALLBACK_FONTS = ("Noto Sans CJK SC", "Noto Sans CJK JP", "Microsoft YaHei", "Hiragino Sans", "Arial Unicode MS")
+FALLBACK_FONTS = (
+    "Noto Sans CJK SC",
+    "Noto Sans CJK JP",
+    "Microsoft YaHei",
+    "Hiragino Sans",
+    "Arial Unicode MS",
+)
 TICKS = {"color": QUIET, "labelcolor": INK, "major.width": 0.7}
 STYLE = {
-    "font.family": ["DejaVu Sans", *(font for font in FALLBACK_FONTS if font in fontManager.get_font_names())],
+    "font.family": [
+        "DejaVu Sans",
+        *(font for font in FALLBACK_FONTS if font in fontManager.get_font_names()),
+    ],
     "font.size": 9,
     "text.color": INK,
     "text.parse_math": False,
@@ -73,7 +84,14 @@ def curves(history: Sequence[Mapping[str, float]]) -> Figure:
         if best is not None:
             train, validation = column[name][best], column[f"val_{name}"][best]
             _rule(axes, epochs[best])
-            axes.plot(epochs[best], validation, "o", markersize=6, color=VALIDATION["color"], markerfacecolor="white")
+            axes.plot(
+                epochs[best],
+                validation,
+                "o",
+                markersize=6,
+                color=VALIDATION["color"],
+                markerfacecolor="white",
+            )
             scores = f"validation {as_text(validation)}, training {as_text(train)}"
             axes.set_title(f"best epoch {epochs[best]:.0f}: {scores}", loc="left", fontsize=9)
     figure.legend(handles=panels[0].lines[:2], loc="outside upper center", ncols=2, frameon=False)
@@ -96,7 +114,13 @@ def curves(history: Sequence[Mapping[str, float]]) -> Figure:
 
 def _line(axes: Axes, epochs: np.ndarray, values: np.ndarray, look: dict) -> None:
     few = len(epochs) <= 12
-    axes.plot(epochs, np.where(np.isfinite(values), values, np.nan), marker="o" if few else None, markersize=4, **look)
+    axes.plot(
+        epochs,
+        np.where(np.isfinite(values), values, np.nan),
+        marker="o" if few else None,
+        markersize=4,
+        **look,
+    )
 
 
 def _rule(axes: Axes, epoch: float) -> None:
@@ -141,7 +165,9 @@ def heatmap(confusion_matrix: np.ndarray, labels: Sequence[str], top1: float | N
         axes.tick_params(labelsize=0.8 * font_size)
 
     bar = axes.inset_axes((1 + 0.012 * font_size / side, 0, 0.014 * font_size / side, 1))
-    colorbar = figure.colorbar(image, cax=bar, ticks=[0, 0.01, 0.05, 0.25, 0.5, 1], format=PercentFormatter(1, 0))
+    colorbar = figure.colorbar(
+        image, cax=bar, ticks=[0, 0.01, 0.05, 0.25, 0.5, 1], format=PercentFormatter(1, 0)
+    )
     colorbar.outline.set_visible(False)
     colorbar.set_label("share of the true class", fontsize=0.9 * font_size)
     bar.tick_params(labelsize=0.8 * font_size)
@@ -177,7 +203,9 @@ def _write_counts(axes: Axes, counts: np.ndarray, rates: np.ndarray, cell: float
         rate = rates[row, column]
         look = {"color": "white" if rate > DARK_RATE else INK if count else "#8A8A8A", "ha": "center"}
         rated = row == column and cell > 0.45 and np.isfinite(rate)
-        axes.text(column, row, str(count), va="bottom" if rated else "center_baseline", fontsize=font_size, **look)
+        axes.text(
+            column, row, str(count), va="bottom" if rated else "center_baseline", fontsize=font_size, **look
+        )
         if rated:
             axes.text(column, row + 0.06, f"{rate:.0%}", va="top", fontsize=0.75 * font_size, **look)
 
@@ -201,7 +229,9 @@ def samples(images: Sequence[np.ndarray], titles: Sequence[str], ncols: int | No
         ncols: columns of the grid; by default as square as it goes, 5 at most.
     """
     if not len(images) or len(images) != len(titles):
-        raise ValueError(f"{len(images)} images with {len(titles)} titles: give as many titles, and one at least")
+        raise ValueError(
+            f"{len(images)} images with {len(titles)} titles: give as many titles, and one at least"
+        )
     count = min(len(images), MOST_SAMPLES)
     ncols = min(count, ncols or int(np.ceil(np.sqrt(count))))
     nrows = -(-count // ncols)

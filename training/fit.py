@@ -37,7 +37,9 @@ def set_up_devices() -> str:
         tf.config.experimental.set_memory_growth(gpu, True)
     if not gpus:
         return f"No GPU found: training on the CPU with {tf.config.threading.get_intra_op_parallelism_threads() or 'all'} threads."
-    names = ", ".join(tf.config.experimental.get_device_details(gpu).get("device_name", gpu.name) for gpu in gpus)
+    names = ", ".join(
+        tf.config.experimental.get_device_details(gpu).get("device_name", gpu.name) for gpu in gpus
+    )
     return f"Training on {len(gpus)} GPU{'s' * (len(gpus) > 1)} ({names}); memory grows as it is needed."
 
 
@@ -78,16 +80,24 @@ def fit(
     if pretrained:
         base = ModelConfig.read(pretrained.folder / "config.json")
         architecture, seen = base.architecture, base.preprocessing
-        recipe = dataclasses.replace(recipe, model=base.name, mean=seen.mean, std=seen.std, crop_pct=seen.crop_pct)
+        recipe = dataclasses.replace(
+            recipe, model=base.name, mean=seen.mean, std=seen.std, crop_pct=seen.crop_pct
+        )
     else:
         for name, unused in (("freeze_bn", False), ("layer_decay", 1), ("unfreeze_epochs", 0)):
             if getattr(recipe, name) != unused:
                 name = name.replace("_", "-")
-                raise ConfigError(f"{name} is for fine-tuning: name a network to start from by --pretrained, or leave it out.")
+                raise ConfigError(
+                    f"{name} is for fine-tuning: name a network to start from by --pretrained, or leave it out."
+                )
         architecture, seen = find_architecture(recipe.model), Preprocessing()
-    if architecture.aa_layer:  # whose pooling needs of a crop what ModelConfig asks of an image: a multiple of 32
+    if (
+        architecture.aa_layer
+    ):  # whose pooling needs of a crop what ModelConfig asks of an image: a multiple of 32
         recipe = dataclasses.replace(recipe, train_size=max(32, recipe.train_size // 32 * 32))
-    prep = Preprocessing(recipe.image_size, recipe.crop_pct, seen.interpolation, tuple(recipe.mean), tuple(recipe.std))
+    prep = Preprocessing(
+        recipe.image_size, recipe.crop_pct, seen.interpolation, tuple(recipe.mean), tuple(recipe.std)
+    )
     config = ModelConfig(recipe.model, architecture, data.label_names, prep)
     if recipe.labels == "binary" and config.num_classes != 2:
         raise ConfigError(f"Binary labels need two classes, but {data.root} has {config.num_classes}.")
@@ -125,11 +135,17 @@ def _train(data, output, recipe, config, pretrained, checkpoint, resume, report)
     several = len(tf.config.list_physical_devices("GPU")) > 1
     strategy = tf.distribute.MirroredStrategy().scope() if several else contextlib.nullcontext()
     with dtype_policy(_policy(recipe.precision)), strategy:
-        model = build_model(config.architecture, config.num_classes, mean=prep.mean, std=prep.std, name=recipe.model)
+        model = build_model(
+            config.architecture, config.num_classes, mean=prep.mean, std=prep.std, name=recipe.model
+        )
         for layer in model.layers:
             if isinstance(layer, keras.layers.BatchNormalization):
                 layer.trainable = not recipe.freeze_bn
-        model.compile(make_optimizer(recipe, len(train), config.architecture.classifier), _loss(recipe), metrics=[_accuracy(recipe)])
+        model.compile(
+            make_optimizer(recipe, len(train), config.architecture.classifier),
+            _loss(recipe),
+            metrics=[_accuracy(recipe)],
+        )
     config.write(output / "config.json")
     start = checkpoint.restore(model) if resume and checkpoint.path.exists() else 0
     if pretrained and not start:
@@ -140,7 +156,15 @@ def _train(data, output, recipe, config, pretrained, checkpoint, resume, report)
         _draw_batch(train, data.label_names, output / "figures" / "batch.png")
     keeper = EpochKeeper(output, checkpoint, recipe.epochs, report)
     if start < recipe.epochs:
-        model.fit(train, validation_data=val, initial_epoch=start, epochs=recipe.epochs, callbacks=[keeper], shuffle=False, verbose=0)
+        model.fit(
+            train,
+            validation_data=val,
+            initial_epoch=start,
+            epochs=recipe.epochs,
+            callbacks=[keeper],
+            shuffle=False,
+            verbose=0,
+        )
 
 
 class Checkpoint:
@@ -156,12 +180,16 @@ class Checkpoint:
             state[f"optimizer/{index}"] = variable.numpy()
         state["epoch"] = np.array(epoch)
         with replacing(self.path) as beside:
-            safetensors.numpy.save_file({key: np.array(value, order="C") for key, value in state.items()}, beside)
+            safetensors.numpy.save_file(
+                {key: np.array(value, order="C") for key, value in state.items()}, beside
+            )
 
     def restore(self, model: keras.Model) -> int:
         """Puts the state into the compiled model; returns the number of finished epochs."""
         state = read_tensors(self.path)
-        weights = {key.removeprefix("model/"): value for key, value in state.items() if key.startswith("model/")}
+        weights = {
+            key.removeprefix("model/"): value for key, value in state.items() if key.startswith("model/")
+        }
         load_into_keras(model, weights, self.path)
         model.optimizer.build(model.trainable_variables)
         for index, variable in enumerate(model.optimizer.variables):
@@ -235,7 +263,12 @@ def _record(data, recipe, pretrained, hardware, commands) -> dict:
             "fingerprint": data.fingerprint(),
             "images": {name: len(split) for name, split in data.splits.items()},
         },
-        "versions": {"python": platform.python_version(), "tensorflow": tf.__version__, "keras": keras.__version__, "numpy": np.__version__},
+        "versions": {
+            "python": platform.python_version(),
+            "tensorflow": tf.__version__,
+            "keras": keras.__version__,
+            "numpy": np.__version__,
+        },
         "hardware": hardware,
     }
 
@@ -248,9 +281,12 @@ def _commands(folder) -> list[str]:
     try:
         commands = json.loads((folder / "recipe.json").read_bytes())["commands"]
         return [
-            text for text in commands[-_MOST_COMMANDS:]
-            if text.startswith("python -m training ") and text.isprintable() and text == shlex.join(shlex.split(text))
-        ]  # fmt: skip
+            text
+            for text in commands[-_MOST_COMMANDS:]
+            if text.startswith("python -m training ")
+            and text.isprintable()
+            and text == shlex.join(shlex.split(text))
+        ]
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return []
 
@@ -263,7 +299,9 @@ def _batch_size_before(output, recipe):
 
 def _at_batch_size(recipe, size):
     """The recipe with another batch size, and the learning rate in proportion."""
-    return dataclasses.replace(recipe, batch_size=size, learning_rate=recipe.learning_rate * size / recipe.batch_size)
+    return dataclasses.replace(
+        recipe, batch_size=size, learning_rate=recipe.learning_rate * size / recipe.batch_size
+    )
 
 
 def _draw_batch(train, label_names, path):
@@ -283,19 +321,29 @@ def _claim(output, checkpoint, record, resume):
     finished = (output / "model.safetensors").exists() and not interrupted
     if resume:
         if not recipe_file.exists() or finished:
-            raise RepositoryError(f"{output} has no interrupted training to resume: leave --resume out to start one.")
+            raise RepositoryError(
+                f"{output} has no interrupted training to resume: leave --resume out to start one."
+            )
         before = json.loads(recipe_file.read_bytes())
         for part in ("recipe", "dataset", "pretrained"):
             now, then = json.loads(json.dumps(record[part])), before.get(part)
             if now != then:
                 both = isinstance(now, dict) and isinstance(then, dict)
-                other = [f"{key} {then.get(key)}, not {now[key]}" for key in now if now[key] != then.get(key)] if both else [f"{then}, not {now}"]
+                other = (
+                    [f"{key} {then.get(key)}, not {now[key]}" for key in now if now[key] != then.get(key)]
+                    if both
+                    else [f"{then}, not {now}"]
+                )
                 raise RepositoryError(
                     f"{output} was started with another {part} ({'; '.join(other)}): resume with the same options and images."
                 )
-        record["commands"] = [*before["commands"], record["commands"][-1]] if record["commands"] else before["commands"]
+        record["commands"] = (
+            [*before["commands"], record["commands"][-1]] if record["commands"] else before["commands"]
+        )
     elif interrupted:
-        raise RepositoryError(f"{output} holds an interrupted training: add --resume to go on with it, or choose another --output.")
+        raise RepositoryError(
+            f"{output} holds an interrupted training: add --resume to go on with it, or choose another --output."
+        )
     elif finished:
         raise RepositoryError(f"{output} already holds a trained network: choose another --output.")
     write_atomically(recipe_file, json.dumps(record, indent=2) + "\n")
@@ -305,7 +353,9 @@ def _killed_early(output) -> bool:
     """Whether `output` has the weights of a first epoch that was killed before its checkpoint."""
     try:
         epochs = json.loads((output / "recipe.json").read_bytes())["recipe"]["epochs"]
-        return (output / "model.safetensors").exists() and len(read_history(output / "history.csv")) <= 1 < epochs
+        return (output / "model.safetensors").exists() and len(
+            read_history(output / "history.csv")
+        ) <= 1 < epochs
     except (OSError, ValueError, KeyError, TypeError):
         return False
 
@@ -331,7 +381,8 @@ def _accuracy(recipe: Recipe):
         return keras.metrics.CategoricalAccuracy("accuracy")
     if recipe.labels == "binary":
         return keras.metrics.MeanMetricWrapper(
-            lambda labels, logits: keras.metrics.binary_accuracy(labels, _one_logit(logits), threshold=0.0), "accuracy"
+            lambda labels, logits: keras.metrics.binary_accuracy(labels, _one_logit(logits), threshold=0.0),
+            "accuracy",
         )
     return keras.metrics.SparseCategoricalAccuracy("accuracy")
 

@@ -20,9 +20,14 @@ def read_history(path: pathlib.Path) -> list[dict[str, float]]:
         return []
     try:
         with path.open(newline="") as file:
-            return [{key: (int if key == "epoch" else float)(row[key]) for key in COLUMNS} for row in csv.DictReader(file)]
+            return [
+                {key: (int if key == "epoch" else float)(row[key]) for key in COLUMNS}
+                for row in csv.DictReader(file)
+            ]
     except (ValueError, KeyError, TypeError, csv.Error) as error:
-        raise DataError(f"{path} is no history of a training ({error}): delete it, or copy the whole one again.") from None
+        raise DataError(
+            f"{path} is no history of a training ({error}): delete it, or copy the whole one again."
+        ) from None
 
 
 def write_history(rows: list[dict[str, float]], path: pathlib.Path) -> None:

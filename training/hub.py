@@ -69,12 +69,16 @@ def make_space(repo_id: str, model: str) -> str:
         RepositoryError: the login is missing, or the Hub refuses or cannot be reached.
     """
     requirements = [
-        line for line in (ROOT / "requirements.txt").read_text().splitlines() if not line.startswith(_TRAINING_ONLY)
+        line
+        for line in (ROOT / "requirements.txt").read_text().splitlines()
+        if not line.startswith(_TRAINING_ONLY)
     ]
     _, header, _ = (ROOT / "README.md").read_text(encoding="utf-8").split("---\n", 2)
     with tempfile.TemporaryDirectory() as empty, _clear_errors(repo_id):
         readme, needs = pathlib.Path(empty, "README.md"), pathlib.Path(empty, "requirements.txt")
-        readme.write_text(f"---\n{header}models:\n- {json.dumps(model)}\n---\n\nShows `{model}`.\n", encoding="utf-8")
+        readme.write_text(
+            f"---\n{header}models:\n- {json.dumps(model)}\n---\n\nShows `{model}`.\n", encoding="utf-8"
+        )
         needs.write_text("\n".join(requirements) + "\n")
         files = {"README.md": readme, "requirements.txt": needs, "app.py": ROOT / "app.py"}
         for file in sorted((ROOT / "resnext").rglob("*")):
@@ -108,4 +112,6 @@ def _clear_errors(repo_id: str):
             ) from None
         raise RepositoryError(f"The Hub did not take {repo_id} (HTTP {status}): try again.") from None
     except (httpx2.HTTPError, OSError) as error:
-        raise RepositoryError(f"The Hub cannot be reached to push {repo_id} ({type(error).__name__}): try again.") from None
+        raise RepositoryError(
+            f"The Hub cannot be reached to push {repo_id} ({type(error).__name__}): try again."
+        ) from None

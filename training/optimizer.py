@@ -21,9 +21,13 @@ def make_optimizer(recipe: Recipe, steps: int, classifier: str) -> keras.optimiz
     rate = _schedule(recipe, steps)
     if recipe.layer_decay == 1 and not recipe.unfreeze_epochs:
         return _optimizer(recipe, rate)
-    wait, patterns = recipe.unfreeze_epochs * steps, [f"{classifier}/.*", *(rf"{stage}\..*" for stage in STAGES)]
+    wait, patterns = (
+        recipe.unfreeze_epochs * steps,
+        [f"{classifier}/.*", *(rf"{stage}\..*" for stage in STAGES)],
+    )
     *stages, stem = [
-        _optimizer(recipe, StageRate(rate, recipe.layer_decay**distance, round(distance * wait))) for distance in range(len(patterns) + 1)
+        _optimizer(recipe, StageRate(rate, recipe.layer_decay**distance, round(distance * wait)))
+        for distance in range(len(patterns) + 1)
     ]
     return StagedOptimizer(keras.optimizers.OptimizerMap(stem, dict(zip(patterns, stages))))
 
@@ -57,13 +61,18 @@ def _schedule(recipe, steps):
         return rate
     total, warmup = recipe.epochs * steps, int(min(recipe.warmup_epochs, recipe.epochs / 4) * steps)
     return keras.optimizers.schedules.CosineDecay(
-        rate / 100 if warmup else rate, max(total - warmup, 1), warmup_target=rate if warmup else None, warmup_steps=warmup
+        rate / 100 if warmup else rate,
+        max(total - warmup, 1),
+        warmup_target=rate if warmup else None,
+        warmup_steps=warmup,
     )
 
 
 def _optimizer(recipe, rate):
     if recipe.optimizer == "sgd":
-        optimizer = keras.optimizers.SGD(rate, momentum=0.9, nesterov=True, weight_decay=recipe.weight_decay or None)
+        optimizer = keras.optimizers.SGD(
+            rate, momentum=0.9, nesterov=True, weight_decay=recipe.weight_decay or None
+        )
     else:
         optimizer = keras.optimizers.AdamW(rate, weight_decay=recipe.weight_decay)
     optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])

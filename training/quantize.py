@@ -24,12 +24,20 @@ from training.data import ImageFolders
 from training.evaluate import logits_of, pixels_of, scores, true_classes
 
 CALIBRATION = 300  # training images at most; NNCF's own default
-_EXACT = ("MatMul",)  # in 8 bits, the dense layer would double the error of the logits and save next to no time
+_EXACT = (
+    "MatMul",
+)  # in 8 bits, the dense layer would double the error of the logits and save next to no time
 MOST_LOSS = 0.5  # points of top-1 accuracy on the test set
 
 
 def quantize(
-    data: ImageFolders, repository: Repository, output: pathlib.Path, *, seed: int = 0, force: bool = False, report=print
+    data: ImageFolders,
+    repository: Repository,
+    output: pathlib.Path,
+    *,
+    seed: int = 0,
+    force: bool = False,
+    report=print,
 ) -> dict:
     """Writes openvino_int8.xml, openvino_int8.bin and quantization.json (NNCF's post-training quantisation).
 
@@ -58,12 +66,16 @@ def quantize(
     exact = Classifier(config, tensors, "float32", repository, "openvino")
     true = true_classes(data, config.label_names)
     if "train" not in data.splits:
-        raise DataError(f"{data.root} has no train folder to calibrate on: make one, with the same class folders as test.")
+        raise DataError(
+            f"{data.root} has no train folder to calibrate on: make one, with the same class folders as test."
+        )
     digest = weights_digest(repository.folder)
     if (output / "model.safetensors").is_file() and weights_digest(output) != digest:
         raise RepositoryError(f"{output} holds another model: name another folder by --output.")
     train = data.splits["train"].files
-    chosen = [train[place] for place in sorted(np.random.default_rng(seed).permutation(len(train))[:CALIBRATION])]
+    chosen = [
+        train[place] for place in sorted(np.random.default_rng(seed).permutation(len(train))[:CALIBRATION])
+    ]
     report(f"Calibrating on {len(chosen)} of {len(train)} training images.")
     graph = _quantized(config, tensors, [pixels_of(exact, file) for file in chosen])
 
@@ -74,7 +86,12 @@ def quantize(
         _save(graph, folder)
         notes = {
             "weights_sha256": digest,
-            "calibration": {"images": len(chosen), "dataset": data.root.resolve().name, "fingerprint": data.fingerprint(), "seed": seed},
+            "calibration": {
+                "images": len(chosen),
+                "dataset": data.root.resolve().name,
+                "fingerprint": data.fingerprint(),
+                "seed": seed,
+            },
             "preset": "performance",  # symmetric: right for ReLU
             "versions": {name: importlib.metadata.version(name) for name in ("nncf", "openvino")},
             "samples": len(true),
@@ -83,11 +100,16 @@ def quantize(
         small = Classifier.from_pretrained(folder, precision="int8", runtime="openvino")
         if small.notice:
             raise WeightsError(small.notice)
-        for name, classifier, files in (("float32", exact, ["model.safetensors"]), ("int8", small, [GRAPH, WEIGHTS])):
+        for name, classifier, files in (
+            ("float32", exact, ["model.safetensors"]),
+            ("int8", small, [GRAPH, WEIGHTS]),
+        ):
             result = scores(logits_of(classifier, data.splits["test"].files), true)
             size = sum((folder / file).stat().st_size for file in files)
             notes[name] = {"top1": result["top1"], "loss": result["loss"], "bytes": size}
-            report(f"{name}: top-1 {result['top1']:.4f}, loss {result['loss']:.4f} on {len(true)} test images, {size / 1e6:.1f} MB.")
+            report(
+                f"{name}: top-1 {result['top1']:.4f}, loss {result['loss']:.4f} on {len(true)} test images, {size / 1e6:.1f} MB."
+            )
         lost = 100 * (notes["float32"]["top1"] - notes["int8"]["top1"])
         if lost > MOST_LOSS and not force:
             raise WeightsError(
@@ -108,9 +130,12 @@ def _quantized(config, tensors, images):
     calibration = nncf.Dataset(images, lambda pixels: {"images": pixels[None]})
     with contextlib.redirect_stdout(io.StringIO()):  # its progress bars
         return nncf.quantize(
-            build_graph(config, tensors), calibration, preset=nncf.QuantizationPreset.PERFORMANCE, subset_size=len(images),
+            build_graph(config, tensors),
+            calibration,
+            preset=nncf.QuantizationPreset.PERFORMANCE,
+            subset_size=len(images),
             ignored_scope=nncf.IgnoredScope(types=list(_EXACT)),
-        )  # fmt: skip
+        )
 
 
 def _save(graph, folder):

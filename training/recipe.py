@@ -80,7 +80,9 @@ class Recipe:
                 raise ConfigError(f"{name} can be {', '.join(allowed)}, not {getattr(self, name)!r}.")
         for name in ("epochs", "batch_size", "image_size", "train_size"):
             if getattr(self, name) < 1:
-                raise ConfigError(f"{name.replace('_', '-')} has to be at least 1, not {getattr(self, name)}.")
+                raise ConfigError(
+                    f"{name.replace('_', '-')} has to be at least 1, not {getattr(self, name)}."
+                )
         if not 0 <= self.seed <= MOST_SEED:
             raise ConfigError(f"seed has to be from 0 to {MOST_SEED}, not {self.seed}.")
         if not 0 < self.layer_decay <= 1:
@@ -90,7 +92,9 @@ class Recipe:
         if self.label_smoothing and self.labels == "int":
             raise ConfigError("Label smoothing needs labels categorical or binary, not int.")
         if (self.mixup or self.cutmix) and self.labels != "categorical":
-            raise ConfigError(f"MixUp and CutMix blend labels, so labels has to be categorical, not {self.labels}.")
+            raise ConfigError(
+                f"MixUp and CutMix blend labels, so labels has to be categorical, not {self.labels}."
+            )
 
 
 RECIPES = {

@@ -49,8 +49,14 @@ def _stages(architecture: Architecture, image_size: int, num_classes: int) -> li
     groups = {"stem": [], **{f"layer{stage}": [] for stage in range(1, 5)}, "fc": []}
     for module in modules:
         first = module.name.split(".")[0]
-        groups["fc" if first == architecture.classifier else first if first in groups else "stem"].append(module)
-    described = [_stem(architecture), *(_unit(architecture, stage) for stage in range(4)), f"average pool, {num_classes}-d fc"]
+        groups["fc" if first == architecture.classifier else first if first in groups else "stem"].append(
+            module
+        )
+    described = [
+        _stem(architecture),
+        *(_unit(architecture, stage) for stage in range(4)),
+        f"average pool, {num_classes}-d fc",
+    ]
     rows = []
     for (stage, members), text in zip(groups.items(), described):
         side = [m.output[-1] for m in members if ".se" not in m.name][-1] if stage != "fc" else 1
@@ -86,6 +92,9 @@ def _align(table: list[list[str]]) -> list[str]:
     widths = [max(len(row[column]) for row in table) for column in range(len(table[0]))]
     numbers = [column for column, title in enumerate(table[0]) if title in ("parameters", "multiply-adds")]
     return [
-        "  ".join(cell.rjust(w) if column in numbers else cell.ljust(w) for column, (cell, w) in enumerate(zip(row, widths))).rstrip()
+        "  ".join(
+            cell.rjust(w) if column in numbers else cell.ljust(w)
+            for column, (cell, w) in enumerate(zip(row, widths))
+        ).rstrip()
         for row in table
     ]

@@ -29,9 +29,21 @@ MOST_DIRECTORY = 4 * 2**20  # of a ZIP's list of entries, of which Python makes 
 
 # What zipfile and its unpackers raise on damaged files.
 _ZIP_ERRORS = (
-    zipfile.BadZipFile, OSError, ValueError, EOFError, RuntimeError, IndexError, KeyError, TypeError, AttributeError,
-    OverflowError, MemoryError, struct.error, zlib.error, lzma.LZMAError,
-)  # fmt: skip
+    zipfile.BadZipFile,
+    OSError,
+    ValueError,
+    EOFError,
+    RuntimeError,
+    IndexError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    OverflowError,
+    MemoryError,
+    struct.error,
+    zlib.error,
+    lzma.LZMAError,
+)
 
 
 def batch_tab(models: Models, in_use: gr.State) -> tuple[gr.HTML, gr.DownloadButton]:
@@ -43,7 +55,9 @@ def batch_tab(models: Models, in_use: gr.State) -> tuple[gr.HTML, gr.DownloadBut
         tongue, chosen = language(request), models.get(name)
         rows = [classify_file(chosen, *file) for file in progress.tqdm(files_in(paths))]
         # Where Gradio keeps uploads, so that it is deleted with them.
-        with tempfile.NamedTemporaryFile("w", suffix=".csv", prefix="classes-", dir=results.GRADIO_CACHE, delete=False, encoding="utf-8") as file:
+        with tempfile.NamedTemporaryFile(
+            "w", suffix=".csv", prefix="classes-", dir=results.GRADIO_CACHE, delete=False, encoding="utf-8"
+        ) as file:
             file.write(to_csv(rows))
         return _table(rows, tongue), gr.DownloadButton(value=file.name, visible=True)
 
@@ -58,20 +72,34 @@ def batch_tab(models: Models, in_use: gr.State) -> tuple[gr.HTML, gr.DownloadBut
             For each image its file's name, and its likeliest class ("label") with the probability, or what is wrong ("error").
         """
         chosen, answers = models.get(model), []
-        if not isinstance(files, list) or not all(isinstance(file, dict) and "path" in file for file in files):
+        if not isinstance(files, list) or not all(
+            isinstance(file, dict) and "path" in file for file in files
+        ):
             raise gr.Error("files has to be a list of files.", print_exception=False)
         for name, source in files_in([uploaded(file["path"]) for file in files]):
             row = classify_file(chosen, name, source)
-            answers.append({"file": row.file, "error": row.error} if row.error else {"file": row.file, "label": row.label, "probability": row.probability})
+            answers.append(
+                {"file": row.file, "error": row.error}
+                if row.error
+                else {"file": row.file, "label": row.label, "probability": row.probability}
+            )
         return answers
 
     files = gr.File(
-        label=translated("Photographs, or a ZIP of them"), file_count="multiple", type="filepath", height=220, elem_classes="many"
+        label=translated("Photographs, or a ZIP of them"),
+        file_count="multiple",
+        type="filepath",
+        height=220,
+        elem_classes="many",
     )
     take_uploads(files)
-    download = gr.DownloadButton(translated("Download as CSV"), visible=False, size="sm", elem_classes="as-csv")
+    download = gr.DownloadButton(
+        translated("Download as CSV"), visible=False, size="sm", elem_classes="as-csv"
+    )
     results = gr.HTML()
-    files.change(show_batch, (files, in_use), (results, download), api_visibility="private", show_progress_on=results)
+    files.change(
+        show_batch, (files, in_use), (results, download), api_visibility="private", show_progress_on=results
+    )
     gr.api(classify_batch)
     return results, download
 
@@ -120,7 +148,11 @@ class Entry:
             with self.archive.open(self.info) as file:
                 content = file.read(MOST_BYTES + 1)  # whatever size the ZIP claims
         except _ZIP_ERRORS as error:
-            fault = "it is locked with a password" if "encrypted" in str(error) else "it is damaged or packed in a strange way"
+            fault = (
+                "it is locked with a password"
+                if "encrypted" in str(error)
+                else "it is damaged or packed in a strange way"
+            )
             raise ImageError(f"{name} cannot be unpacked: {fault}. Pack it again.") from None
         if len(content) > MOST_BYTES:
             raise ImageError(f"{name} is larger than {MOST_BYTES >> 20} MiB: make it smaller first.")
@@ -170,7 +202,12 @@ def _entries(path: str, name: str, most: int) -> list[tuple[str, Entry | ImageEr
         short = printable(pathlib.PurePosixPath(entry.filename.replace("\\", "/")).name or entry.filename)
         unpacked += min(entry.file_size, MOST_BYTES)  # no more than it claims is ever read
         if unpacked > MOST_UNPACKED:
-            found.append((short, ImageError(f"{name} unpacks to more than {MOST_UNPACKED >> 20} MiB: pack fewer files.")))
+            found.append(
+                (
+                    short,
+                    ImageError(f"{name} unpacks to more than {MOST_UNPACKED >> 20} MiB: pack fewer files."),
+                )
+            )
             break
         found.append((short, Entry(archive, entry)))
         if len(found) == most:
@@ -197,7 +234,9 @@ def classify_file(model: Model, name: str, source: bytes | str | Entry | ImageEr
             source = source.read(name)
         image = open_image(source, preprocessing.resize_to)
     except ImageError as error:
-        text = error.args[0]  # before the error's own cut and clean-up, after which the path might not be found in it
+        text = error.args[
+            0
+        ]  # before the error's own cut and clean-up, after which the path might not be found in it
         text = text.replace(source, name) if isinstance(source, str) else text.replace("The image", name, 1)
         return Row(name, error=str(ImageError(text)))
     pixels = preprocess(image, preprocessing)

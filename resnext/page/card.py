@@ -29,9 +29,13 @@ element.addEventListener('click', event => {
   element.querySelector('#' + CSS.escape(link.getAttribute('href').slice(1)))?.scrollIntoView();
 });"""
 _COMMENT = re.compile(r"<!--.*?(?:-->|\Z)", re.DOTALL)
-_SILENT = re.compile(r"<(script|style|template|iframe|object|svg|math|title)\b.*?(?:</\1\s*>|\Z)", re.DOTALL | re.IGNORECASE)
+_SILENT = re.compile(
+    r"<(script|style|template|iframe|object|svg|math|title)\b.*?(?:</\1\s*>|\Z)", re.DOTALL | re.IGNORECASE
+)
 _TAG = re.compile(r"<(?:[a-zA-Z/!?][^<>]*)>")
-_FRONT_MATTER = re.compile(r"\A\ufeff?---[ \t]*\r?\n.*?^(?:---|\.\.\.)[ \t]*(?:\r?\n|\Z)", re.DOTALL | re.MULTILINE)
+_FRONT_MATTER = re.compile(
+    r"\A\ufeff?---[ \t]*\r?\n.*?^(?:---|\.\.\.)[ \t]*(?:\r?\n|\Z)", re.DOTALL | re.MULTILINE
+)
 
 
 def card_tab():
@@ -42,9 +46,22 @@ def card_tab():
     """
     with gr.Row(elem_classes="card-row"):  # the stylesheet puts the second column to the left where both fit
         with gr.Column(scale=3, min_width=320):
-            gr.HTML(translated("Download the weights"), html_template=_TITLE, apply_default_css=False, js_on_load=None)
+            gr.HTML(
+                translated("Download the weights"),
+                html_template=_TITLE,
+                apply_default_css=False,
+                js_on_load=None,
+            )
             lines = [
-                gr.Code(label=name, language="python", interactive=False, lines=1, buttons=["copy"], wrap_lines=True, show_line_numbers=False)
+                gr.Code(
+                    label=name,
+                    language="python",
+                    interactive=False,
+                    lines=1,
+                    buttons=["copy"],
+                    wrap_lines=True,
+                    show_line_numbers=False,
+                )
                 for name in ("huggingface_hub", "resnext", "timm")
             ]
             where = gr.HTML(apply_default_css=False, js_on_load=None)
@@ -53,8 +70,14 @@ def card_tab():
 
     def show(model: Model, tongue: str):
         commands = one_liners(model.plain_name)
-        rendered = model.once(("card", tongue), lambda: render_card(model.folder, tongue, _page_on_hub(model)))
-        return *(gr.Code(commands.get(line.label), visible=line.label in commands) for line in lines), _where(model, tongue), rendered
+        rendered = model.once(
+            ("card", tongue), lambda: render_card(model.folder, tongue, _page_on_hub(model))
+        )
+        return (
+            *(gr.Code(commands.get(line.label), visible=line.label in commands) for line in lines),
+            _where(model, tongue),
+            rendered,
+        )
 
     return show, (*lines, where, card)
 
@@ -93,14 +116,18 @@ def _where(model: Model, tongue: str) -> str:
         return ""
     text = "This model comes with the project: run these lines in its folder."
     if model.plain_name != BUNDLED:
-        text = "This model lies in a folder of this server, not on the Hub: the lines work beside that folder."
+        text = (
+            "This model lies in a folder of this server, not on the Hub: the lines work beside that folder."
+        )
     return f'<p class="quiet">{html.escape(say(tongue, text))}</p>'
 
 
 def _page_on_hub(model: Model) -> str:
     """Where relative links of a README lead, or nothing."""
     repository = model.classifier.repository
-    return f"https://huggingface.co/{repository.name}/blob/{repository.revision}/" if repository.revision else ""
+    return (
+        f"https://huggingface.co/{repository.name}/blob/{repository.revision}/" if repository.revision else ""
+    )
 
 
 class _TooSlow(Exception):
@@ -122,7 +149,11 @@ def render_card(folder: pathlib.Path, tongue: str, page_on_hub: str = "") -> str
             content = file.read(MOST_BYTES + 1)
     except OSError:
         return f'<p class="missing">{html.escape(say(tongue, "This repository has no README.md."))}</p>'
-    note = say(tongue, "This README is longer than 1 MiB: the rest is left out.") if len(content) > MOST_BYTES else ""
+    note = (
+        say(tongue, "This README is longer than 1 MiB: the rest is left out.")
+        if len(content) > MOST_BYTES
+        else ""
+    )
     text = _FRONT_MATTER.sub("", content[:MOST_BYTES].decode("utf-8", errors="replace"), count=1)
     try:
         rendered = _markdown(_Pictures(folder), tongue, page_on_hub).render(text)
@@ -162,7 +193,10 @@ class _Pictures:
             return None
         try:
             file = self.folder / path
-            if not any(file.resolve(strict=True).is_relative_to(own) for own in self.own) or not file.is_file():
+            if (
+                not any(file.resolve(strict=True).is_relative_to(own) for own in self.own)
+                or not file.is_file()
+            ):
                 return None
             size = file.stat().st_size
             if size > min(self.left, MOST_BYTES):
@@ -186,7 +220,9 @@ def _markdown(pictures: _Pictures, tongue: str, page_on_hub: str) -> MarkdownIt:
             raise _TooSlow
         return False
 
-    markdown.block.ruler.before("table", "deadline", deadline, {"alt": ["paragraph", "reference", "blockquote", "list"]})
+    markdown.block.ruler.before(
+        "table", "deadline", deadline, {"alt": ["paragraph", "reference", "blockquote", "list"]}
+    )
     markdown.inline.ruler.before("text", "deadline", deadline)
 
     def heading(renderer, tokens, index, options, environment):  # the page has an h1 of its own
@@ -211,7 +247,11 @@ def _markdown(pictures: _Pictures, tongue: str, page_on_hub: str) -> MarkdownIt:
         elif re.match("(https?://|mailto:)", address, re.IGNORECASE):
             token.attrs |= {"href": address, "target": "_blank", "rel": "noopener noreferrer nofollow"}
         elif page_on_hub and re.fullmatch(r"(?!.*\.\.)\w[\w%./-]*", address, re.ASCII):
-            token.attrs |= {"href": page_on_hub + address, "target": "_blank", "rel": "noopener noreferrer nofollow"}
+            token.attrs |= {
+                "href": page_on_hub + address,
+                "target": "_blank",
+                "rel": "noopener noreferrer nofollow",
+            }
         return renderer.renderToken(tokens, index, options, environment)
 
     def html_inline(renderer, tokens, index, options, environment):
@@ -231,10 +271,17 @@ def _markdown(pictures: _Pictures, tongue: str, page_on_hub: str) -> MarkdownIt:
         return f'<div class="scroll" tabindex="0" role="region" aria-label="{name}"><table>'
 
     rules = {
-        "heading_open": heading, "heading_close": heading, "image": image, "link_open": link,
-        "html_block": html_block, "html_inline": html_inline, "fence": fence, "code_block": fence,
-        "table_open": table, "table_close": lambda *_: "</table></div>",
-    }  # fmt: skip
+        "heading_open": heading,
+        "heading_close": heading,
+        "image": image,
+        "link_open": link,
+        "html_block": html_block,
+        "html_inline": html_inline,
+        "fence": fence,
+        "code_block": fence,
+        "table_open": table,
+        "table_close": lambda *_: "</table></div>",
+    }
     for name, rule in rules.items():
         markdown.add_render_rule(name, rule)
     return markdown
@@ -242,7 +289,9 @@ def _markdown(pictures: _Pictures, tongue: str, page_on_hub: str) -> MarkdownIt:
 
 def _anchor(heading: str) -> str:
     """The end of a heading's address, as the Hub and GitHub make it."""
-    return urllib.parse.quote(re.sub(r"[^\w\- ]", "", _TAG.sub("", heading).strip().lower()).replace(" ", "-"))
+    return urllib.parse.quote(
+        re.sub(r"[^\w\- ]", "", _TAG.sub("", heading).strip().lower()).replace(" ", "-")
+    )
 
 
 def _text_of(markup: str, pictures: _Pictures) -> str:

@@ -50,7 +50,9 @@ def classify_tab(models: Models, model: gr.Dropdown, in_use: gr.State):
         except ImageError as error:
             raise complaint(error, image, language(request)) from None
         confidences = {}
-        for prediction in chosen.classifier.top(look.answer, int(top_k)):  # of two classes with one name, the likelier counts
+        for prediction in chosen.classifier.top(
+            look.answer, int(top_k)
+        ):  # of two classes with one name, the likelier counts
             confidences.setdefault(prediction.label, prediction.probability)
         return confidences
 
@@ -62,7 +64,10 @@ def classify_tab(models: Models, model: gr.Dropdown, in_use: gr.State):
         likeliest = _likeliest(look, top_k)
         best = likeliest[0]
         probability = float(look.answer.probabilities[best])
-        answer, unsure = in_words(labels[best], probability, len(labels), tongue), " unsure" if probability < UNSURE else ""
+        answer, unsure = (
+            in_words(labels[best], probability, len(labels), tongue),
+            " unsure" if probability < UNSURE else "",
+        )
         times = {"network": f"{1000 * look.network:.0f}", "all": f"{1000 * look.seconds:.0f}"}
         return (
             f'<p class="answer{unsure}" role="status">{html.escape(answer)}</p>',
@@ -103,7 +108,10 @@ def classify_tab(models: Models, model: gr.Dropdown, in_use: gr.State):
             raise complaint(error, image) from None
         if label and label not in chosen.labels:
             named = ", ".join(chosen.labels[:20])
-            raise gr.Error(html.escape(f"{label[:200]} is no class of {chosen.name}: it knows {named}.", quote=False), print_exception=False)
+            raise gr.Error(
+                html.escape(f"{label[:200]} is no class of {chosen.name}: it knows {named}.", quote=False),
+                print_exception=False,
+            )
         index = chosen.labels.index(label) if label else _likeliest(look, 1)[0]
         return overlay(chosen, look, index)
 
@@ -111,9 +119,13 @@ def classify_tab(models: Models, model: gr.Dropdown, in_use: gr.State):
         if not url.strip():
             return None
         try:
-            return str(await fetch_image(url, pathlib.Path(photograph.GRADIO_CACHE)))  # where uploads are, too
+            return str(
+                await fetch_image(url, pathlib.Path(photograph.GRADIO_CACHE))
+            )  # where uploads are, too
         except ImageError as error:
-            raise gr.Error(html.escape(fault(language(request), str(error)), quote=False), print_exception=False) from None
+            raise gr.Error(
+                html.escape(fault(language(request), str(error)), quote=False), print_exception=False
+            ) from None
 
     def show_examples(chosen: Model, tongue: str):
         return example_gallery(chosen, tongue), _credits(chosen, tongue)
@@ -122,23 +134,36 @@ def classify_tab(models: Models, model: gr.Dropdown, in_use: gr.State):
     with gr.Row(elem_classes="sides"):
         with gr.Column(min_width=320):
             photograph = gr.Image(
-                label=translated("Photograph"), type="filepath", height=400, elem_classes="photograph", buttons=["fullscreen"]
+                label=translated("Photograph"),
+                type="filepath",
+                height=400,
+                elem_classes="photograph",
+                buttons=["fullscreen"],
             )
             take_uploads(photograph)
             url = gr.Textbox(
-                label=translated("or the address of an image"), placeholder="https://", max_lines=1, submit_btn=True,
+                label=translated("or the address of an image"),
+                placeholder="https://",
+                max_lines=1,
+                submit_btn=True,
                 elem_classes="address",
-            )  # fmt: skip
-            gallery = gr.HTML(example_gallery(first, "en"), js_on_load=_CHOOSE_EXAMPLE, elem_classes="examples")
+            )
+            gallery = gr.HTML(
+                example_gallery(first, "en"), js_on_load=_CHOOSE_EXAMPLE, elem_classes="examples"
+            )
             credits = gr.HTML(_credits(first, "en"), elem_classes="examples")
         with gr.Column(min_width=320):
             words = gr.HTML()
             bars = gr.Label(label=translated("Likeliest classes"), show_heading=False)
             took = gr.HTML()
-            top_k = gr.Slider(1, 10, value=5, step=1, label=translated("Classes to name"), elem_classes="top-k")
+            top_k = gr.Slider(
+                1, 10, value=5, step=1, label=translated("Classes to name"), elem_classes="top-k"
+            )
             label = gr.Dropdown([], label=translated("Class to explain"), visible=False, interactive=True)
             reasons = gr.HTML()
-            opacity = gr.Slider(0, 1, value=0.7, step=0.05, label=translated("Opacity of the map"), visible=False)
+            opacity = gr.Slider(
+                0, 1, value=0.7, step=0.05, label=translated("Opacity of the map"), visible=False
+            )
 
     shown = (photograph, top_k, in_use)
     classified = gr.on(
@@ -148,8 +173,15 @@ def classify_tab(models: Models, model: gr.Dropdown, in_use: gr.State):
     classified.failure(lambda: None, outputs=photograph, **QUICK)
     bars.select(chosen_bar, shown, label, **QUICK)
     label.change(explain_class, (photograph, label, in_use), reasons, **QUICK)
-    opacity.input(None, opacity, js="value => { document.documentElement.style.setProperty('--heat', value) }", **PRIVATE)
-    url.submit(fetch, url, photograph, api_visibility="private", show_progress="minimal", show_progress_on=url)
+    opacity.input(
+        None,
+        opacity,
+        js="value => { document.documentElement.style.setProperty('--heat', value) }",
+        **PRIVATE,
+    )
+    url.submit(
+        fetch, url, photograph, api_visibility="private", show_progress="minimal", show_progress_on=url
+    )
 
     def choose_example(name: str, event: gr.EventData) -> str:
         return str(models.get(name).examples()[event.index])
@@ -157,7 +189,10 @@ def classify_tab(models: Models, model: gr.Dropdown, in_use: gr.State):
     gallery.click(choose_example, in_use, photograph, **QUICK)
     for_programs = gr.Button(visible=False)
     for_programs.click(
-        explain, (photograph, gr.Textbox(label="label", visible=False), model), gr.Image(format="png", visible=False), api_name="explain"
+        explain,
+        (photograph, gr.Textbox(label="label", visible=False), model),
+        gr.Image(format="png", visible=False),
+        api_name="explain",
     )
 
     def again(switched) -> None:
@@ -204,11 +239,17 @@ def example_gallery(model: Model, tongue: str) -> str:
                 continue
             thumbnail.thumbnail((192, 192))
             alt = file.stem.replace("_", " ")
-            buttons.append(f'<button type="button" data-index="{index}" title="{html.escape(alt)}">{Picture(thumbnail, alt).html}</button>')
+            buttons.append(
+                f'<button type="button" data-index="{index}" title="{html.escape(alt)}">{Picture(thumbnail, alt).html}</button>'
+            )
         return buttons
 
     buttons = "".join(model.once("gallery", make))
-    return f'<h2 class="title">{say(tongue, "Examples")}</h2><div class="gallery">{buttons}</div>' if buttons else ""
+    return (
+        f'<h2 class="title">{say(tongue, "Examples")}</h2><div class="gallery">{buttons}</div>'
+        if buttons
+        else ""
+    )
 
 
 def _credits(model: Model, tongue: str) -> str:

@@ -19,7 +19,9 @@ def heat(model: Model, look: Look, label: int) -> Image.Image:
     evidence = np.maximum(model.classifier.class_activation_map(look.answer, label), 0)
     evidence = evidence / max(float(evidence.max()), 1e-9)
     size = look.pixels.shape[1::-1]
-    evidence = np.asarray(Image.fromarray(evidence.astype(np.float32)).resize(size, Image.Resampling.BICUBIC)).clip(0, 1)
+    evidence = np.asarray(
+        Image.fromarray(evidence.astype(np.float32)).resize(size, Image.Resampling.BICUBIC)
+    ).clip(0, 1)
     stops = np.linspace(0, 1, len(_HEAT))
     channels = [np.interp(evidence, stops, _HEAT[:, channel]) for channel in range(3)]
     return Image.fromarray(np.stack([*channels, 255 * evidence], -1).astype(np.uint8), "RGBA")
@@ -31,12 +33,21 @@ def why(model: Model, look: Look, label: int, tongue: str) -> str:
     across, down = seen_part(*look.photograph.size, preprocessing)
     wide, high = min(across, 1), min(down, 1)
     box = f"left:{50 - 50 * wide:.2f}%;top:{50 - 50 * high:.2f}%;width:{100 * wide:.2f}%;height:{100 * high:.2f}%"
-    photograph = Picture(look.photograph, say(tongue, "Your photograph, with the places that speak for {label}", label=name))
+    photograph = Picture(
+        look.photograph, say(tongue, "Your photograph, with the places that speak for {label}", label=name)
+    )
     size = preprocessing.image_size
-    left, top = int(size * (1 - wide / across) / 2), int(size * (1 - high / down) / 2)  # margins are no part of the photograph
+    left, top = (
+        int(size * (1 - wide / across) / 2),
+        int(size * (1 - high / down) / 2),
+    )  # margins are no part of the photograph
     layer = Picture(heat(model, look, label).crop((left, top, size - left, size - top)), "")
     caption = say(tongue, "What the network saw: {size} × {size} pixels", size=size)
-    explanation = say(tongue, "The brighter, the more this place speaks for {label}. The frame is all that the network saw.", label=name)
+    explanation = say(
+        tongue,
+        "The brighter, the more this place speaks for {label}. The frame is all that the network saw.",
+        label=name,
+    )
     return (
         f'<div class="why"><figure><div class="seen">{photograph.html}<div class="frame" style="{box}">{layer.html}</div></div>'
         f"<figcaption>{html.escape(explanation)}</figcaption></figure>"

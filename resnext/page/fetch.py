@@ -60,19 +60,24 @@ async def fetch_image(
     except _Refusal as refusal:
         raise ImageError(f"{_shown(url)} cannot be fetched: {refusal}") from None
     except TimeoutError:
-        reason = f"it takes longer than {MOST_SECONDS:.0f} seconds: download it yourself and drop the file here."
+        reason = (
+            f"it takes longer than {MOST_SECONDS:.0f} seconds: download it yourself and drop the file here."
+        )
         raise ImageError(f"{_shown(url)} cannot be fetched: {reason}") from None
 
 
 async def public_addresses(host: str, port: int) -> list[str]:
     """A host's IP addresses, if all are public; ways to write one (127.1, 0x7f000001) are the system's own to read."""
     if port not in PORTS:
-        raise _Refusal(f"port {port} is not one of {', '.join(map(str, PORTS))}: use an address without a port.")
+        raise _Refusal(
+            f"port {port} is not one of {', '.join(map(str, PORTS))}: use an address without a port."
+        )
     try:
         found = await anyio.to_thread.run_sync(
             lambda: socket.getaddrinfo(host.encode("ascii"), port, type=socket.SOCK_STREAM),
-            abandon_on_cancel=True, limiter=_NAME_SERVERS,
-        )  # fmt: skip
+            abandon_on_cancel=True,
+            limiter=_NAME_SERVERS,
+        )
     except (OSError, ValueError):
         found = []
     addresses = list(dict.fromkeys(str(address[0]) for *_, address in found))
@@ -113,10 +118,14 @@ async def _fetch(url, folder, look_up) -> pathlib.Path:
                     target = _parse(response.headers["location"], target)
                     continue
                 if response.status_code != http.client.OK:
-                    known = http.client.responses.get(response.status_code, "unknown")  # not the server's own words
+                    known = http.client.responses.get(
+                        response.status_code, "unknown"
+                    )  # not the server's own words
                     reason = f"the server answers {response.status_code} ({known})"
                     raise _Refusal(f"{reason}: check that the address opens in a browser.")
-                return await _save(response, folder, strip_invalid_filename_characters(target.path.rpartition("/")[2]))
+                return await _save(
+                    response, folder, strip_invalid_filename_characters(target.path.rpartition("/")[2])
+                )
             except (httpx.TransportError, httpx.StreamError):
                 raise _Refusal("the connection broke off: try again, or download it yourself.") from None
             finally:
@@ -133,7 +142,9 @@ def _parse(url: str, base: httpx.URL | None = None) -> httpx.URL:
         raise _Refusal(f"{what} is no web address: copy the address again.") from None
     start = "it redirects to an address that" if base else "the address"
     if target.scheme not in ("http", "https") or not host:
-        raise _Refusal(f"{start} does not start with https:// or http:// and a website's name: copy it again.")
+        raise _Refusal(
+            f"{start} does not start with https:// or http:// and a website's name: copy it again."
+        )
     if target.userinfo:
         raise _Refusal(f"{start} holds a user name or a password: use one that is open to everyone.")
     return target
@@ -142,7 +153,9 @@ def _parse(url: str, base: httpx.URL | None = None) -> httpx.URL:
 async def _get(transport, url: httpx.URL, look_up) -> httpx.Response:
     port = {"http": 80, "https": 443}[url.scheme] if url.port is None else url.port
     host = url.raw_host.decode("ascii")
-    for address in await look_up(host, port):  # connects to what was checked, whatever the name says a moment later
+    for address in await look_up(
+        host, port
+    ):  # connects to what was checked, whatever the name says a moment later
         request = httpx.Request(
             "GET",
             url.copy_with(host=address, fragment=None),
@@ -197,5 +210,7 @@ async def _content(response: httpx.Response) -> AsyncIterator[bytes]:
 
 
 def _shown(url: str) -> str:
-    text = "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in url.strip())
+    text = "".join(
+        character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in url.strip()
+    )
     return text if len(text) <= 200 else text[:199] + "…"

@@ -25,10 +25,14 @@ def as_plot(figure: go.Figure) -> PlotData:
 
 
 def curve(
-    history: list[dict[str, float]], name: str, best_epoch: float, others: dict[str, list] | None = None,
-    logarithmic: bool = False, tongue: str = "en",
+    history: list[dict[str, float]],
+    name: str,
+    best_epoch: float,
+    others: dict[str, list] | None = None,
+    logarithmic: bool = False,
+    tongue: str = "en",
 ) -> go.Figure:
-    """"loss" or "accuracy" by epoch, the learning rate beneath, the best epoch marked.
+    """ "loss" or "accuracy" by epoch, the learning rate beneath, the best epoch marked.
 
     Args:
         history: as `parse_history` gives it.
@@ -38,30 +42,57 @@ def curve(
         logarithmic: the axis of the loss.
         tongue: "en" or "zh".
     """
-    column = {key: [row[key] if math.isfinite(row[key]) else None for row in history] for key in HISTORY_COLUMNS}
-    shown, mode = (".1%" if name == "accuracy" else ".4f"), ("lines+markers" if len(history) <= 12 else "lines")
+    column = {
+        key: [row[key] if math.isfinite(row[key]) else None for row in history] for key in HISTORY_COLUMNS
+    }
+    shown, mode = (
+        (".1%" if name == "accuracy" else ".4f"),
+        ("lines+markers" if len(history) <= 12 else "lines"),
+    )
     figure = go.Figure()
-    for key, label, colour, width in ((name, "training", TRAINING, 2), (f"val_{name}", "validation", VALIDATION, 2.5)):
+    for key, label, colour, width in (
+        (name, "training", TRAINING, 2),
+        (f"val_{name}", "validation", VALIDATION, 2.5),
+    ):
         figure.add_scatter(
-            x=column["epoch"], y=column[key], name=say(tongue, label), mode=mode, line={"color": colour, "width": width},
+            x=column["epoch"],
+            y=column[key],
+            name=say(tongue, label),
+            mode=mode,
+            line={"color": colour, "width": width},
             hovertemplate=f"%{{y:{shown}}}",
-        )  # fmt: skip
+        )
     for (other, rows), colour in zip((others or {}).items(), OTHERS):
         values = [row[f"val_{name}"] if math.isfinite(row[f"val_{name}"]) else None for row in rows]
         figure.add_scatter(
-            x=[row["epoch"] for row in rows], y=values, name=html.escape(other), mode=mode,
-            line={"color": colour, "width": 2, "dash": "dot"}, hovertemplate=f"%{{y:{shown}}}",
-        )  # fmt: skip
+            x=[row["epoch"] for row in rows],
+            y=values,
+            name=html.escape(other),
+            mode=mode,
+            line={"color": colour, "width": 2, "dash": "dot"},
+            hovertemplate=f"%{{y:{shown}}}",
+        )
     figure.add_scatter(
-        x=column["epoch"], y=column["learning_rate"], name=say(tongue, "learning rate"), yaxis="y2", showlegend=False, mode="lines",
-        line={"color": QUIET, "width": 1.5}, hovertemplate="%{y:.3g}",
-    )  # fmt: skip
+        x=column["epoch"],
+        y=column["learning_rate"],
+        name=say(tongue, "learning rate"),
+        yaxis="y2",
+        showlegend=False,
+        mode="lines",
+        line={"color": QUIET, "width": 1.5},
+        hovertemplate="%{y:.3g}",
+    )
     rule = {"color": QUIET, "width": 1, "dash": "dash"}
     figure.add_shape(type="line", x0=best_epoch, x1=best_epoch, y0=0, y1=1, yref="paper", line=rule)
     figure.add_annotation(
-        x=best_epoch, y=1, yref="paper", yanchor="bottom", showarrow=False, text=say(tongue, "best epoch {epoch}", epoch=f"{best_epoch:.0f}"),
+        x=best_epoch,
+        y=1,
+        yref="paper",
+        yanchor="bottom",
+        showarrow=False,
+        text=say(tongue, "best epoch {epoch}", epoch=f"{best_epoch:.0f}"),
         font={"color": QUIET, "size": 12},
-    )  # fmt: skip
+    )
     peak = max((rate for rate in column["learning_rate"] if rate is not None), default=0)
     title = {"font": {"size": 13}, "standoff": 10}
     axis = {"gridcolor": RULE, "zeroline": False, "tickfont": {"color": QUIET}, "automargin": True}
@@ -72,13 +103,31 @@ def curve(
         hoversubplots="axis",
         margin={"l": 16, "r": 16, "t": 72, "b": 16},
         legend={"orientation": "h", "x": 0, "y": 1.09, "yanchor": "bottom"},
-        xaxis={**axis, "title": {**title, "text": say(tongue, "epoch")}, "showgrid": False, "showspikes": False, "anchor": "y2",
-               "tickformat": "d", "unifiedhovertitle": {"text": say(tongue, "epoch") + " %{x}"}},
-        yaxis={**axis, "title": {**title, "text": say(tongue, name)}, "domain": [0.3, 1],
-               "tickformat": ".0%" if name == "accuracy" else "", "type": "log" if logarithmic and name == "loss" else "linear"},
-        yaxis2={**axis, "title": {**title, "text": say(tongue, "learning<br>rate")}, "domain": [0, 0.18], "range": [0, 1.15 * peak or 1],
-                "tickvals": [0, peak], "ticktext": ["0", f"{peak:.2g}"]},
-    )  # fmt: skip
+        xaxis={
+            **axis,
+            "title": {**title, "text": say(tongue, "epoch")},
+            "showgrid": False,
+            "showspikes": False,
+            "anchor": "y2",
+            "tickformat": "d",
+            "unifiedhovertitle": {"text": say(tongue, "epoch") + " %{x}"},
+        },
+        yaxis={
+            **axis,
+            "title": {**title, "text": say(tongue, name)},
+            "domain": [0.3, 1],
+            "tickformat": ".0%" if name == "accuracy" else "",
+            "type": "log" if logarithmic and name == "loss" else "linear",
+        },
+        yaxis2={
+            **axis,
+            "title": {**title, "text": say(tongue, "learning<br>rate")},
+            "domain": [0, 0.18],
+            "range": [0, 1.15 * peak or 1],
+            "tickvals": [0, peak],
+            "ticktext": ["0", f"{peak:.2g}"],
+        },
+    )
     return figure
 
 
@@ -104,38 +153,63 @@ def heatmap(
     rates = np.divide(matrix, support, out=np.zeros(matrix.shape), where=support > 0).astype(np.float32)
     counts = matrix.astype(np.min_scalar_type(int(matrix.max(initial=0))))
     names_told = f"{say(tongue, 'true')} <b>%{{y}}</b><br>{say(tongue, 'predicted')} <b>%{{x}}</b><br>"
-    images, share = say(tongue, "{images} images", images="%{customdata:,}"), say(tongue, "{rate} of the true class", rate="%{z:.1%}")
+    images, share = (
+        say(tongue, "{images} images", images="%{customdata:,}"),
+        say(tongue, "{rate} of the true class", rate="%{z:.1%}"),
+    )
     cells = {"z": rates, "zmax": 1, "customdata": counts if show == "counts" else None}
     told = f"{images}, {share}" if show == "counts" else share
     many = len(names) > MOST_EXACT_CLASSES
     if many and show == "counts":  # a byte a cell: the browser gets megabytes as it is
-        cells, told = {"z": counts, "zmax": int(counts.max())}, say(tongue, "{images} images", images="%{z:,}")
+        cells, told = (
+            {"z": counts, "zmax": int(counts.max())},
+            say(tongue, "{images} images", images="%{z:,}"),
+        )
     elif many:  # at least one percent where there is any image
         cells = {"z": np.maximum(np.round(100 * rates), rates > 0).astype(np.uint8), "zmax": 100}
         told = say(tongue, "{rate} of the true class", rate="%{z}%")
     figure = go.Figure()
     figure.add_heatmap(
-        **cells, x=places, y=places, zmin=0, colorscale=RATES, showscale=False, xgap=2 if named else 0, ygap=2 if named else 0,
+        **cells,
+        x=places,
+        y=places,
+        zmin=0,
+        colorscale=RATES,
+        showscale=False,
+        xgap=2 if named else 0,
+        ygap=2 if named else 0,
         hovertemplate=f"{names_told}{told}<extra></extra>",
-    )  # fmt: skip
+    )
     if many:  # cells are smaller than a pixel: the most frequent confusions are dots that are seen and hit
         rows, columns = _most_frequent(matrix, MOST_DOTS)
         images = say(tongue, "{images} images", images="%{customdata[0]:,}")
         share = say(tongue, "{rate} of the true class", rate="%{customdata[1]:.1%}")
         figure.add_scatter(
-            x=[places[column] for column in columns], y=[places[row] for row in rows], mode="markers", showlegend=False,
+            x=[places[column] for column in columns],
+            y=[places[row] for row in rows],
+            mode="markers",
+            showlegend=False,
             customdata=np.stack([matrix[rows, columns], rates[rows, columns]], axis=1).tolist(),
-            marker={"symbol": "square", "size": 4, "color": "rgb(43, 116, 184)"}, hovertemplate=f"{names_told}{images}, {share}<extra></extra>",
-        )  # fmt: skip
+            marker={"symbol": "square", "size": 4, "color": "rgb(43, 116, 184)"},
+            hovertemplate=f"{names_told}{images}, {share}<extra></extra>",
+        )
     axis = {
-        "type": "category", "automargin": True, "fixedrange": named, "showgrid": False, "ticks": "", "ticklabelstandoff": 6,
+        "type": "category",
+        "automargin": True,
+        "fixedrange": named,
+        "showgrid": False,
+        "ticks": "",
+        "ticklabelstandoff": 6,
         "tickfont": {"size": 12 if counted else 10},
-    }  # fmt: skip
+    }
     short = [html.escape(_short(name, 18 if counted else 12)) for name in shown]
     if named:
         axis |= {"tickvals": places, "ticktext": short}
     else:  # Plotly chooses whom to name, and names more when zoomed in
-        axis |= {"nticks": 12, "labelalias": {name: label for name, label in zip(places, short) if name != label}}
+        axis |= {
+            "nticks": 12,
+            "labelalias": {name: label for name, label in zip(places, short) if name != label},
+        }
     title = {"font": {"size": 13}, "standoff": 12}
     figure.update_layout(
         **LAYOUT,
@@ -144,7 +218,11 @@ def heatmap(
         margin={"l": 16, "r": 24, "t": 24, "b": 16},
         xaxis={**axis, "title": {**title, "text": say(tongue, "predicted")}},
         yaxis={**axis, "title": {**title, "text": say(tongue, "true")}, "autorange": "reversed"},
-        annotations=_cell_texts(matrix if show == "counts" else rates, rates, "," if show == "counts" else ".0%") if counted else [],
+        annotations=_cell_texts(
+            matrix if show == "counts" else rates, rates, "," if show == "counts" else ".0%"
+        )
+        if counted
+        else [],
     )
     return figure
 
@@ -158,17 +236,26 @@ def _most_frequent(matrix: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarra
 
 def _cell_texts(values: np.ndarray, rates: np.ndarray, form: str) -> list[dict]:
     return [
-        {"x": column, "y": row, "text": format(value, form), "showarrow": False,
-         "font": {"color": "white" if rates[row, column] > 0.75 else INK, "size": 14}}
+        {
+            "x": column,
+            "y": row,
+            "text": format(value, form),
+            "showarrow": False,
+            "font": {"color": "white" if rates[row, column] > 0.75 else INK, "size": 14},
+        }
         for (row, column), value in np.ndenumerate(values)
-    ]  # fmt: skip
+    ]
 
 
 def distinct(names: list[str]) -> list[str]:
     """The names, with their places where two are the same (Plotly makes one of categories with one name)."""
     uses = Counter(names)
     numbered = [name if uses[name] == 1 else f"{name} ({index})" for index, name in enumerate(names)]
-    return numbered if len(set(numbered)) == len(names) else [f"{name} ({index})" for index, name in enumerate(names)]
+    return (
+        numbered
+        if len(set(numbered)) == len(names)
+        else [f"{name} ({index})" for index, name in enumerate(names)]
+    )
 
 
 def class_order(matrix: np.ndarray, order: str) -> np.ndarray:
@@ -222,18 +309,34 @@ def reliability(calibration: list[tuple[float, float, int]], tongue: str = "en")
     figure.add_shape(type="line", x0=0, y0=0, x1=1, y1=1, line={"color": QUIET, "width": 1, "dash": "dash"})
     given, right, images = zip(*calibration)
     figure.add_scatter(
-        x=given, y=right, customdata=images, mode="lines+markers", line={"color": VALIDATION, "width": 2.5}, cliponaxis=False,
+        x=given,
+        y=right,
+        customdata=images,
+        mode="lines+markers",
+        line={"color": VALIDATION, "width": 2.5},
+        cliponaxis=False,
         marker={"size": [6 + 18 * math.sqrt(count / sum(images)) for count in images]},
         hovertemplate=f"%{{x:.0%}} → %{{y:.0%}}<br>{say(tongue, '{images} images', images='%{customdata:,}')}<extra></extra>",
-    )  # fmt: skip
-    axis = {"range": [0, 1], "gridcolor": RULE, "zeroline": False, "tickformat": ".0%", "tickfont": {"color": QUIET},
-            "fixedrange": True, "automargin": True, "ticks": "", "ticklabelstandoff": 6}  # fmt: skip
+    )
+    axis = {
+        "range": [0, 1],
+        "gridcolor": RULE,
+        "zeroline": False,
+        "tickformat": ".0%",
+        "tickfont": {"color": QUIET},
+        "fixedrange": True,
+        "automargin": True,
+        "ticks": "",
+        "ticklabelstandoff": 6,
+    }
     title = {"font": {"size": 13}, "standoff": 10}
     figure.update_layout(
-        **LAYOUT, dragmode=False, margin={"l": 16, "r": 28, "t": 24, "b": 16},
+        **LAYOUT,
+        dragmode=False,
+        margin={"l": 16, "r": 28, "t": 24, "b": 16},
         xaxis={**axis, "title": {**title, "text": say(tongue, "probability that the network gave")}},
         yaxis={**axis, "title": {**title, "text": say(tongue, "share that was right")}},
-    )  # fmt: skip
+    )
     return figure
 
 

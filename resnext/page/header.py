@@ -15,14 +15,21 @@ def masthead(model: Model, tongue: str = "en") -> str:
     about = facts(model)
     chips = [
         about["architecture"],
-        say(tongue, "cardinality {cardinality}, bottleneck width {width}", cardinality=about["cardinality"], width=about["bottleneck_width"]),
+        say(
+            tongue,
+            "cardinality {cardinality}, bottleneck width {width}",
+            cardinality=about["cardinality"],
+            width=about["bottleneck_width"],
+        ),
         say(tongue, "{millions} M parameters", millions=f"{about['parameters'] / 1e6:.1f}"),
         say(tongue, "{size} × {size} pixels", size=about["image_size"]),
         say(tongue, "{classes} classes", classes=f"{len(about['classes']):,}"),
     ]
     items = [html.escape(chip) for chip in chips]
     if about["revision"]:
-        address = html.escape(f"{constants.ENDPOINT}/{model.classifier.repository.name}/tree/{about['revision']}")
+        address = html.escape(
+            f"{constants.ENDPOINT}/{model.classifier.repository.name}/tree/{about['revision']}"
+        )
         commit = html.escape(say(tongue, "on the Hub at {commit}", commit=about["revision"][:7]))
         items.append(f'<a href="{address}" target="_blank" rel="noopener">{commit}</a>')
     listed = "".join(f"<li>{item}</li>" for item in items)

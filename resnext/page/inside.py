@@ -57,7 +57,9 @@ def inside_tab():
     title(translated("Grouped convolution"), html_template=_TITLE.replace("lesson", "lesson first"))
     with gr.Row():
         sizes = [
-            gr.Slider(1, MOST_CHANNELS, value=START[0], step=1, label=translated("Input channels"), min_width=200),
+            gr.Slider(
+                1, MOST_CHANNELS, value=START[0], step=1, label=translated("Input channels"), min_width=200
+            ),
             gr.Slider(1, MOST_CHANNELS, value=START[1], step=1, label=translated("Filters"), min_width=200),
             gr.Slider(1, 7, value=START[2], step=2, label=translated("Kernel"), min_width=200),
             gr.Slider(1, MOST_CHANNELS, value=START[3], step=1, label=translated("Groups"), min_width=200),
@@ -72,7 +74,14 @@ def inside_tab():
     outputs = drawing(elem_classes="inside outputs")
 
     title(translated("ResNet-50 beside ResNeXt-50"))
-    cardinality = gr.Slider(1, 32, value=32, step=1, label=translated("Cardinality at equal complexity"), elem_classes="cardinality")
+    cardinality = gr.Slider(
+        1,
+        32,
+        value=32,
+        step=1,
+        label=translated("Cardinality at equal complexity"),
+        elem_classes="cardinality",
+    )
     stages = drawing()
 
     def calculate(channels: float, filters: float, kernel: float, groups: float, request: gr.Request) -> str:
@@ -98,7 +107,12 @@ def inside_tab():
     def show(tongue: str):
         return *START, calculator(*START, tongue), 32, forms(32, tongue), "", 32, beside(32, tongue)
 
-    quick = {"api_visibility": "private", "show_progress": "hidden", "queue": False, "trigger_mode": "always_last"}
+    quick = {
+        "api_visibility": "private",
+        "show_progress": "hidden",
+        "queue": False,
+        "trigger_mode": "always_last",
+    }
     gr.on([size.input for size in sizes], calculate, sizes, kernels, **quick)
     kernels.click(pick_sizes, None, (*sizes, kernels), **quick)
     paths.input(draw_forms, paths, (drawn, outputs), **quick)
@@ -116,24 +130,54 @@ def _within(value, most: int) -> int:
 def calculator(channels: int, filters: int, kernel: int, groups: int, tongue: str) -> str:
     """A standard beside a grouped convolution: who sees whom, parameters, multiply-adds."""
     channels, filters, kernel, groups = int(channels), int(filters), int(kernel), int(groups)
-    fitting = [count for count in range(1, math.gcd(channels, filters) + 1) if channels % count == filters % count == 0]
+    fitting = [
+        count
+        for count in range(1, math.gcd(channels, filters) + 1)
+        if channels % count == filters % count == 0
+    ]
     fits = groups in fitting
-    chips = "".join(_chip(f"{count}", {"sizes": (channels, filters, kernel, count)}, count == groups) for count in fitting)
+    chips = "".join(
+        _chip(f"{count}", {"sizes": (channels, filters, kernel, count)}, count == groups) for count in fitting
+    )
     presets = []
     for text, sizes in PRESETS.items():
-        counts = {"standard": f"{convolution_parameters(sizes[2], *sizes[:2]):,}", "grouped": f"{_parameters(*sizes):,}"}
+        counts = {
+            "standard": f"{convolution_parameters(sizes[2], *sizes[:2]):,}",
+            "grouped": f"{_parameters(*sizes):,}",
+        }
         chosen = sizes == (channels, filters, kernel, groups)
         presets.append(_chip(say(tongue, text, **counts), {"sizes": sizes}, chosen))
 
-    standard = _convolution(channels, filters, 1, say(tongue, "Standard convolution"), say(tongue, "Each filter sees every channel."), tongue)
+    standard = _convolution(
+        channels,
+        filters,
+        1,
+        say(tongue, "Standard convolution"),
+        say(tongue, "Each filter sees every channel."),
+        tongue,
+    )
     if fits:
-        seen = say(tongue, "Each filter sees only its group's channels: {share} of {channels}.", share=channels // groups, channels=channels)
+        seen = say(
+            tongue,
+            "Each filter sees only its group's channels: {share} of {channels}.",
+            share=channels // groups,
+            channels=channels,
+        )
     else:
-        seen = say(tongue, "{groups} groups do not divide {channels} channels and {filters} filters.", groups=groups, channels=channels, filters=filters)
+        seen = say(
+            tongue,
+            "{groups} groups do not divide {channels} channels and {filters} filters.",
+            groups=groups,
+            channels=channels,
+            filters=filters,
+        )
     title = say(tongue, "Grouped convolution, {groups} groups", groups=groups)
     grouped = _convolution(channels, filters, groups if fits else 0, title, seen, tongue)
 
-    costs = [_parameters(channels, filters, kernel, 1), _parameters(channels, filters, kernel, groups) if fits else None]
+    costs = [
+        _parameters(channels, filters, kernel, 1),
+        _parameters(channels, filters, kernel, groups) if fits else None,
+    ]
     names = [say(tongue, "standard"), say(tongue, "grouped")]
     bars = _chart(say(tongue, "Parameters"), names, {"": costs}, lambda count: f"{count:,}")
     adds = [cost and cost * _SIDE**2 for cost in costs]
@@ -151,15 +195,16 @@ def _parameters(channels: int, filters: int, kernel: int, groups: int) -> int:
 
 def _chip(text: str, data: dict, chosen: bool) -> str:
     pressed = "true" if chosen else "false"
-    return (
-        f'<button type="button" class="chip" data-pick="{html.escape(json.dumps(data))}" aria-pressed="{pressed}">{html.escape(text)}</button>'
-    )
+    return f'<button type="button" class="chip" data-pick="{html.escape(json.dumps(data))}" aria-pressed="{pressed}">{html.escape(text)}</button>'
 
 
 def _convolution(channels: int, filters: int, groups: int, title: str, seen: str, tongue: str) -> str:
     """A convolution as wires and as a matrix; with 0 groups, one that cannot be."""
-    wires, matrix = _wires(channels, filters, groups, f"{title}. {seen}", tongue), _matrix(channels, filters, groups, tongue)
-    caption = f'<figcaption{"" if groups else " class=impossible"}>{html.escape(seen)}</figcaption>'
+    wires, matrix = (
+        _wires(channels, filters, groups, f"{title}. {seen}", tongue),
+        _matrix(channels, filters, groups, tongue),
+    )
+    caption = f"<figcaption{'' if groups else ' class=impossible'}>{html.escape(seen)}</figcaption>"
     return f'<figure class="wires"><h3>{html.escape(title)}</h3><div class="views">{wires}{matrix}</div>{caption}</figure>'
 
 
@@ -182,9 +227,17 @@ def _wires(channels: int, filters: int, groups: int, alt: str, tongue: str) -> s
         if groups and i * drawn // drawn_channels == j * drawn // drawn_filters
     ]
     opacity = max(0.25, min(1, 6 / math.sqrt(len(lines) + 1)))
-    dots = [f'<circle class="{colour(i, drawn_channels)}" cx="{x:.1f}" cy="30" r="4"/>' for i, x in enumerate(ups)]
-    dots += [f'<rect class="{colour(i, drawn_filters)}" x="{x - 4:.1f}" y="126" width="8" height="8"/>' for i, x in enumerate(downs)]
-    more = ["" if drawn_count == count else " …" for drawn_count, count in ((drawn_channels, channels), (drawn_filters, filters))]
+    dots = [
+        f'<circle class="{colour(i, drawn_channels)}" cx="{x:.1f}" cy="30" r="4"/>' for i, x in enumerate(ups)
+    ]
+    dots += [
+        f'<rect class="{colour(i, drawn_filters)}" x="{x - 4:.1f}" y="126" width="8" height="8"/>'
+        for i, x in enumerate(downs)
+    ]
+    more = [
+        "" if drawn_count == count else " …"
+        for drawn_count, count in ((drawn_channels, channels), (drawn_filters, filters))
+    ]
     words = (
         f'<text x="160" y="14">{channels} {html.escape(say(tongue, "input channels"))}{more[0]}</text>'
         f'<text x="160" y="152">{filters} {html.escape(say(tongue, "filters"))}{more[1]}</text>'
@@ -212,8 +265,12 @@ def _matrix(channels: int, filters: int, groups: int, tongue: str) -> str:
     )
     grid = ""
     if max(channels, filters) <= _MOST_DRAWN:
-        grid = "".join(f"M{left + i * width / channels:.2f} {top:.2f}v{height:.2f}" for i in range(1, channels))
-        grid += "".join(f"M{left:.2f} {top + i * height / filters:.2f}h{width:.2f}" for i in range(1, filters))
+        grid = "".join(
+            f"M{left + i * width / channels:.2f} {top:.2f}v{height:.2f}" for i in range(1, channels)
+        )
+        grid += "".join(
+            f"M{left:.2f} {top + i * height / filters:.2f}h{width:.2f}" for i in range(1, filters)
+        )
     alt = say(tongue, "The kernel as a matrix of filters by channels: what is not coloured is zero.")
     return (
         f'<svg class="matrix" viewBox="0 0 150 {room:.0f}" role="img" aria-label="{html.escape(alt)}">'
@@ -229,10 +286,16 @@ def _chart(title: str, series: list[str], rows: dict[str, list[float | None]], f
     body = []
     for row, values in rows.items():
         for index, (name, value) in enumerate(zip(series, values)):
-            head = f'<th scope="rowgroup" rowspan="{len(series)}">{html.escape(row)}</th>' if row and not index else ""
+            head = (
+                f'<th scope="rowgroup" rowspan="{len(series)}">{html.escape(row)}</th>'
+                if row and not index
+                else ""
+            )
             label = f'<th scope="row" class="{"heard" if row else ""}">{html.escape(name)}</th>'
             bar = f'<span class="bar s{index}" style="width:{100 * (value or 0) / largest:.2f}%"></span>'
-            body.append(f'<tr>{head}{label}<td class="track">{bar}</td><td>{"—" if value is None else form(value)}</td></tr>')
+            body.append(
+                f'<tr>{head}{label}<td class="track">{bar}</td><td>{"—" if value is None else form(value)}</td></tr>'
+            )
         body.append("</tbody><tbody>")
     return f'<figure class="chart"><table><caption>{html.escape(title)}</caption><tbody>{"".join(body[:-1])}</tbody></table></figure>'
 
@@ -251,8 +314,15 @@ def forms(cardinality: int, tongue: str) -> str:
     drawings = ""
     for form, title in {"a": "paths, added", "b": "early concatenation", "c": "grouped convolution"}.items():
         name = f"({form}) {say(tongue, title)}"
-        alt = say(tongue, "{form}: {cardinality} paths of width 4 from 256 channels to 256", form=name, cardinality=int(cardinality))
-        drawings += f'<figure class="wires"><h3>{html.escape(name)}</h3>{_form(form, int(cardinality), alt)}</figure>'
+        alt = say(
+            tongue,
+            "{form}: {cardinality} paths of width 4 from 256 channels to 256",
+            form=name,
+            cardinality=int(cardinality),
+        )
+        drawings += (
+            f'<figure class="wires"><h3>{html.escape(name)}</h3>{_form(form, int(cardinality), alt)}</figure>'
+        )
     return f'<div class="tables three">{drawings}</div>'
 
 
@@ -277,7 +347,12 @@ def _form(form: str, cardinality: int, alt: str) -> str:
             f'<rect class="g{group % _COLOURS}" x="{90 + group * each:.2f}" y="113" width="{max(each - 1, 1):.2f}" height="4"/>'
             for group in range(cardinality)
         ]
-        parts += [arrow(150, 20, 150, 40), arrow(150, 64, 150, 86), arrow(150, 118, 150, 132), arrow(150, 156, 150, 190)]
+        parts += [
+            arrow(150, 20, 150, 40),
+            arrow(150, 64, 150, 86),
+            arrow(150, 118, 150, 132),
+            arrow(150, 156, 150, 190),
+        ]
     else:
         columns = (55, 150, 245) if cardinality > 2 else (80, 220) if cardinality == 2 else (150,)
         joint = 132 if form == "b" else 190
@@ -289,11 +364,15 @@ def _form(form: str, cardinality: int, alt: str) -> str:
             else:
                 parts.append(arrow(x, 110, 150, joint))
         if cardinality > 3:
-            parts += [f'<text x="198" y="{y}">…</text>' for y in ((56, 102, 148) if form == "a" else (56, 102))]
+            parts += [
+                f'<text x="198" y="{y}">…</text>' for y in ((56, 102, 148) if form == "a" else (56, 102))
+            ]
         parts.append(f'<text x="60" y="16">C = {cardinality}</text>')
         if form == "b":
             parts += [box(150, 132, f"[{wide}] → 1×1, 256", 0, 130), arrow(150, 156, 150, 190)]
-    parts.append('<text x="150" y="16">256</text><circle class="box sum" cx="150" cy="200" r="10"/><text x="150" y="205">+</text>')
+    parts.append(
+        '<text x="150" y="16">256</text><circle class="box sum" cx="150" cy="200" r="10"/><text x="150" y="205">+</text>'
+    )
     parts.append('<path class="arrow" d="M170 12 H292 V200 H160"/>')
     return f'<svg viewBox="0 0 304 216" role="img" aria-label="{html.escape(alt)}">{"".join(parts)}</svg>'
 
@@ -309,15 +388,25 @@ def run_forms(cardinality: int, tongue: str, seed: int = 0) -> str:
     busiest = int((outputs["c"][0] > 0).mean((0, 1)).argmax())
     figures = []
     for form, output in outputs.items():
-        alt = say(tongue, "An output channel of form {form}: the three pictures look the same.", form=f"({form})")
+        alt = say(
+            tongue, "An output channel of form {form}: the three pictures look the same.", form=f"({form})"
+        )
         caption = f"<strong>({form})</strong> <span>{', '.join(f'{value:.3f}' for value in output[0, 0, :3, busiest])} …</span>"
-        figures.append(f"<figure>{Picture(_heat(output[0, :, :, busiest]), alt).html}<figcaption>{caption}</figcaption></figure>")
+        figures.append(
+            f"<figure>{Picture(_heat(output[0, :, :, busiest]), alt).html}<figcaption>{caption}</figcaption></figure>"
+        )
     equals = '<span class="equals" aria-hidden="true">=</span>'
-    facts = headline({
-        say(tongue, "largest difference"): _power(difference),
-        say(tongue, "largest output"): f"{largest:.1f}",
-    })  # fmt: skip
-    said = say(tongue, "The same random weights and inputs went through all three forms, of {cardinality} paths.", cardinality=int(cardinality))
+    facts = headline(
+        {
+            say(tongue, "largest difference"): _power(difference),
+            say(tongue, "largest output"): f"{largest:.1f}",
+        }
+    )
+    said = say(
+        tongue,
+        "The same random weights and inputs went through all three forms, of {cardinality} paths.",
+        cardinality=int(cardinality),
+    )
     return (
         f'<div class="equal" role="status">{equals.join(figures)}</div>{facts}{_scale(difference, largest, tongue)}'
         f'<p class="quiet">{html.escape(said)}</p>'
@@ -328,7 +417,9 @@ def _heat(channel: np.ndarray) -> Image.Image:
     """A (height, width) float feature map, from white to dark blue."""
     share = np.clip(channel / max(float(channel.max()), 1e-9), 0, 1)[..., None]
     pixels = (1 - share) * (240, 246, 252, 255) + share * (0, 68, 136, 255)
-    return Image.fromarray(np.rint(pixels).astype(np.uint8), "RGBA").resize((168, 168), Image.Resampling.NEAREST)
+    return Image.fromarray(np.rint(pixels).astype(np.uint8), "RGBA").resize(
+        (168, 168), Image.Resampling.NEAREST
+    )
 
 
 def _power(number: float) -> str:
@@ -350,29 +441,35 @@ def _scale(difference: float, largest: float, tongue: str) -> str:
         return 20 + 36 * (min(max(math.log10(number or 1e-8), -8), 2) + 8)
 
     ticks = "".join(
-        f'<path class="arrow" d="M{20 + 36 * step} 36v6"/><text x="{20 + 36 * step}" y="58">10{_raised(step - 8)}</text>' for step in range(0, 11, 2)
+        f'<path class="arrow" d="M{20 + 36 * step} 36v6"/><text x="{20 + 36 * step}" y="58">10{_raised(step - 8)}</text>'
+        for step in range(0, 11, 2)
     )
     marks = "".join(
         f'<circle class="{colour}" cx="{place(number):.1f}" cy="36" r="6"/>'
         f'<text x="{min(max(place(number), 60), 345):.1f}" y="20">{html.escape(say(tongue, name))}</text>'
-        for name, number, colour in (("largest difference", difference, "g1"), ("largest output", largest, "g0"))
+        for name, number, colour in (
+            ("largest difference", difference, "g1"),
+            ("largest output", largest, "g0"),
+        )
     )
     alt = say(tongue, "Difference and output on a logarithmic scale")
-    return (
-        f'<svg class="scale" viewBox="0 0 400 64" role="img" aria-label="{html.escape(alt)}"><path class="arrow" d="M20 36H380"/>{ticks}{marks}</svg>'
-    )
+    return f'<svg class="scale" viewBox="0 0 400 64" role="img" aria-label="{html.escape(alt)}"><path class="arrow" d="M20 36H380"/>{ticks}{marks}</svg>'
 
 
 def equal_width(cardinality: int) -> int:
     """Bottleneck width at which that many paths cost most nearly what ResNet-50's one path of 64 does (equation 4 of the paper)."""
-    return min(range(64, 0, -1), key=lambda width: abs(unit_parameters(cardinality, width) - unit_parameters(1, 64)))
+    return min(
+        range(64, 0, -1), key=lambda width: abs(unit_parameters(cardinality, width) - unit_parameters(1, 64))
+    )
 
 
 def unit_parameters(cardinality: int, width: int) -> int:
     """Weights of a residual unit on 256 channels: C · (256 · d + 3 · 3 · d · d + d · 256)."""
     wide = cardinality * width
     return (
-        convolution_parameters(1, 256, wide) + convolution_parameters(3, wide, wide, cardinality) + convolution_parameters(1, wide, 256)
+        convolution_parameters(1, 256, wide)
+        + convolution_parameters(3, wide, wide, cardinality)
+        + convolution_parameters(1, wide, 256)
     )
 
 
@@ -384,7 +481,8 @@ def beside(cardinality: int, tongue: str) -> str:
     networks = (plain, dataclasses.replace(plain, cardinality=cardinality, base_width=width))
     costs = [_stage_costs(network) for network in networks]
     chips = "".join(
-        _chip(f"{count} × {each}d", {"cardinality": count}, count == cardinality) for count, each in TABLE_2.items()
+        _chip(f"{count} × {each}d", {"cardinality": count}, count == cardinality)
+        for count, each in TABLE_2.items()
     )
     charts = ""
     for kind, (title, form) in enumerate((("Parameters", _millions), ("Multiply-adds", _billions))):
@@ -415,10 +513,13 @@ def _units(cardinality: int, width: int, names: list[str], tongue: str) -> str:
     parts, widest = [], 136  # channels of the widest unit that `equal_width` finds
     for index, (name, count, each) in enumerate(zip(names, (1, cardinality), (64, width))):
         cost = say(tongue, "{weights} weights in a unit", weights=f"{unit_parameters(count, each):,}")
-        blocks = "".join(f'<rect class="s{index}" x="{path * each}" width="{each - 0.4}" height="10"/>' for path in range(count))
+        blocks = "".join(
+            f'<rect class="s{index}" x="{path * each}" width="{each - 0.4}" height="10"/>'
+            for path in range(count)
+        )
         alt = say(tongue, "{count} paths of {width} channels", count=count, width=each)
         parts.append(
-            f'<p><strong>{name}</strong> {count} × {each} = {count * each} · {html.escape(cost)}</p>'
+            f"<p><strong>{name}</strong> {count} × {each} = {count * each} · {html.escape(cost)}</p>"
             f'<svg class="strip" viewBox="0 0 {widest} 10" preserveAspectRatio="none" role="img" aria-label="{html.escape(alt)}">{blocks}</svg>'
         )
     seen = say(tongue, "More paths, each thinner, at nearly the same cost.")

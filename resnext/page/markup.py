@@ -10,7 +10,10 @@ from PIL import Image
 
 def headline(numbers: dict[str, str]) -> str:
     """Numbers to see first, as HTML."""
-    items = "".join(f"<div><dt>{html.escape(name)}</dt><dd>{html.escape(text)}</dd></div>" for name, text in numbers.items())
+    items = "".join(
+        f"<div><dt>{html.escape(name)}</dt><dd>{html.escape(text)}</dd></div>"
+        for name, text in numbers.items()
+    )
     return f'<dl class="figures">{items}</dl>'
 
 
@@ -33,8 +36,14 @@ def sentence(text: str, kind: str = "missing", live: bool = False, **data: str) 
 
 
 def table(
-    title: str, header: tuple[str, ...], rows: Iterable[tuple], numbers: tuple[int, ...] = (), *,
-    titled: bool = True, sortable: bool = False, search: str = "",
+    title: str,
+    header: tuple[str, ...],
+    rows: Iterable[tuple],
+    numbers: tuple[int, ...] = (),
+    *,
+    titled: bool = True,
+    sortable: bool = False,
+    search: str = "",
 ) -> str:
     """An HTML table that scrolls in its own frame.
 
@@ -46,7 +55,7 @@ def table(
         titled: False leaves the title to screen readers.
         sortable: the header has buttons; a script has to do what they promise.
         search: name of a field in which rows are searched for, by a script, too.
-    """  # fmt: skip
+    """
 
     def cell(tag: str, column: int, content) -> str:
         if isinstance(content, Picture):
@@ -64,7 +73,11 @@ def table(
     body = "".join(row(cells, "td" if header else "th", "td") for cells in rows)
     name = html.escape(title)
     heading = f'<h2 class="title">{name}</h2>' if titled else ""
-    field = f'<input type="search" placeholder="{html.escape(search)}" aria-label="{html.escape(search)}">' if search else ""
+    field = (
+        f'<input type="search" placeholder="{html.escape(search)}" aria-label="{html.escape(search)}">'
+        if search
+        else ""
+    )
     return (
         f'<section>{heading}{field}<div class="scroll" tabindex="0" role="region" aria-label="{name}">'
         f"<table>{head}<tbody>{body}</tbody></table></div></section>"
@@ -93,9 +106,12 @@ class Picture:
 def pictures(title: str, captioned: list[tuple[Picture, str]]) -> str:
     """A grid of pictures with captions."""
     figures = "".join(
-        f"<figure>{picture.html}<figcaption>{html.escape(caption)}</figcaption></figure>" for picture, caption in captioned
+        f"<figure>{picture.html}<figcaption>{html.escape(caption)}</figcaption></figure>"
+        for picture, caption in captioned
     )
-    return f'<section><h2 class="title">{html.escape(title)}</h2><div class="pictures">{figures}</div></section>'
+    return (
+        f'<section><h2 class="title">{html.escape(title)}</h2><div class="pictures">{figures}</div></section>'
+    )
 
 
 def album(name: str, pictures: list[tuple[Picture, str, str]]) -> str:

@@ -9,7 +9,9 @@ from PIL import Image
 
 MOST_PICTURES = 200  # of one cell; a file may name as many as it likes
 MOST_BYTES = 50_000
-LONGEST_SIDE = 1024  # a small file may claim 65,535 x 65,535 pixels, and a visitor's browser would have to decode them
+LONGEST_SIDE = (
+    1024  # a small file may claim 65,535 x 65,535 pixels, and a visitor's browser would have to decode them
+)
 _NAME = re.compile(r"mistakes/[\w.-]+\.jpg", re.ASCII)  # neither absolute nor able to climb out of its folder
 _JPEG = b"\xff\xd8\xff"
 
@@ -41,7 +43,9 @@ def mistakes_in(
 
 def cell_of(evaluation: dict[str, Any], true: str, predicted: str) -> list[tuple]:
     """The predictions of one cell of the confusion matrix, most confident first."""
-    return sorted((row for row in evaluation["predictions"] if row[1:3] == (true, predicted)), key=lambda row: -row[3])
+    return sorted(
+        (row for row in evaluation["predictions"] if row[1:3] == (true, predicted)), key=lambda row: -row[3]
+    )
 
 
 def picture(folder: pathlib.Path, name: Any) -> bytes | None:

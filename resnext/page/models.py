@@ -106,7 +106,9 @@ class Model:
         """The repository's example photographs, copied to where the page may serve them from."""
 
         def copy() -> list[pathlib.Path]:
-            found = sorted(f for f in self.folder.glob("examples/*") if f.suffix.lower() in _EXAMPLE_SUFFIXES)[:MOST_EXAMPLES]
+            found = sorted(
+                f for f in self.folder.glob("examples/*") if f.suffix.lower() in _EXAMPLE_SUFFIXES
+            )[:MOST_EXAMPLES]
             self._copies = tempfile.TemporaryDirectory(prefix="examples-")  # gone with the model
             copies = []
             for file in found:
@@ -214,12 +216,16 @@ def without_folders(message: str, source: str | None) -> str:
 
 def is_hub_id(name: str) -> bool:
     """Whether it can only be a repository of the Hub, perhaps with a revision: a visitor must not reach folders here."""
-    return re.fullmatch(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(@[\w./-]+)?", name, re.ASCII) is not None and not os.path.exists(name)
+    return re.fullmatch(
+        r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(@[\w./-]+)?", name, re.ASCII
+    ) is not None and not os.path.exists(name)
 
 
 def _folder_has_int8(source: str | None) -> bool:
     """Of a model that lies on this machine; of one on the Hub, it is seen when it is opened."""
-    return not (source and is_hub_id(source)) and has_int8(repository.BUNDLED if source is None else pathlib.Path(source).expanduser())
+    return not (source and is_hub_id(source)) and has_int8(
+        repository.BUNDLED if source is None else pathlib.Path(source).expanduser()
+    )
 
 
 def _page_name(source: str | None, taken: Iterable[str]) -> str:

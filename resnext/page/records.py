@@ -26,7 +26,16 @@ def read(path: pathlib.Path, parse: Callable[[str], Any], otherwise: str, tongue
         if path.stat().st_size > MOST_BYTES[path.name]:
             raise ValueError(f"it is larger than {MOST_BYTES[path.name] >> 20} MiB")
         return parse(path.read_text("utf-8"))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError, csv.Error) as error:
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        OverflowError,
+        RecursionError,
+        csv.Error,
+    ) as error:
         fault = f"{type(error).__name__}: {error}"
         text = "The {file} of this repository cannot be read ({fault}), so {otherwise}."
         return sentence(say(tongue, text, fault=fault, **values))
@@ -34,7 +43,9 @@ def read(path: pathlib.Path, parse: Callable[[str], Any], otherwise: str, tongue
 
 def _from_json(text: str) -> Any:
     values = json.loads(text)
-    json.dumps(values, ensure_ascii=False).encode()  # raises ValueError for half characters, which no page can be sent
+    json.dumps(
+        values, ensure_ascii=False
+    ).encode()  # raises ValueError for half characters, which no page can be sent
     return values
 
 
@@ -58,20 +69,38 @@ def parse_evaluation(text: str) -> dict[str, Any]:
     matrix = np.array(values["confusion_matrix"], np.int64)
     if not classes or matrix.shape != (len(classes), len(classes)) or matrix.min() < 0:
         raise ValueError(f"its confusion matrix does not fit {len(classes)} classes")
-    numbers = {key: float(values[key]) for key in ("top1", "top5", "loss", "samples") if values.get(key) is not None}
+    numbers = {
+        key: float(values[key]) for key in ("top1", "top5", "loss", "samples") if values.get(key) is not None
+    }
     per_class = [
-        (str(row["label"]), *(round(float(row[key]), 3) for key in ("precision", "recall", "f1")), int(row["support"]))
+        (
+            str(row["label"]),
+            *(round(float(row[key]), 3) for key in ("precision", "recall", "f1")),
+            int(row["support"]),
+        )
         for row in values["per_class"]
     ]
     predictions = [
-        (str(row["file"]), str(row["true"]), str(row["predicted"]), float(row["probability"]), row.get("thumbnail"))
+        (
+            str(row["file"]),
+            str(row["true"]),
+            str(row["predicted"]),
+            float(row["probability"]),
+            row.get("thumbnail"),
+        )
         for row in values["predictions"]
     ]
     if not all(0 <= probability <= 1 for *_, probability, _ in predictions):
         raise ValueError("a probability is not between 0 and 1")
     bins = calibration(predictions)
-    return {"numbers": numbers, "classes": classes, "confusion_matrix": matrix, "per_class": per_class,
-            "predictions": predictions, "calibration": bins}  # fmt: skip
+    return {
+        "numbers": numbers,
+        "classes": classes,
+        "confusion_matrix": matrix,
+        "per_class": per_class,
+        "predictions": predictions,
+        "calibration": bins,
+    }
 
 
 def calibration(predictions: list[tuple], bins: int = 10) -> list[tuple[float, float, int]]:
@@ -85,7 +114,9 @@ def calibration(predictions: list[tuple], bins: int = 10) -> list[tuple[float, f
 
 def calibration_error(bins: list[tuple[float, float, int]]) -> float:
     """Expected calibration error: the bins' gaps between probability and share right, weighted by their images."""
-    return sum(abs(given - right) * images for given, right, images in bins) / sum(images for *_, images in bins)
+    return sum(abs(given - right) * images for given, right, images in bins) / sum(
+        images for *_, images in bins
+    )
 
 
 def calibration_bias(bins: list[tuple[float, float, int]]) -> float:
@@ -109,7 +140,11 @@ def recipe_tables(text: str, tongue: str = "en") -> str:
     machine = {**values["versions"], "hardware": values["hardware"]}
     sections = {"Recipe": values["recipe"], "Data set": data, "Software and hardware": machine}
     tables = [
-        table(say(tongue, title), (), [(setting(tongue, key), _as_text(value, tongue)) for key, value in section.items()])
+        table(
+            say(tongue, title),
+            (),
+            [(setting(tongue, key), _as_text(value, tongue)) for key, value in section.items()],
+        )
         for title, section in sections.items()
     ]
     return f'<div class="tables">{tables[0]}<div class="tables">{"".join(tables[1:])}</div></div>'

@@ -7,18 +7,34 @@ import gradio as gr
 # The colours of training/figures.py; CSS turns each into its counterpart for a dark page.
 INK, QUIET, RULE, TRAINING, VALIDATION = "#222222", "#6B6B6B", "#DDDDDD", "#EE7733", "#004488"
 # A cell's blue lies over the page, light or dark; its opacity is the square root of the rate: rare confusions show.
-RATES = [[rate, f"rgba(43, 116, 184, {math.sqrt(rate):.3f})"] for rate in (0, 0.01, 0.04, 0.1, 0.2, 0.4, 0.7, 1)]
+RATES = [
+    [rate, f"rgba(43, 116, 184, {math.sqrt(rate):.3f})"] for rate in (0, 0.01, 0.04, 0.1, 0.2, 0.4, 0.7, 1)
+]
 LAYOUT = {
     "template": "none",
     "paper_bgcolor": "rgba(0, 0, 0, 0)",
     "plot_bgcolor": "rgba(0, 0, 0, 0)",
     "font": {"color": INK, "family": "system-ui, sans-serif", "size": 13},
-    "hoverlabel": {"bgcolor": "white", "bordercolor": RULE, "font": {"color": INK, "family": "system-ui, sans-serif"}},
+    "hoverlabel": {
+        "bgcolor": "white",
+        "bordercolor": RULE,
+        "font": {"color": INK, "family": "system-ui, sans-serif"},
+    },
 }
 
 BLUE = gr.themes.Color(
-    "#F0F6FC", "#DCEAF7", "#C6DBEF", "#98C2E6", "#5B9BD0", "#2B74B8", "#1D5F9E", "#004488", "#00366D", "#00264D", "#001A36"
-)  # fmt: skip
+    "#F0F6FC",
+    "#DCEAF7",
+    "#C6DBEF",
+    "#98C2E6",
+    "#5B9BD0",
+    "#2B74B8",
+    "#1D5F9E",
+    "#004488",
+    "#00366D",
+    "#00264D",
+    "#001A36",
+)
 THEME = gr.themes.Default(
     primary_hue=BLUE,
     secondary_hue=BLUE,

@@ -13,7 +13,12 @@ SHOWN = ("counts", "rates")
 FIRST = 10  # predictions, as the tutorial prints them; and mistakes
 MOST_LISTED = 200  # files of a cell
 MOST_DRAWN_CLASSES = 2000
-_HEADLINE = (("top1", "top-1 accuracy", ".1%"), ("top5", "top-5 accuracy", ".1%"), ("loss", "loss", ".3f"), ("samples", "images", ",.0f"))
+_HEADLINE = (
+    ("top1", "top-1 accuracy", ".1%"),
+    ("top5", "top-5 accuracy", ".1%"),
+    ("loss", "loss", ".3f"),
+    ("samples", "images", ",.0f"),
+)
 _CONFUSED = (
     "No test image of {true} was taken for {predicted}.",
     "One test image of {true} was taken for {predicted}.",
@@ -81,13 +86,21 @@ def test_tab(models: Models, in_use: gr.State):
         with gr.HTML(html_template="@children", js_on_load=_CHOOSE_CELL, elem_classes="explorer") as explorer:
             with gr.Row(elem_classes="controls"):
                 cells, order = (
-                    gr.Radio([(translated(name), name) for name in names], value=names[0], label=translated(label), scale=scale, min_width=200)
+                    gr.Radio(
+                        [(translated(name), name) for name in names],
+                        value=names[0],
+                        label=translated(label),
+                        scale=scale,
+                        min_width=200,
+                    )
                     for names, label, scale in ((SHOWN, "Cells show", 1), (ORDERS, "Order of classes", 2))
                 )
             with gr.Row(equal_height=True):
                 with gr.Column(min_width=320):
                     guide = gr.HTML()
-                    plot = gr.Plot(label="Confusion matrix", show_label=False, elem_classes="heatmap", min_width=320)
+                    plot = gr.Plot(
+                        label="Confusion matrix", show_label=False, elem_classes="heatmap", min_width=320
+                    )
                 with gr.Column(min_width=320, elem_classes="cell"):
                     choose = gr.HTML()
                     with gr.Row(elem_classes="pair"):
@@ -100,9 +113,26 @@ def test_tab(models: Models, in_use: gr.State):
             per_class = gr.HTML(js_on_load=_SORT, min_width=320, elem_classes="per-class")
             with gr.Column(min_width=320):
                 meaning = gr.HTML()
-                diagram = gr.Plot(label="Reliability", show_label=False, elem_classes="reliability", min_width=320)
+                diagram = gr.Plot(
+                    label="Reliability", show_label=False, elem_classes="reliability", min_width=320
+                )
         tables = gr.HTML()
-    outputs = (numbers, tested, cells, order, guide, plot, choose, true, predicted, images, per_class, meaning, diagram, tables)
+    outputs = (
+        numbers,
+        tested,
+        cells,
+        order,
+        guide,
+        plot,
+        choose,
+        true,
+        predicted,
+        images,
+        per_class,
+        meaning,
+        diagram,
+        tables,
+    )
 
     def show(chosen: Model, tongue: str):
         evaluation = _evaluation(chosen, tongue)
@@ -118,7 +148,8 @@ def test_tab(models: Models, in_use: gr.State):
             ORDERS[0],
             _guide(evaluation, tongue),
             _heatmap(chosen, "counts", ORDERS[0], tongue),
-            title(say(tongue, "Images of a cell")) + sentence(say(tongue, "Choose a cell of the heatmap, or the two classes."), "quiet"),
+            title(say(tongue, "Images of a cell"))
+            + sentence(say(tongue, "Choose a cell of the heatmap, or the two classes."), "quiet"),
             gr.Dropdown(choices=choices, value=row),
             gr.Dropdown(choices=choices, value=column),
             _cell(chosen, row, column, tongue),
@@ -147,14 +178,23 @@ def test_tab(models: Models, in_use: gr.State):
 
 def _evaluation(model: Model, tongue: str):
     otherwise = "there is no test to show"
-    return model.once(("evaluation", tongue), lambda: read(model.folder / "evaluation.json", parse_evaluation, otherwise, tongue))
+    return model.once(
+        ("evaluation", tongue),
+        lambda: read(model.folder / "evaluation.json", parse_evaluation, otherwise, tongue),
+    )
 
 
 def _headline(evaluation: dict, tongue: str) -> str:
-    shown = [row for row in _HEADLINE if row[0] in evaluation["numbers"] and (row[0] != "top5" or len(evaluation["classes"]) > 5)]
+    shown = [
+        row
+        for row in _HEADLINE
+        if row[0] in evaluation["numbers"] and (row[0] != "top5" or len(evaluation["classes"]) > 5)
+    ]
     numbers = {say(tongue, name): format(evaluation["numbers"][key], form) for key, name, form in shown}
     if evaluation["calibration"]:
-        numbers[say(tongue, "expected calibration error")] = f"{calibration_error(evaluation['calibration']):.1%}"
+        numbers[say(tongue, "expected calibration error")] = (
+            f"{calibration_error(evaluation['calibration']):.1%}"
+        )
     return headline(numbers)
 
 
@@ -172,29 +212,63 @@ def _heatmap(model: Model, cells: str, order: str, tongue: str):
     matrix, classes = evaluation["confusion_matrix"], evaluation["classes"]
     if len(classes) > MOST_DRAWN_CLASSES:
         return gr.Plot(visible=False)
-    drawn = model.once(("heatmap", cells, order, tongue), lambda: as_plot(heatmap(matrix, classes, order, cells, tongue)))
+    drawn = model.once(
+        ("heatmap", cells, order, tongue), lambda: as_plot(heatmap(matrix, classes, order, cells, tongue))
+    )
     return gr.Plot(drawn, visible=True)
 
 
 def _cell(model: Model, row: int, column: int, tongue: str) -> str:
     """What is in a cell of the confusion matrix: how many images, and which."""
     evaluation = _evaluation(model, tongue)
-    matrix, names, classes = evaluation["confusion_matrix"], distinct(evaluation["classes"]), evaluation["classes"]
+    matrix, names, classes = (
+        evaluation["confusion_matrix"],
+        distinct(evaluation["classes"]),
+        evaluation["classes"],
+    )
     count = int(matrix[row, column])
-    values = {"true": names[row], "predicted": names[column], "count": f"{count:,}", "images": f"{matrix[row].sum():,}"}
+    values = {
+        "true": names[row],
+        "predicted": names[column],
+        "count": f"{count:,}",
+        "images": f"{matrix[row].sum():,}",
+    }
     if row == column:
         name, text, pictures = names[row], "{count} of {images} test images of {true} were right.", []
     else:
         name, text = say(tongue, "{true} taken for {predicted}", **values), _CONFUSED[min(count, 2)]
         pictures = mistakes_in(evaluation, model.folder, classes[row], classes[column])[0]
-    parts = [sentence(say(tongue, text, **values), "told", live=True, cell=f"{row} {column}", heatmap=_in_words(evaluation, tongue))]
+    parts = [
+        sentence(
+            say(tongue, text, **values),
+            "told",
+            live=True,
+            cell=f"{row} {column}",
+            heatmap=_in_words(evaluation, tongue),
+        )
+    ]
     if row != column and count > len(pictures):
-        text = "This repository holds thumbnails of {shown} of them." if pictures else "This repository holds no thumbnails of them."
+        text = (
+            "This repository holds thumbnails of {shown} of them."
+            if pictures
+            else "This repository holds no thumbnails of them."
+        )
         parts.append(sentence(say(tongue, text, shown=len(pictures)), "quiet"))
     if pictures:
-        parts.append(album(name, [(Picture(content, file), file, f"{probability:.1%}") for content, file, probability in pictures]))
+        parts.append(
+            album(
+                name,
+                [
+                    (Picture(content, file), file, f"{probability:.1%}")
+                    for content, file, probability in pictures
+                ],
+            )
+        )
     elif count:
-        rows = [(file, f"{probability:.1%}") for file, _, _, probability, _ in cell_of(evaluation, classes[row], classes[column])]
+        rows = [
+            (file, f"{probability:.1%}")
+            for file, _, _, probability, _ in cell_of(evaluation, classes[row], classes[column])
+        ]
         header = (say(tongue, "file"), say(tongue, "probability"))
         parts.append(table(name, header, rows[:MOST_LISTED], numbers=(1,), titled=False) if rows else "")
     return f'<div class="fit">{"".join(parts)}</div>'
@@ -204,16 +278,29 @@ def _in_words(evaluation: dict, tongue: str) -> str:
     """The heatmap for those who do not see it."""
     matrix, names = evaluation["confusion_matrix"], distinct(evaluation["classes"])
     row, column = most_confused(matrix)
-    text = say(tongue, "Confusion matrix of {classes} classes: {right} of {images} images are right.",
-               classes=f"{len(names):,}", right=f"{matrix.trace():,}", images=f"{matrix.sum():,}")  # fmt: skip
+    text = say(
+        tongue,
+        "Confusion matrix of {classes} classes: {right} of {images} images are right.",
+        classes=f"{len(names):,}",
+        right=f"{matrix.trace():,}",
+        images=f"{matrix.sum():,}",
+    )
     if row != column:
-        text += " " + say(tongue, "The most frequent confusion: {count} of {true} taken for {predicted}.",
-                          count=f"{matrix[row, column]:,}", true=names[row], predicted=names[column])  # fmt: skip
+        text += " " + say(
+            tongue,
+            "The most frequent confusion: {count} of {true} taken for {predicted}.",
+            count=f"{matrix[row, column]:,}",
+            true=names[row],
+            predicted=names[column],
+        )
     return text
 
 
 def _per_class(evaluation: dict, tongue: str) -> str:
-    rows = [(label, *(f"{score:.3f}" for score in scores), f"{images:,d}") for label, *scores, images in evaluation["per_class"]]
+    rows = [
+        (label, *(f"{score:.3f}" for score in scores), f"{images:,d}")
+        for label, *scores, images in evaluation["per_class"]
+    ]
     header = tuple(say(tongue, name) for name in ("class", "precision", "recall", "F1", "images"))
     search = say(tongue, "Find a class") if len(rows) > MOST_NAMED_CLASSES else ""
     return table(say(tongue, "Per class"), header, rows, numbers=(1, 2, 3, 4), sortable=True, search=search)
@@ -222,10 +309,18 @@ def _per_class(evaluation: dict, tongue: str) -> str:
 def _meaning(bins: list[tuple[float, float, int]], tongue: str) -> str:
     """What the reliability diagram says."""
     error, bias = calibration_error(bins), calibration_bias(bins)
-    text = say(tongue, "On the dashed line, a probability means what it says. The mean distance from it is the expected calibration error: {error}.",
-               error=f"{error:.1%}")  # fmt: skip
+    text = say(
+        tongue,
+        "On the dashed line, a probability means what it says. The mean distance from it is the expected calibration error: {error}.",
+        error=f"{error:.1%}",
+    )
     if abs(bias) > error / 2:
-        text += " " + say(tongue, "The network is right more often than it says." if bias > 0 else "The network is right less often than it says.")
+        text += " " + say(
+            tongue,
+            "The network is right more often than it says."
+            if bias > 0
+            else "The network is right less often than it says.",
+        )
     return title(say(tongue, "Reliability")) + sentence(text, "quiet")
 
 
@@ -242,7 +337,9 @@ def _tables(model: Model, evaluation: dict, tongue: str) -> str:
         if any(files):
             header = (say(tongue, "thumbnail"), *header)
             rows = [(Picture(file, row[0]) if file else "", *row) for file, row in zip(files, rows)]
-        parts.insert(0, table(say(tongue, "Most confident mistakes"), header, rows, numbers=(len(header) - 1,)))
+        parts.insert(
+            0, table(say(tongue, "Most confident mistakes"), header, rows, numbers=(len(header) - 1,))
+        )
     return f'<div class="sections">{"".join(parts)}</div>'
 
 

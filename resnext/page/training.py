@@ -23,16 +23,26 @@ def training_tab(models: Models, in_use: gr.State):
     """
     numbers = gr.HTML()
     with gr.Row(visible=False, elem_classes="controls") as controls:
-        others = gr.Dropdown([], multiselect=True, max_choices=MOST_COMPARED, label=translated("Compare with"), min_width=240)
+        others = gr.Dropdown(
+            [], multiselect=True, max_choices=MOST_COMPARED, label=translated("Compare with"), min_width=240
+        )
         logarithmic = gr.Checkbox(label=translated("Logarithmic loss"), min_width=160)
     with gr.Row():
-        plots = [gr.Plot(label=translated(kind), show_label=False, elem_classes="curve", min_width=320) for kind in KINDS]
+        plots = [
+            gr.Plot(label=translated(kind), show_label=False, elem_classes="curve", min_width=320)
+            for kind in KINDS
+        ]
     recipe = gr.HTML()
 
     def show(chosen: Model, tongue: str):
         history = _history(chosen, tongue)
-        otherwise, tables = "nothing is known of how it was trained", functools.partial(recipe_tables, tongue=tongue)
-        how = chosen.once(("recipe", tongue), lambda: read(chosen.folder / "recipe.json", tables, otherwise, tongue))
+        otherwise, tables = (
+            "nothing is known of how it was trained",
+            functools.partial(recipe_tables, tongue=tongue),
+        )
+        how = chosen.once(
+            ("recipe", tongue), lambda: read(chosen.folder / "recipe.json", tables, otherwise, tongue)
+        )
         if isinstance(history, str):
             return history, gr.Row(visible=False), gr.skip(), gr.skip(), *[gr.Plot(visible=False)] * 2, how
         choices = [name for name in models.sources if name != chosen.plain_name]
@@ -61,7 +71,9 @@ def training_tab(models: Models, in_use: gr.State):
 
 def _history(model: Model, tongue: str) -> list[dict[str, float]] | str:
     otherwise = "there are no learning curves to show"
-    return model.once(("history", tongue), lambda: read(model.folder / "history.csv", parse_history, otherwise, tongue))
+    return model.once(
+        ("history", tongue), lambda: read(model.folder / "history.csv", parse_history, otherwise, tongue)
+    )
 
 
 def best_row(history: list[dict[str, float]]) -> dict[str, float]:

@@ -21,7 +21,9 @@ def uploaded(path: str) -> str:
     """
     if not isinstance(path, str) or "\0" in path or not is_in_or_equal(path, get_upload_folder()):
         name = printable(pathlib.PurePath(str(path)).name)
-        raise gr.Error(f"{html.escape(name, quote=False)} was not uploaded: upload it first.", print_exception=False)
+        raise gr.Error(
+            f"{html.escape(name, quote=False)} was not uploaded: upload it first.", print_exception=False
+        )
     return path
 
 
@@ -60,4 +62,6 @@ async def _move(component: gr.blocks.Block, move, path: str | pathlib.Path | Non
 
 def printable(name: str) -> str:
     """A file's name without the characters that turn or hide the others."""
-    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in name)
+    return "".join(
+        character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in name
+    )

@@ -56,7 +56,9 @@ def make_photographs(folder: pathlib.Path, count: int) -> None:
         with Image.open(sources[index % len(sources)]) as image:
             side = min(image.size) * rng.uniform(0.5, 1)
             left, top = (rng.uniform(0, length - side) for length in image.size)
-            crop = image.convert("RGB").resize((prep.resize_to, prep.resize_to), box=(left, top, left + side, top + side))
+            crop = image.convert("RGB").resize(
+                (prep.resize_to, prep.resize_to), box=(left, top, left + side, top + side)
+            )
         images.append(preprocess(crop, prep))
         for split in ("train", "test")[: 2 if index < 2 else 1]:
             file = folder / "data" / split / str(index % 2) / f"{index}.png"
@@ -109,26 +111,50 @@ def find_python(modules: tuple[str, ...], peer_python: str | None) -> str | None
     return None
 
 
-def run_worker(script: str, python: str, arguments: list[str], limit: float, environment: dict[str, str] | None = None) -> dict:
+def run_worker(
+    script: str, python: str, arguments: list[str], limit: float, environment: dict[str, str] | None = None
+) -> dict:
     """Runs one contender and returns what it measured; {"fault": ...} if it failed or took longer than `limit` seconds."""
-    env = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", **(environment or {}), "BENCHMARK_START": repr(time.time())}
+    env = {
+        **os.environ,
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+        **(environment or {}),
+        "BENCHMARK_START": repr(time.time()),
+    }
     try:
-        done = subprocess.run([python, script, *arguments], env=env, capture_output=True, text=True, timeout=limit)
+        done = subprocess.run(
+            [python, script, *arguments], env=env, capture_output=True, text=True, timeout=limit
+        )
     except subprocess.TimeoutExpired:
         return {"fault": f"more than {limit:.0f} s"}
     if done.returncode:
-        return {"fault": done.stderr.strip().splitlines()[-1][:90] if done.stderr.strip() else f"status {done.returncode}"}
+        return {
+            "fault": done.stderr.strip().splitlines()[-1][:90]
+            if done.stderr.strip()
+            else f"status {done.returncode}"
+        }
     return json.loads(done.stdout.splitlines()[-1])
 
 
 def processor() -> tuple[str, dict[str, bool]]:
     """This machine's processor, and what it computes with; Linux tells, elsewhere nothing is known of that."""
     information = pathlib.Path("/proc/cpuinfo")
-    lines = dict(line.split(":", 1) for line in information.read_text().splitlines() if ":" in line) if information.is_file() else {}
+    lines = (
+        dict(line.split(":", 1) for line in information.read_text().splitlines() if ":" in line)
+        if information.is_file()
+        else {}
+    )
     lines = {key.strip(): value.strip() for key, value in lines.items()}
     flags = set(lines.get("flags", "").split())
-    features = {"AVX-512": {"avx512f"}, "VNNI": {"avx512_vnni", "avx_vnni"}, "bfloat16": {"avx512_bf16", "amx_bf16"}, "AMX": {"amx_tile"}}
-    return lines.get("model name", platform.processor()), {name: bool(flags & any_of) for name, any_of in features.items()}
+    features = {
+        "AVX-512": {"avx512f"},
+        "VNNI": {"avx512_vnni", "avx_vnni"},
+        "bfloat16": {"avx512_bf16", "amx_bf16"},
+        "AMX": {"amx_tile"},
+    }
+    return lines.get("model name", platform.processor()), {
+        name: bool(flags & any_of) for name, any_of in features.items()
+    }
 
 
 def installed_megabytes(packages: tuple[str, ...]) -> float:
@@ -143,7 +169,9 @@ def installed_megabytes(packages: tuple[str, ...]) -> float:
         except importlib.metadata.PackageNotFoundError:  # for another platform
             continue
         sizes[name] = sum(file.size or 0 for file in distribution.files or ())
-        waiting += [re.match(r"[\w.-]+", line)[0] for line in distribution.requires or () if "extra ==" not in line]
+        waiting += [
+            re.match(r"[\w.-]+", line)[0] for line in distribution.requires or () if "extra ==" not in line
+        ]
     return sum(sizes.values()) / 1e6
 
 
@@ -152,7 +180,12 @@ def print_table(header: list[str], rows: list[list[str]], output: pathlib.Path |
     table = [header, *rows]
     widths = [max(len(row[column]) for row in table) for column in range(len(header))]
     for row in table:
-        print("  ".join(cell.rjust(w) if column else cell.ljust(w) for column, (cell, w) in enumerate(zip(row, widths))))
+        print(
+            "  ".join(
+                cell.rjust(w) if column else cell.ljust(w)
+                for column, (cell, w) in enumerate(zip(row, widths))
+            )
+        )
     write_table(header, rows, output)
 
 

@@ -24,13 +24,19 @@ REPO = "tester/pretrained"
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("data", type=pathlib.Path, help="folder with train, val and test")
-    parser.add_argument("--pretrained", type=pathlib.Path, required=True, help="folder of the network to start from")
+    parser.add_argument(
+        "--pretrained", type=pathlib.Path, required=True, help="folder of the network to start from"
+    )
     parser.add_argument("--epochs", type=int, default=12, help="of both (default: %(default)s)")
     parser.add_argument("--image-size", type=int, default=64, help="of both (default: %(default)s)")
     parser.add_argument("--batch-size", type=int, default=32, help="of both (default: %(default)s)")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1], help="a run of both for each (default: 0 1)")
+    parser.add_argument(
+        "--seeds", type=int, nargs="+", default=[0, 1], help="a run of both for each (default: 0 1)"
+    )
     parser.add_argument("--output", type=pathlib.Path, help="CSV file for the table")
     options = parser.parse_args()
     rows = []
@@ -38,23 +44,63 @@ def main():
         env = os.environ | environment(hub.url, pathlib.Path(folder, "home"), TOKEN)
 
         def train(*arguments):
-            subprocess.run([sys.executable, "-m", "training", *map(str, arguments)], cwd=contenders.ROOT, env=env, check=True)
+            subprocess.run(
+                [sys.executable, "-m", "training", *map(str, arguments)],
+                cwd=contenders.ROOT,
+                env=env,
+                check=True,
+            )
 
         train("push", options.pretrained.resolve(), REPO)
         for seed in options.seeds:
             for name, start in (("from scratch", ()), ("fine-tuned", ("--pretrained", REPO))):
                 output = pathlib.Path(folder, f"{name} {seed}")
-                budget = ("--epochs", options.epochs, "--image-size", options.image_size, "--batch-size", options.batch_size, "--seed", seed)
-                train("fit", options.data.resolve(), "--output", output, *start, *budget, "--precision", "float32")
+                budget = (
+                    "--epochs",
+                    options.epochs,
+                    "--image-size",
+                    options.image_size,
+                    "--batch-size",
+                    options.batch_size,
+                    "--seed",
+                    seed,
+                )
+                train(
+                    "fit",
+                    options.data.resolve(),
+                    "--output",
+                    output,
+                    *start,
+                    *budget,
+                    "--precision",
+                    "float32",
+                )
                 rows.append(row(f"{name}, seed {seed}", output))
-    header = ["network", "best validation loss", "validation accuracy", "test top-1", "test loss", "training s"]
+    header = [
+        "network",
+        "best validation loss",
+        "validation accuracy",
+        "test top-1",
+        "test loss",
+        "training s",
+    ]
     contenders.print_table(header, rows, options.output)
 
 
 def row(name, folder) -> list[str]:
-    history, test = read_history(folder / "history.csv"), json.loads((folder / "evaluation.json").read_bytes())
+    history, test = (
+        read_history(folder / "history.csv"),
+        json.loads((folder / "evaluation.json").read_bytes()),
+    )
     best, seconds = best_epoch(history), sum(epoch["seconds"] for epoch in history)
-    return [name, f"{best['val_loss']:.4f}", f"{best['val_accuracy']:.2%}", f"{test['top1']:.2%}", f"{test['loss']:.4f}", f"{seconds:.0f}"]
+    return [
+        name,
+        f"{best['val_loss']:.4f}",
+        f"{best['val_accuracy']:.2%}",
+        f"{test['top1']:.2%}",
+        f"{test['loss']:.4f}",
+        f"{seconds:.0f}",
+    ]
 
 
 if __name__ == "__main__":

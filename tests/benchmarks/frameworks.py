@@ -29,7 +29,9 @@ def make_openvino(folder, config, precision):
     graph = folder / ("int8.xml" if precision == "int8" else "float32.xml")
     options = {"INFERENCE_PRECISION_HINT": "bf16" if precision == "bfloat16" else "f32"}
     core, throughput = openvino.Core(), []
-    request = core.compile_model(graph, "CPU", {"PERFORMANCE_HINT": "LATENCY", **options}).create_infer_request()
+    request = core.compile_model(
+        graph, "CPU", {"PERFORMANCE_HINT": "LATENCY", **options}
+    ).create_infer_request()
 
     def many(images):
         if not throughput:
@@ -62,7 +64,9 @@ def in_batches(call):
     """The two functions, of one from a batch of uint8 images to logits."""
 
     def many(batch):
-        return lambda images: np.concatenate([call(images[start : start + batch]) for start in range(0, len(images), batch)])
+        return lambda images: np.concatenate(
+            [call(images[start : start + batch]) for start in range(0, len(images), batch)]
+        )
 
     return lambda pixels: call(pixels[None])[0], {batch: many(batch) for batch in (1, 8, 64)}
 
@@ -74,7 +78,9 @@ def make_keras(folder, config, variant):
 
     model = contenders.stock_keras_model(config)
     load_into_keras(model, read_tensors(folder / "model.safetensors"))
-    call = tf.function(lambda images: model(images, training=False))  # faster than model.predict for one image
+    call = tf.function(
+        lambda images: model(images, training=False)
+    )  # faster than model.predict for one image
     return in_batches(lambda images: call(tf.constant(images, tf.float32)).numpy())
 
 
@@ -86,7 +92,10 @@ def make_onnxruntime(folder, config, precision):
 
 
 def make_torch(folder, config, variant):
-    os.environ |= {"TORCHINDUCTOR_FREEZING": "1", "TORCHINDUCTOR_CACHE_DIR": str(folder / variant)}  # fastest; as on a fresh machine
+    os.environ |= {
+        "TORCHINDUCTOR_FREEZING": "1",
+        "TORCHINDUCTOR_CACHE_DIR": str(folder / variant),
+    }  # fastest; as on a fresh machine
     import torch
 
     if variant.endswith("int8"):
@@ -138,7 +147,9 @@ def prepare_here_int8(folder, config, images):
     from training.quantize import quantize
 
     # Random weights classify at random: what int8 costs in accuracy says nothing.
-    quantize(find_images(folder / "data"), find_repository(folder), folder, force=True, report=lambda line: None)
+    quantize(
+        find_images(folder / "data"), find_repository(folder), folder, force=True, report=lambda line: None
+    )
 
 
 def prepare_onnx(folder, config, images):
@@ -148,7 +159,9 @@ def prepare_onnx(folder, config, images):
     names = {"input_names": ["images"], "output_names": ["logits"]}
     dynamic = {name: {0: "batch"} for name in ("images", "logits")}
     network = contenders.timm_model(folder).eval()
-    torch.onnx.export(network, example, str(folder / "float32.onnx"), **names, dynamic_axes=dynamic, dynamo=False)
+    torch.onnx.export(
+        network, example, str(folder / "float32.onnx"), **names, dynamic_axes=dynamic, dynamo=False
+    )
 
 
 def prepare_onnx_int8(folder, config, images):
@@ -164,7 +177,9 @@ def prepare_onnx_int8(folder, config, images):
     ready = folder / "ready.onnx"
     quant_pre_process(folder / "float32.onnx", ready, skip_symbolic_shape=True)
     options = {"per_channel": True, "activation_type": QuantType.QUInt8, "weight_type": QuantType.QInt8}
-    without_vnni = not contenders.processor()[1]["VNNI"]  # its sums would overflow: 7 bits, as the manual advises
+    without_vnni = not contenders.processor()[1][
+        "VNNI"
+    ]  # its sums would overflow: 7 bits, as the manual advises
     quantize_static(ready, folder / "int8.onnx", Photographs(), **options, reduce_range=without_vnni)
 
 
@@ -182,7 +197,9 @@ def prepare_openvino_int8(folder, config, images):
     import openvino
 
     calibration = nncf.Dataset(list(images), lambda pixels: normalized(pixels[None], config))
-    graph = nncf.quantize(openvino.Core().read_model(folder / "float32.xml"), calibration, subset_size=len(images))
+    graph = nncf.quantize(
+        openvino.Core().read_model(folder / "float32.xml"), calibration, subset_size=len(images)
+    )
     openvino.save_model(graph, folder / "int8.xml", compress_to_fp16=False)
 
 

@@ -23,7 +23,9 @@ RESULTS = pathlib.Path(__file__).parent / "results" / "hostile.csv"
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument(
         "--output", type=pathlib.Path, default=RESULTS, help="CSV file for the table (default: the one here)"
     )
@@ -50,7 +52,9 @@ def main():
             row = (result.kind, result.what, _printable(result.got), f"{result.seconds:.1f}")
             writer.writerow(row)
             print("{:8} {:60.60} {:150.150} {:>5} s".format(*row), flush=True)
-            wrong += [f"{result.kind}, {result.what}: {fault}" for fault in hostile_inputs.faults(result, folder)]
+            wrong += [
+                f"{result.kind}, {result.what}: {fault}" for fault in hostile_inputs.faults(result, folder)
+            ]
             counts[result.kind, "answered" if result.answered else "refused"] += 1
         after = page.classify("image", photograph)
         print()
@@ -60,7 +64,8 @@ def main():
         print(f"a good photograph: {before.got} before, {after.got} after")
         wrong += [f"left behind: {file}" for file in sorted(page.files() - files - {"fetched"})]
         wrong += [
-            f"on standard error: {line}" for line in re.findall(r"^Traceback[\s\S]*?\n(\w.*)", errors, re.MULTILINE)
+            f"on standard error: {line}"
+            for line in re.findall(r"^Traceback[\s\S]*?\n(\w.*)", errors, re.MULTILINE)
         ]
     print(f"\n{len(wrong)} things to look at")
     for fault in map(_printable, wrong):
@@ -68,7 +73,9 @@ def main():
 
 
 def _printable(text: str) -> str:
-    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
+    return "".join(
+        character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text
+    )
 
 
 if __name__ == "__main__":

@@ -38,11 +38,17 @@ class Counts:
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--model", default="resnext50_32x4d", help="architecture (default: %(default)s)")
-    parser.add_argument("--image-size", type=int, default=224, help="height and width in pixels (default: %(default)s)")
+    parser.add_argument(
+        "--image-size", type=int, default=224, help="height and width in pixels (default: %(default)s)"
+    )
     parser.add_argument("--clients", type=int, default=64, help="visitors at once (default: %(default)s)")
-    parser.add_argument("--seconds", type=float, default=120, help="how long new requests are made (default: %(default)s)")
+    parser.add_argument(
+        "--seconds", type=float, default=120, help="how long new requests are made (default: %(default)s)"
+    )
     parser.add_argument("--output", type=pathlib.Path, help="CSV file for the table")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
@@ -64,12 +70,17 @@ async def load(address, process, folder, options) -> tuple[Counts, list[float]]:
         config = (await client.get(f"{address}config")).json()
         event = next(event for event in config["dependencies"] if event["api_name"] == "classify")
         values = {component["id"]: component["props"].get("value") for component in config["components"]}
-        form = {"fn_index": event["id"], "data": [values[component] for component in event["inputs"]]}  # as a browser has it
+        form = {
+            "fn_index": event["id"],
+            "data": [values[component] for component in event["inputs"]],
+        }  # as a browser has it
         files = page.photographs(folder)
         await ask(client, form, next(files).read_bytes(), uuid.uuid4().hex)
         begin = time.perf_counter()
         watching = asyncio.create_task(watch(process, memory))
-        await asyncio.gather(*(visit(client, form, files, begin + options.seconds, counts) for _ in range(options.clients)))
+        await asyncio.gather(
+            *(visit(client, form, files, begin + options.seconds, counts) for _ in range(options.clients))
+        )
         counts.in_all = time.perf_counter() - begin
         watching.cancel()
         memory.append(page.resident_megabytes(process))
@@ -130,9 +141,18 @@ async def ask(client: httpx.AsyncClient, form: dict, photograph: bytes, session:
 def report(counts, memory, options):
     milliseconds = 1000 * np.array(counts.seconds or [np.nan])
     header = [
-        "visitors", "seconds", "answers", "answers/s", "refused, queue full", "other errors", "p50 ms", "p95 ms",
-        "MB at start", "MB peak", "MB at end",
-    ]  # fmt: skip
+        "visitors",
+        "seconds",
+        "answers",
+        "answers/s",
+        "refused, queue full",
+        "other errors",
+        "p50 ms",
+        "p95 ms",
+        "MB at start",
+        "MB peak",
+        "MB at end",
+    ]
     row = [
         str(options.clients),
         f"{counts.in_all:.0f}",

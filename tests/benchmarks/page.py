@@ -87,11 +87,19 @@ PAGES = {  # name -> (program, or none for app.py; modules that it needs; worker
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--model", default="resnext50_32x4d", help="architecture (default: %(default)s)")
-    parser.add_argument("--image-size", type=int, default=224, help="height and width in pixels (default: %(default)s)")
-    parser.add_argument("--clients", type=int, default=8, help="as many at once, after one alone (default: %(default)s)")
-    parser.add_argument("--seconds", type=float, default=20, help="for one client, and for all (default: %(default)s)")
+    parser.add_argument(
+        "--image-size", type=int, default=224, help="height and width in pixels (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--clients", type=int, default=8, help="as many at once, after one alone (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--seconds", type=float, default=20, help="for one client, and for all (default: %(default)s)"
+    )
     parser.add_argument("--starts", type=int, default=5, help="starts of each page (default: %(default)s)")
     parser.add_argument(
         "--without-certificates",
@@ -115,8 +123,12 @@ def main():
         for name, command in commands.items():
             results[name] = measure(command, folder, options)
             print(f"{name}: {results[name]['rate']:.1f} answers/s", file=sys.stderr)
-            results[name] |= {key: statistics.median(start[key] for start in starts[name]) for key in ("ready", "first")}
-            results[name]["network"] = network_milliseconds(PAGES[name][2], PAGES[name][1], folder, options.peer_python)
+            results[name] |= {
+                key: statistics.median(start[key] for start in starts[name]) for key in ("ready", "first")
+            }
+            results[name]["network"] = network_milliseconds(
+                PAGES[name][2], PAGES[name][1], folder, options.peer_python
+            )
     report(results, options.clients, options.output)
 
 
@@ -145,12 +157,22 @@ def running(command: list[str], folder: pathlib.Path):
     """
     port = free_port()
     paths = [str(contenders.ROOT), str(pathlib.Path(__file__).parent), os.environ.get("PYTHONPATH", "")]
-    environment = {**os.environ, **ENVIRONMENT, "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONPATH": os.pathsep.join(filter(None, paths))}
+    environment = {
+        **os.environ,
+        **ENVIRONMENT,
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+        "PYTHONPATH": os.pathsep.join(filter(None, paths)),
+    }
     with (folder / "page.log").open("w") as log:
         begin = time.perf_counter()
         page = subprocess.Popen([*command, str(port)], env=environment, stdout=log, stderr=subprocess.STDOUT)
         try:
-            yield page, f"http://127.0.0.1:{port}/", begin, wait_until_ready(page, f"http://127.0.0.1:{port}/", log.name)
+            yield (
+                page,
+                f"http://127.0.0.1:{port}/",
+                begin,
+                wait_until_ready(page, f"http://127.0.0.1:{port}/", log.name),
+            )
         finally:
             page.kill()
             page.wait()
@@ -203,7 +225,11 @@ def measure(command, folder, options) -> dict[str, float]:
 
 
 def resident_megabytes(process: int) -> float:
-    return int(pathlib.Path(f"/proc/{process}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
+    return (
+        int(pathlib.Path(f"/proc/{process}/statm").read_text().split()[1])
+        * os.sysconf("SC_PAGE_SIZE")
+        / 2**20
+    )
 
 
 def visit_together(address: str, clients: int, seconds: float, verify: bool) -> list[float]:
@@ -261,7 +287,9 @@ def network_milliseconds(worker, modules, folder, peer_python) -> float | None:
         return None
     python = contenders.find_python(modules, peer_python)
     arguments = ["--worker", worker, str(folder), "--repetitions", "100"]
-    result = contenders.run_worker(str(pathlib.Path(__file__).with_name("serve.py")), python, arguments, limit=600)
+    result = contenders.run_worker(
+        str(pathlib.Path(__file__).with_name("serve.py")), python, arguments, limit=600
+    )
     return float(np.median(result["milliseconds"])) if "milliseconds" in result else None
 
 
@@ -281,16 +309,28 @@ def report(results, clients, output):
         for name, result in results.items()
     ]
     header = [
-        "page", "ready s", "first answer s", "1 client ms", "p95 ms", f"{clients} clients answers/s", "p95 ms", "memory MB", "network ms"
-    ]  # fmt: skip
+        "page",
+        "ready s",
+        "first answer s",
+        "1 client ms",
+        "p95 ms",
+        f"{clients} clients answers/s",
+        "p95 ms",
+        "memory MB",
+        "network ms",
+    ]
     contenders.print_table(header, rows, output)
     ours, identity = results["this project"], results["identity"]
     print()
     if ours["network"] is not None:
-        print(f"1 client, this project / (identity + network): {ours['p50'] / (identity['p50'] + ours['network']):.2f}")
+        print(
+            f"1 client, this project / (identity + network): {ours['p50'] / (identity['p50'] + ours['network']):.2f}"
+        )
     print(f"ready, this project / identity: {ours['ready'] / identity['ready']:.2f}")
     for name in results.keys() - {"this project", "identity"}:
-        print(f"{clients} clients, answers/s, this project / {name}: {ours['rate'] / results[name]['rate']:.2f}")
+        print(
+            f"{clients} clients, answers/s, this project / {name}: {ours['rate'] / results[name]['rate']:.2f}"
+        )
 
 
 if __name__ == "__main__":

@@ -20,7 +20,11 @@ import contenders
 import numpy as np
 
 SIZES = ((224, 224), (256, 256), (231, 197))
-WHOLE = ((224, 224), (256, 256), (224, 192))  # timm's own anti-aliased networks fail where a side is no multiple of 32
+WHOLE = (
+    (224, 224),
+    (256, 256),
+    (224, 192),
+)  # timm's own anti-aliased networks fail where a side is no multiple of 32
 CLASSES = 1000
 FIXTURES = contenders.ROOT / "tests" / "fixtures" / "timm"
 _SMALL = {"layers": [1, 2, 1, 1], "channels": [16, 16, 32, 32], "num_classes": 7}
@@ -38,11 +42,15 @@ VARIANTS = {  # name of the fixture -> timm's name and what is changed of it
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("names", nargs="*", help="networks to compare; all if left out")
     parser.add_argument("--peer-python", help="interpreter that has timm and torch, if this one lacks them")
     parser.add_argument("--output", type=pathlib.Path, help="CSV file for the table")
-    parser.add_argument("--fixtures", action="store_true", help="write tests/fixtures/timm instead of comparing")
+    parser.add_argument(
+        "--fixtures", action="store_true", help="write tests/fixtures/timm instead of comparing"
+    )
     parser.add_argument("--timm", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.timm:
@@ -69,7 +77,17 @@ def compare_all(timm, names, output):
     from resnext.architecture import ARCHITECTURES
     from resnext.config import _ONLY_HERE
 
-    header = ["network", "parameters", "timm's", "size", "Keras logits", "Keras features", "OpenVINO logits", "OpenVINO features", "after training, timm"]
+    header = [
+        "network",
+        "parameters",
+        "timm's",
+        "size",
+        "Keras logits",
+        "Keras features",
+        "OpenVINO logits",
+        "OpenVINO features",
+        "after training, timm",
+    ]
     rows = []
     for name in names or [name for name in ARCHITECTURES if name not in _ONLY_HERE]:
         with tempfile.TemporaryDirectory() as folder:
@@ -96,23 +114,40 @@ def compare(timm, name, folder) -> list[list[str]]:
     config, answers = ModelConfig.read(folder / "config.json"), np.load(folder / "answers.npz")
     tensors = read_tensors(folder / "model.safetensors")
     network = from_pretrained(folder)
-    both = keras.Model(network.input, [network.output, network.get_layer(f"layer4.{config.architecture.layers[3] - 1}.act3").output])
+    both = keras.Model(
+        network.input,
+        [network.output, network.get_layer(f"layer4.{config.architecture.layers[3] - 1}.act3").output],
+    )
     rows = []
     for index, size in enumerate(sizes):
         images = pixels(size)
         logits, features = (value.numpy() for value in both(images.astype(np.float32), training=False))
-        graph = openvino.Core().compile_model(build_graph(config, tensors, size), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+        graph = openvino.Core().compile_model(
+            build_graph(config, tensors, size), "CPU", {"INFERENCE_PRECISION_HINT": "f32"}
+        )
         served = graph({"images": images})
         pairs = [
-            (logits, answers[f"logits{index}"]), (features.transpose(0, 3, 1, 2), answers[f"features{index}"]),
-            (served["logits"], answers[f"logits{index}"]), (served["features"], answers[f"features{index}"]),
-        ]  # fmt: skip
-        first = [name, f"{sum(map(int, (np.prod(v.shape) for v in network.trainable_variables))):,}", f"{made['parameters']:,}"] if not index else [""] * 3
+            (logits, answers[f"logits{index}"]),
+            (features.transpose(0, 3, 1, 2), answers[f"features{index}"]),
+            (served["logits"], answers[f"logits{index}"]),
+            (served["features"], answers[f"features{index}"]),
+        ]
+        first = (
+            [
+                name,
+                f"{sum(map(int, (np.prod(v.shape) for v in network.trainable_variables))):,}",
+                f"{made['parameters']:,}",
+            ]
+            if not index
+            else [""] * 3
+        )
         rows.append([*first, "x".join(map(str, size)), *(f"{difference(*pair):.0e}" for pair in pairs), ""])
         del graph
     del tensors
     network.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
-    network.train_on_batch(np.random.default_rng(1).uniform(0, 255, (2, 64, 64, 3)).astype(np.float32), np.array([1, 2]))
+    network.train_on_batch(
+        np.random.default_rng(1).uniform(0, 255, (2, 64, 64, 3)).astype(np.float32), np.array([1, 2])
+    )
     save_pretrained(network, config, folder)
     trained = network(pixels(sizes[0]).astype(np.float32), training=False).numpy()
     ask(timm, task="open", folder=str(folder), size=sizes[0])
@@ -170,7 +205,7 @@ def serve_timm():
         for key, value in model.state_dict().items():
             if key.endswith("running_var"):
                 value.uniform_(0.5, 1.5)
-            elif key.endswith("running_mean") or value.ndim == 1 and key.endswith("bias"):
+            elif key.endswith("running_mean") or (value.ndim == 1 and key.endswith("bias")):
                 value.normal_(0, 0.1)
             elif value.ndim == 1 and value.is_floating_point():  # the last one of a unit starts at 0 in timm
                 value.uniform_(0.1, 0.4) if ".bn3." in key else value.uniform_(0.5, 1.5)
@@ -183,8 +218,12 @@ def serve_timm():
 
     def fixture(name, changes, folder):
         model = timm.create_model(name, **changes).eval()
-        shapes = {key: list(value.shape) for key, value in model.state_dict().items() if value.is_floating_point()}
-        model.load_state_dict({key: torch.from_numpy(value) for key, value in weights(shapes).items()}, strict=False)
+        shapes = {
+            key: list(value.shape) for key, value in model.state_dict().items() if value.is_floating_point()
+        }
+        model.load_state_dict(
+            {key: torch.from_numpy(value) for key, value in weights(shapes).items()}, strict=False
+        )
         save_for_hf(model, folder, safe_serialization=True)
         answers = {}
         for size in ((64, 64), (64, 96) if "aa" in name else (95, 77)):

@@ -21,27 +21,64 @@ from resnext.config import CROP_MODES, Preprocessing
 from resnext.preprocessing import open_image, preprocess
 
 SIZES, CROP_RATIOS = (176, 224, 288), (0.875, 0.9, 0.94, 0.95, 0.965, 1.0)
-SHAPES = ((224, 224), (224, 149), (113, 224), (500, 333), (375, 500), (640, 427), (768, 1024), (1600, 1200), (3200, 2400), (900, 200))
+SHAPES = (
+    (224, 224),
+    (224, 149),
+    (113, 224),
+    (500, 333),
+    (375, 500),
+    (640, 427),
+    (768, 1024),
+    (1600, 1200),
+    (3200, 2400),
+    (900, 200),
+)
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("photographs", nargs="*", type=pathlib.Path, help="files to use instead of the bundled examples")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "photographs", nargs="*", type=pathlib.Path, help="files to use instead of the bundled examples"
+    )
     parser.add_argument("--output", type=pathlib.Path, help="CSV file for the table")
     options = parser.parse_args()
     contenders.import_timm()
     photographs = [file.read_bytes() for file in options.photographs] or made_of_examples()
     rows = []
-    for mode, interpolation, size, crop_pct in itertools.product(CROP_MODES, ("bilinear", "bicubic"), SIZES, CROP_RATIOS):
+    for mode, interpolation, size, crop_pct in itertools.product(
+        CROP_MODES, ("bilinear", "bicubic"), SIZES, CROP_RATIOS
+    ):
         ours = Preprocessing(size, crop_pct, interpolation, crop_mode=mode)
         theirs = eval_transform(size, crop_pct, mode, interpolation)
         differences = [difference(photograph, ours, theirs) for photograph in photographs]
         means = [values.mean() for values in differences]
         largest = max(values.max() for values in differences)
-        rows.append([mode, interpolation, str(size), f"{crop_pct}", f"{np.mean(means):.3f}", f"{max(means):.3f}", str(largest)])
-    header = ["crop mode", "interpolation", "size", "crop ratio", "mean difference", "photograph that differs most", "pixel that differs most"]
+        rows.append(
+            [
+                mode,
+                interpolation,
+                str(size),
+                f"{crop_pct}",
+                f"{np.mean(means):.3f}",
+                f"{max(means):.3f}",
+                str(largest),
+            ]
+        )
+    header = [
+        "crop mode",
+        "interpolation",
+        "size",
+        "crop ratio",
+        "mean difference",
+        "photograph that differs most",
+        "pixel that differs most",
+    ]
     contenders.print_table(header, rows, options.output)
-    print(f"{len(photographs)} photographs, {len(rows)} ways: the mean difference is at most {max(float(row[4]) for row in rows)} of 255.")
+    print(
+        f"{len(photographs)} photographs, {len(rows)} ways: the mean difference is at most {max(float(row[4]) for row in rows)} of 255."
+    )
 
 
 def difference(photograph: bytes, ours: Preprocessing, theirs) -> np.ndarray:
@@ -57,7 +94,9 @@ def made_of_examples() -> list[bytes]:
     for file, (width, height) in zip(itertools.cycle(files), SHAPES):
         with Image.open(file) as image:
             scale = max(width / image.width, height / image.height)
-            part = image.convert("RGB").resize((width, height), Image.Resampling.BICUBIC, (0, 0, width / scale, height / scale))
+            part = image.convert("RGB").resize(
+                (width, height), Image.Resampling.BICUBIC, (0, 0, width / scale, height / scale)
+            )
         encoded = io.BytesIO()
         part.save(encoded, "JPEG", quality=90)
         photographs.append(encoded.getvalue())

@@ -1,6 +1,6 @@
 """Makes the README's pictures of the page again.
 
-    python tests/benchmarks/screenshots.py
+python tests/benchmarks/screenshots.py
 """
 
 import argparse
@@ -35,14 +35,20 @@ TALLEST = 2400  # pixels of a page that are shown
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--model", help="folder or Hub repository (default: the bundled flowers)")
-    parser.add_argument("--photograph", type=pathlib.Path, help="what is classified (default: the page's last example)")
+    parser.add_argument(
+        "--photograph", type=pathlib.Path, help="what is classified (default: the page's last example)"
+    )
     parser.add_argument("--output", type=pathlib.Path, default=ROOT / "tests" / "benchmarks" / "screenshots")
     options = parser.parse_args()
     options.output.mkdir(parents=True, exist_ok=True)
     with page_server(options.model) as address, sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-gpu"])
+        browser = playwright.chromium.launch(
+            executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-gpu"]
+        )
         for name, tab, theme, width, language in PICTURES:
             page = browser.new_page(viewport={"width": width, "height": 760}, locale=language)
             page.goto(f"{address}?__theme={theme}&tab={tab}")
@@ -53,14 +59,18 @@ def main():
                     page.locator(".gallery button").last.click()
                 expect(page.locator(".why")).to_be_visible(timeout=30_000)
             elif tab == "batch":
-                examples = sorted((ROOT / "resnext" / "flowers" / "examples").glob("*.*"))  # the credits are no image
+                examples = sorted(
+                    (ROOT / "resnext" / "flowers" / "examples").glob("*.*")
+                )  # the credits are no image
                 page.locator(".many input[type=file]").set_input_files(examples)
                 expect(page.locator(".as-csv")).to_be_visible(timeout=30_000)
             page.wait_for_timeout(3000)  # bars and figures move into place
             height = min(TALLEST, page.evaluate("document.documentElement.scrollHeight"))
             content = page.screenshot(full_page=True, clip={"x": 0, "y": 0, "width": width, "height": height})
             picture = Image.open(io.BytesIO(content)).convert("RGB")
-            picture.quantize(256, dither=Image.Dither.NONE).save(options.output / f"{name}.png", optimize=True)
+            picture.quantize(256, dither=Image.Dither.NONE).save(
+                options.output / f"{name}.png", optimize=True
+            )
             page.close()
         browser.close()
 
@@ -72,7 +82,9 @@ def page_server(model):
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     address = f"http://127.0.0.1:{port}/"
-    process = subprocess.Popen([sys.executable, ROOT / "app.py", "--port", str(port), *(["--model", model] if model else [])])
+    process = subprocess.Popen(
+        [sys.executable, ROOT / "app.py", "--port", str(port), *(["--model", model] if model else [])]
+    )
     try:
         for _ in range(240):
             with contextlib.suppress(urllib.error.URLError):

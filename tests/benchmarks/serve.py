@@ -31,7 +31,10 @@ IMAGES = 64
 SECONDS = 8  # a slow contender measures one image for so long, and answers fewer than 64
 LONG = 120  # seconds after which a contender tries no larger batch
 PRECISIONS = ("float32", "bfloat16", "int8")
-SAFETENSORS, QUANTISED = ("config.json", "model.safetensors"), ("openvino_int8.xml", "openvino_int8.bin", "quantization.json")
+SAFETENSORS, QUANTISED = (
+    ("config.json", "model.safetensors"),
+    ("openvino_int8.xml", "openvino_int8.bin", "quantization.json"),
+)
 
 
 class Contender(typing.NamedTuple):
@@ -55,26 +58,49 @@ CONTENDERS = {
     "PyTorch channels_last, int8": Contender("torch-channels_last_int8", ("torch_int8.pt",), ("torch_int8",)),
     "ONNX Runtime, float32": Contender("onnxruntime-float32", ("float32.onnx",), ("onnx",)),
     "ONNX Runtime, int8": Contender("onnxruntime-int8", ("int8.onnx",), ("onnx", "onnx_int8")),
-    "OpenVINO from ONNX, float32": Contender("openvino-float32", ("float32.xml", "float32.bin"), ("onnx", "openvino")),
-    "OpenVINO from ONNX, bfloat16": Contender("openvino-bfloat16", ("float32.xml", "float32.bin"), ("onnx", "openvino")),
-    "OpenVINO from ONNX, int8": Contender("openvino-int8", ("int8.xml", "int8.bin"), ("onnx", "openvino", "openvino_int8")),
+    "OpenVINO from ONNX, float32": Contender(
+        "openvino-float32", ("float32.xml", "float32.bin"), ("onnx", "openvino")
+    ),
+    "OpenVINO from ONNX, bfloat16": Contender(
+        "openvino-bfloat16", ("float32.xml", "float32.bin"), ("onnx", "openvino")
+    ),
+    "OpenVINO from ONNX, int8": Contender(
+        "openvino-int8", ("int8.xml", "int8.bin"), ("onnx", "openvino", "openvino_int8")
+    ),
 }
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--model", default="resnext50_32x4d", help="architecture (default: %(default)s)")
-    parser.add_argument("--image-size", type=int, default=224, help="height and width in pixels (default: %(default)s)")
-    parser.add_argument("--repetitions", type=int, default=100, help="single images, after 10 to warm up (default: %(default)s)")
-    parser.add_argument("--only", nargs="+", metavar="NAME", help="run the contenders whose names contain one of these")
+    parser.add_argument(
+        "--image-size", type=int, default=224, help="height and width in pixels (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--repetitions",
+        type=int,
+        default=100,
+        help="single images, after 10 to warm up (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--only", nargs="+", metavar="NAME", help="run the contenders whose names contain one of these"
+    )
     parser.add_argument("--peer-python", help="interpreter for contenders that this one lacks")
-    parser.add_argument("--output", type=pathlib.Path, help="CSV file for the table, written after every row; the ratios go beside it")
+    parser.add_argument(
+        "--output",
+        type=pathlib.Path,
+        help="CSV file for the table, written after every row; the ratios go beside it",
+    )
     parser.add_argument("--worker", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.worker:
         work(options.worker[0], pathlib.Path(options.worker[1]), options.repetitions)
         return
-    chosen = [name for name in CONTENDERS if any(part.lower() in name.lower() for part in options.only or [""])]
+    chosen = [
+        name for name in CONTENDERS if any(part.lower() in name.lower() for part in options.only or [""])
+    ]
     results, faults = {}, {}
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
@@ -84,10 +110,15 @@ def main():
             start = time.perf_counter()
             results[name] = measure(CONTENDERS[name], folder, options, faults)
             contenders.write_table(*table(results), options.output)
-            print(f"{name}: {results[name].get('fault', 'measured')} ({time.perf_counter() - start:.0f} s)", file=sys.stderr)
+            print(
+                f"{name}: {results[name].get('fault', 'measured')} ({time.perf_counter() - start:.0f} s)",
+                file=sys.stderr,
+            )
     contenders.print_table(*table(results), options.output)
     print()
-    contenders.print_table(*ratios(results), options.output and options.output.with_stem(f"{options.output.stem}_ratios"))
+    contenders.print_table(
+        *ratios(results), options.output and options.output.with_stem(f"{options.output.stem}_ratios")
+    )
 
 
 def measure(contender: Contender, folder, options, faults: dict) -> dict:
@@ -97,7 +128,9 @@ def measure(contender: Contender, folder, options, faults: dict) -> dict:
             faults[step] = run(step, frameworks.PREPARATIONS[step][1], folder, options).get("fault")
         if faults[step]:
             return {"fault": f"{step}: {faults[step]}"}
-    result = run(contender.worker, frameworks.FRAMEWORKS[contender.worker.partition("-")[0]].modules, folder, options)
+    result = run(
+        contender.worker, frameworks.FRAMEWORKS[contender.worker.partition("-")[0]].modules, folder, options
+    )
     if "fault" not in result:
         result["logits"] = np.load(folder / f"{contender.worker}.npy")
         result["model"] = sum((folder / file).stat().st_size for file in contender.downloads) / 1e6
@@ -117,9 +150,18 @@ def table(results) -> tuple[list[str], list[list[str]]]:
     processor, features = contenders.processor()
     features = ", ".join(f"{'' if there else 'no '}{feature}" for feature, there in features.items())
     header = [
-        f"{processor}, {os.cpu_count()} cores, {features}", "median ms", "p95 ms", f"{IMAGES} images/s", "batch",
-        "peak MB", f"peak MB, {IMAGES} images", "first answer s", "model MB", "installed MB", "logits differ by",
-    ]  # fmt: skip
+        f"{processor}, {os.cpu_count()} cores, {features}",
+        "median ms",
+        "p95 ms",
+        f"{IMAGES} images/s",
+        "batch",
+        "peak MB",
+        f"peak MB, {IMAGES} images",
+        "first answer s",
+        "model MB",
+        "installed MB",
+        "logits differ by",
+    ]
     rows, reference = [], next((result["logits"] for result in results.values() if "logits" in result), None)
     for name, result in results.items():
         if "fault" in result:
@@ -127,24 +169,42 @@ def table(results) -> tuple[list[str], list[list[str]]]:
             continue
         logits = result["logits"]
         expected = reference[: len(logits)]
-        rows.append([
-            name, f"{np.median(result['milliseconds']):.1f}", f"{np.percentile(result['milliseconds'], 95):.1f}",
-            f"{result['rate']:.1f}", str(result["batch"]), f"{result['peak']:.0f}", f"{result['peak_many']:.0f}",
-            f"{result['first']:.1f}", f"{result['model']:.1f}", f"{result['installed']:.0f}",
-            f"{np.abs(logits[: len(expected)] - expected).max() / np.abs(expected).max():.0e}",
-        ])  # fmt: skip
+        rows.append(
+            [
+                name,
+                f"{np.median(result['milliseconds']):.1f}",
+                f"{np.percentile(result['milliseconds'], 95):.1f}",
+                f"{result['rate']:.1f}",
+                str(result["batch"]),
+                f"{result['peak']:.0f}",
+                f"{result['peak_many']:.0f}",
+                f"{result['first']:.1f}",
+                f"{result['model']:.1f}",
+                f"{result['installed']:.0f}",
+                f"{np.abs(logits[: len(expected)] - expected).max() / np.abs(expected).max():.0e}",
+            ]
+        )
     return header, rows
 
 
 def ratios(results) -> tuple[list[str], list[list[str]]]:
     """This project's time over that of the fastest other contender at each precision, and of PyTorch at any."""
     header = [
-        "this project against", "ms here", "fastest other", "ms", "time here / there",
-        f"{IMAGES} images/s here", "fastest other", "images/s", "time here / there",
-    ]  # fmt: skip
+        "this project against",
+        "ms here",
+        "fastest other",
+        "ms",
+        "time here / there",
+        f"{IMAGES} images/s here",
+        "fastest other",
+        "images/s",
+        "time here / there",
+    ]
     done = {name: result for name, result in results.items() if "fault" not in result}
     ours = {name for name in done if name.startswith("this project")}
-    pairs = {f"others in {precision}": ({n for n in done if n.endswith(precision)}, "") for precision in PRECISIONS}
+    pairs = {
+        f"others in {precision}": ({n for n in done if n.endswith(precision)}, "") for precision in PRECISIONS
+    }
     pairs["PyTorch, both at their fastest precision"] = (set(done), "PyTorch")
     rows = []
     for title, (names, prefix) in pairs.items():
@@ -153,9 +213,19 @@ def ratios(results) -> tuple[list[str], list[list[str]]]:
             continue
         row = [title]
         for key, unit in (("median", 1), ("rate", -1)):  # less is better, more is better
-            values = {n: float(np.median(done[n]["milliseconds"])) if key == "median" else done[n]["rate"] for n in names}
-            here, there = (min(group, key=lambda name: unit * values[name]) for group in (names & ours, others))
-            row += [f"{values[here]:.1f}", there, f"{values[there]:.1f}", f"{(values[here] / values[there]) ** unit:.2f}"]
+            values = {
+                n: float(np.median(done[n]["milliseconds"])) if key == "median" else done[n]["rate"]
+                for n in names
+            }
+            here, there = (
+                min(group, key=lambda name: unit * values[name]) for group in (names & ours, others)
+            )
+            row += [
+                f"{values[here]:.1f}",
+                there,
+                f"{values[there]:.1f}",
+                f"{(values[here] / values[there]) ** unit:.2f}",
+            ]
         rows.append(row)
     return header, rows
 
@@ -175,7 +245,12 @@ def work(worker: str, folder: pathlib.Path, repetitions: int) -> None:
     first = time.time() - started
     timed(lambda: one(images[0]), 10, SECONDS / 4)
     seconds = timed(lambda: one(images[0]), repetitions, SECONDS)
-    result = {"milliseconds": [1000 * value for value in seconds], "first": first, "peak": peak_megabytes(), "rate": 0}
+    result = {
+        "milliseconds": [1000 * value for value in seconds],
+        "first": first,
+        "peak": peak_megabytes(),
+        "rate": 0,
+    }
     affordable = max(1, SECONDS / np.median(seconds))
     for batch, answer in many.items():
         if batch > min(affordable, len(images)) or (batch > 1 and time.time() - started > LONG):
@@ -191,7 +266,11 @@ def work(worker: str, folder: pathlib.Path, repetitions: int) -> None:
     sample = images[: len(np.load(folder / f"{worker}.npy"))]
     again = timed(lambda: many[result["batch"]](sample), 2, SECONDS)
     result["rate"] = float(np.median([result["rate"], *(len(sample) / seconds for seconds in again)]))
-    print(json.dumps(result | {"installed": contenders.installed_megabytes(frameworks.FRAMEWORKS[kind].packages)}))
+    print(
+        json.dumps(
+            result | {"installed": contenders.installed_megabytes(frameworks.FRAMEWORKS[kind].packages)}
+        )
+    )
 
 
 def timed(call, most: int, limit: float) -> list[float]:

@@ -27,27 +27,67 @@ from resnext.stream import image_files
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("photographs", type=pathlib.Path, help="folder of JPEGs; where there are too few, they repeat")
-    parser.add_argument("--count", type=int, default=1000, help="photographs in a round (default: %(default)s)")
-    parser.add_argument("--long", type=int, default=10_000, help="photographs in one long stream through the flowers, for its memory (default: %(default)s)")
-    parser.add_argument("--rounds", type=int, default=3, help="the medians are reported (default: %(default)s)")
-    parser.add_argument("--precision", default="auto", help="as for `python -m resnext classify` (default: %(default)s)")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "photographs", type=pathlib.Path, help="folder of JPEGs; where there are too few, they repeat"
+    )
+    parser.add_argument(
+        "--count", type=int, default=1000, help="photographs in a round (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--long",
+        type=int,
+        default=10_000,
+        help="photographs in one long stream through the flowers, for its memory (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--rounds", type=int, default=3, help="the medians are reported (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--precision", default="auto", help="as for `python -m resnext classify` (default: %(default)s)"
+    )
     parser.add_argument("--output", type=pathlib.Path, help="CSV file for the table")
     parser.add_argument("--worker", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.worker:
         kind, model, precision = options.worker
         work = {"limit": measure_limit, "decoding": measure_decoding}[kind]
-        print(json.dumps(work(Classifier.from_pretrained(model, precision=precision), list(image_files([options.photographs])))))
+        print(
+            json.dumps(
+                work(
+                    Classifier.from_pretrained(model, precision=precision),
+                    list(image_files([options.photographs])),
+                )
+            )
+        )
         return
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
-        some, many = (link(options.photographs, folder / str(count), count) for count in (options.count, options.long))
+        some, many = (
+            link(options.photographs, folder / str(count), count) for count in (options.count, options.long)
+        )
         contenders.make_repository(folder / "random", "resnext50_32x4d", 224)
-        models = {"resnext50_32x4d, 224 pixels": folder / "random", "the bundled flowers, 144 pixels": contenders.ROOT / "resnext" / "flowers"}
-        rows = [measure(name, model, some, many if model.name == "flowers" else None, options) for name, model in models.items()]
-    header = ["photographs a second", "limit", "decoding alone", "bound", "stream", "stream / limit", "stream / bound", "s in all", "peak MB"]
+        models = {
+            "resnext50_32x4d, 224 pixels": folder / "random",
+            "the bundled flowers, 144 pixels": contenders.ROOT / "resnext" / "flowers",
+        }
+        rows = [
+            measure(name, model, some, many if model.name == "flowers" else None, options)
+            for name, model in models.items()
+        ]
+    header = [
+        "photographs a second",
+        "limit",
+        "decoding alone",
+        "bound",
+        "stream",
+        "stream / limit",
+        "stream / bound",
+        "s in all",
+        "peak MB",
+    ]
     header += [f"stream of {options.long}", "its peak MB"]
     contenders.print_table(header, rows, options.output)
 
@@ -61,12 +101,19 @@ def link(photographs: pathlib.Path, folder: pathlib.Path, count: int) -> pathlib
     return folder
 
 
-def measure(name: str, model: pathlib.Path, some: pathlib.Path, many: pathlib.Path | None, options: argparse.Namespace) -> list[str]:
+def measure(
+    name: str, model: pathlib.Path, some: pathlib.Path, many: pathlib.Path | None, options: argparse.Namespace
+) -> list[str]:
     """A row of the table."""
     rounds = []
     for _ in range(options.rounds):
         limit, decoding = (
-            contenders.run_worker(__file__, sys.executable, [str(some), "--worker", kind, str(model), options.precision], limit=3600)
+            contenders.run_worker(
+                __file__,
+                sys.executable,
+                [str(some), "--worker", kind, str(model), options.precision],
+                limit=3600,
+            )
             for kind in ("limit", "decoding")
         )
         stream = measure_stream(model, some, options.precision)
@@ -75,7 +122,17 @@ def measure(name: str, model: pathlib.Path, some: pathlib.Path, many: pathlib.Pa
             return [name, fault, *[""] * 9]
         bound = 1 / (1 / limit["rate"] + 1 / decoding["rate"])
         ratios = stream["rate"] / limit["rate"], stream["rate"] / bound
-        rounds.append((limit["rate"], decoding["rate"], bound, stream["rate"], *ratios, stream["seconds"], stream["peak"]))
+        rounds.append(
+            (
+                limit["rate"],
+                decoding["rate"],
+                bound,
+                stream["rate"],
+                *ratios,
+                stream["seconds"],
+                stream["peak"],
+            )
+        )
     *rates, of_limit, of_bound, seconds, peak = np.median(rounds, axis=0)
     long = measure_stream(model, many, options.precision) if many else None
     return [
@@ -116,7 +173,18 @@ def measure_decoding(classifier: Classifier, files: list[pathlib.Path]) -> dict:
 
 def measure_stream(model: pathlib.Path, folder: pathlib.Path, precision: str) -> dict:
     """The command line, as a program reads it."""
-    command = [sys.executable, "-m", "resnext", "classify", "--json", folder, "--model", model, "--precision", precision]
+    command = [
+        sys.executable,
+        "-m",
+        "resnext",
+        "classify",
+        "--json",
+        folder,
+        "--model",
+        model,
+        "--precision",
+        precision,
+    ]
     started = time.perf_counter()
     process = subprocess.Popen(command, cwd=contenders.ROOT, stdout=subprocess.PIPE)
     times = []

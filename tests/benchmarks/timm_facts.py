@@ -1,9 +1,9 @@
 """Writes down what this project has to agree with, in an environment that has timm: `python tests/benchmarks/timm_facts.py`.
 
-    resnext/imagenet_classes.tsv.gz    names of ImageNet's classes
-    tests/fixtures/timm_configs.json   config.json of every checkpoint of timm's that opens here, as timm writes it, and what
-                                       timm reads from it: size, crop ratio, crop mode and interpolation; the same at test size
-    tests/fixtures/timm_pixels.npz     small photographs, and what timm's eval transform makes of them
+resnext/imagenet_classes.tsv.gz    names of ImageNet's classes
+tests/fixtures/timm_configs.json   config.json of every checkpoint of timm's that opens here, as timm writes it, and what
+                                   timm reads from it: size, crop ratio, crop mode and interpolation; the same at test size
+tests/fixtures/timm_pixels.npz     small photographs, and what timm's eval transform makes of them
 """
 
 import collections
@@ -20,7 +20,9 @@ from PIL import Image
 
 from resnext.config import IMAGENET_MEAN, IMAGENET_STD
 
-CONFIGS, PIXELS = (contenders.ROOT / "tests" / "fixtures" / name for name in ("timm_configs.json", "timm_pixels.npz"))
+CONFIGS, PIXELS = (
+    contenders.ROOT / "tests" / "fixtures" / name for name in ("timm_configs.json", "timm_pixels.npz")
+)
 # resnext26ts and its kin are networks of another kind (timm's ByobNet).
 NAMES = re.compile(r"(legacy_)?(se)?resnext(?!26ts).*|resnet(50|101|152)|wide_resnet50_2")
 _SUBSETS = {"1k": "imagenet-1k", "12k": "imagenet-12k", "22k": "imagenet-22k"}
@@ -55,11 +57,15 @@ def write_classes(path: pathlib.Path) -> None:
     for subset, info in infos.items():
         synsets = info.label_names()
         if synsets != sorted(synsets):
-            raise SystemExit(f"{_SUBSETS[subset]} is not in the order of its synsets: the file cannot say so.")
+            raise SystemExit(
+                f"{_SUBSETS[subset]} is not in the order of its synsets: the file cannot say so."
+            )
         for synset in synsets:
             subsets[synset].append(subset)
             names[synset] = info.label_name_to_description(synset)
-            notes[synset] = _shorten(info.label_name_to_description(synset, detailed=True).removeprefix(f"{names[synset]}: "))
+            notes[synset] = _shorten(
+                info.label_name_to_description(synset, detailed=True).removeprefix(f"{names[synset]}: ")
+            )
     shared = collections.Counter(names.values())
     taken = collections.Counter((names[synset], notes[synset]) for synset in names)
     lines = []
@@ -68,13 +74,18 @@ def write_classes(path: pathlib.Path) -> None:
         if taken[names[synset], note] > 1:
             note = synset
         lines.append("\t".join((synset, " ".join(subsets[synset]), names[synset], note)) + "\n")
-    with path.open("wb") as raw, gzip.GzipFile("", "wb", 9, raw, mtime=0) as file:  # the same bytes whenever it is made
+    with (
+        path.open("wb") as raw,
+        gzip.GzipFile("", "wb", 9, raw, mtime=0) as file,
+    ):  # the same bytes whenever it is made
         file.write("".join(lines).encode())
 
 
 def _shorten(definition: str) -> str:
     """The definition up to its first mark, and no more words than fit."""
-    return textwrap.shorten(re.split(r"[;(:]", definition)[0], _MOST_NOTE, placeholder="…", break_on_hyphens=False)
+    return textwrap.shorten(
+        re.split(r"[;(:]", definition)[0], _MOST_NOTE, placeholder="…", break_on_hyphens=False
+    )
 
 
 def write_configs(path: pathlib.Path) -> None:
@@ -98,7 +109,9 @@ def write_configs(path: pathlib.Path) -> None:
                 config = json.loads(file.read_text())
             read = {}
             for key, use_test_size in (("eval", False), ("test", True)):
-                resolved = resolve_data_config(pretrained_cfg=config["pretrained_cfg"], use_test_size=use_test_size)
+                resolved = resolve_data_config(
+                    pretrained_cfg=config["pretrained_cfg"], use_test_size=use_test_size
+                )
                 read[key] = [resolved["input_size"][1], *(resolved[key] for key in keys)]
             lines.append(f"{json.dumps(name)}: {json.dumps({'config': config, **read})}")
     path.write_text("{\n" + ",\n".join(lines) + "\n}\n")
@@ -109,10 +122,14 @@ def write_pixels(path: pathlib.Path) -> None:
     arrays = {}
     for name, size in _SIZES.items():
         with Image.open(contenders.ROOT / "resnext" / "flowers" / "examples" / f"{name}.jpg") as image:
-            arrays[name] = np.asarray(image.convert("RGB").crop((20, 20, 20 + 2 * size[0], 20 + 2 * size[1])).resize(size))
+            arrays[name] = np.asarray(
+                image.convert("RGB").crop((20, 20, 20 + 2 * size[0], 20 + 2 * size[1])).resize(size)
+            )
     for index, (name, *case) in enumerate(_CASES):
         arrays[f"case{index}"] = np.array(json.dumps([name, *case]))
-        arrays[f"pixels{index}"] = eval_transform(*case)(Image.fromarray(arrays[name])).numpy().transpose(1, 2, 0)
+        arrays[f"pixels{index}"] = (
+            eval_transform(*case)(Image.fromarray(arrays[name])).numpy().transpose(1, 2, 0)
+        )
     np.savez_compressed(path, **arrays)
 
 
@@ -121,7 +138,13 @@ def eval_transform(size: int, crop_pct: float, crop_mode: str, interpolation: st
     from timm.data import create_transform
 
     return create_transform(
-        (3, size, size), crop_pct=crop_pct, crop_mode=crop_mode, interpolation=interpolation, mean=IMAGENET_MEAN, std=IMAGENET_STD, normalize=False
+        (3, size, size),
+        crop_pct=crop_pct,
+        crop_mode=crop_mode,
+        interpolation=interpolation,
+        mean=IMAGENET_MEAN,
+        std=IMAGENET_STD,
+        normalize=False,
     )
 
 

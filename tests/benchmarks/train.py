@@ -27,18 +27,32 @@ CONTENDERS = {  # name -> (worker, modules that it needs, environment)
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--model", default="resnext50_32x4d", help="architecture (default: %(default)s)")
-    parser.add_argument("--image-size", type=int, default=224, help="height and width in pixels (default: %(default)s)")
+    parser.add_argument(
+        "--image-size", type=int, default=224, help="height and width in pixels (default: %(default)s)"
+    )
     parser.add_argument("--batch-size", type=int, default=16, help="images in a step (default: %(default)s)")
-    parser.add_argument("--steps", type=int, default=5, help="steps measured, after one to warm up (default: %(default)s)")
-    parser.add_argument("--limit", type=float, default=600, help="seconds for a contender, all in all (default: %(default)s)")
+    parser.add_argument(
+        "--steps", type=int, default=5, help="steps measured, after one to warm up (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--limit", type=float, default=600, help="seconds for a contender, all in all (default: %(default)s)"
+    )
     parser.add_argument("--peer-python", help="interpreter for contenders that this one lacks")
     parser.add_argument("--output", type=pathlib.Path, help="CSV file for the table")
     parser.add_argument("--worker", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.worker:
-        work(options.worker[0], pathlib.Path(options.worker[1]), options.batch_size, options.steps, options.limit)
+        work(
+            options.worker[0],
+            pathlib.Path(options.worker[1]),
+            options.batch_size,
+            options.steps,
+            options.limit,
+        )
         return
     results = {}
     with tempfile.TemporaryDirectory() as folder:
@@ -49,7 +63,9 @@ def main():
             for option in ("batch_size", "steps", "limit"):
                 arguments += [f"--{option.replace('_', '-')}", str(getattr(options, option))]
             results[name] = (
-                contenders.run_worker(__file__, python, arguments, options.limit, environment) if python else {"fault": "not installed"}
+                contenders.run_worker(__file__, python, arguments, options.limit, environment)
+                if python
+                else {"fault": "not installed"}
             )
     report(results, options.batch_size, options.output)
 
@@ -62,10 +78,17 @@ def report(results, batch_size, output):
             continue
         median = float(np.median(result["seconds"]))
         ratio = median / np.median(reference["seconds"]) if "seconds" in reference else float("nan")
-        rows.append([
-            name, f"{median:.2f}", str(len(result["seconds"])), f"{batch_size / median:.2f}", f"{ratio:.2f}",
-            f"{result['peak']:.0f}", f"{result['loss']:.4f}",
-        ])  # fmt: skip
+        rows.append(
+            [
+                name,
+                f"{median:.2f}",
+                str(len(result["seconds"])),
+                f"{batch_size / median:.2f}",
+                f"{ratio:.2f}",
+                f"{result['peak']:.0f}",
+                f"{result['loss']:.4f}",
+            ]
+        )
     header = ["one step", "median s", "steps", "images/s", "x here", "peak MB", "first loss"]
     contenders.print_table(header, rows, output)
 
@@ -76,7 +99,11 @@ def work(worker: str, folder: pathlib.Path, batch_size: int, steps: int, limit: 
     size, rng = config.preprocessing.image_size, np.random.default_rng(1)
     images = rng.integers(0, 256, (batch_size, size, size, 3)).astype(np.float32)
     labels = rng.integers(0, config.num_classes, batch_size)
-    step = torch_step(folder, config, images, labels) if worker == "torch" else keras_step(worker, folder, config, images, labels)
+    step = (
+        torch_step(folder, config, images, labels)
+        if worker == "torch"
+        else keras_step(worker, folder, config, images, labels)
+    )
     loss, seconds = step(), []
     while len(seconds) < steps and (not seconds or time.perf_counter() - start < limit / 2):
         began = time.perf_counter()
@@ -106,7 +133,9 @@ def torch_step(folder, config, images, labels):
     import torch
 
     model = contenders.timm_model(folder).train()
-    mean, std = (np.array(values, np.float32) for values in (config.preprocessing.mean, config.preprocessing.std))
+    mean, std = (
+        np.array(values, np.float32) for values in (config.preprocessing.mean, config.preprocessing.std)
+    )
     inputs = torch.from_numpy(np.ascontiguousarray(((images / 255 - mean) / std).transpose(0, 3, 1, 2)))
     targets = torch.from_numpy(labels)
     optimizer = torch.optim.SGD(model.parameters(), 1e-3, momentum=0.9)
