@@ -16,17 +16,17 @@ import gradio as gr
 import typer
 
 from resnext.command import run
-from resnext.page.batch import batch_tab
-from resnext.page.card import card_tab
-from resnext.page.classify import classify_tab
 from resnext.page.header import facts, masthead, notice
-from resnext.page.inside import inside_tab
+from resnext.page.i18n import I18N, request_language, say, translated
 from resnext.page.models import Models, open_models
 from resnext.page.style import CSS, THEME
-from resnext.page.test import test_tab
-from resnext.page.training import training_tab
+from resnext.page.tabs.batch import batch_tab
+from resnext.page.tabs.card import card_tab
+from resnext.page.tabs.classify import classify_tab
+from resnext.page.tabs.evaluation import test_tab
+from resnext.page.tabs.history import training_tab
+from resnext.page.tabs.inside import inside_tab
 from resnext.page.uploads import limit_downloads
-from resnext.page.words import I18N, language, say, translated
 
 PRIVATE = {"api_visibility": "private", "show_progress": "hidden"}
 # The address says what is shown, once the page has opened what the address said.
@@ -74,26 +74,30 @@ def build_page(models: Models, warning: str = "") -> gr.Blocks:
                 fills["classify"] = (tab, show_examples, examples)
             with gr.Tab(translated("Batch"), id="batch") as tab:
                 results = batch_tab(models, in_use)
-                fills["batch"] = (tab, lambda chosen, tongue: ("", gr.DownloadButton(visible=False)), results)
+                fills["batch"] = (
+                    tab,
+                    lambda chosen, language: ("", gr.DownloadButton(visible=False)),
+                    results,
+                )
             with gr.Tab(translated("Training"), id="training") as tab:
                 fills["training"] = (tab, *training_tab(models, in_use))
             with gr.Tab(translated("Test"), id="test") as tab:
                 fills["test"] = (tab, *test_tab(models, in_use))
             with gr.Tab(translated("Inside ResNeXt"), id="inside") as tab:
                 show_lesson, lesson = inside_tab()
-                fills["inside"] = (tab, lambda chosen, tongue: show_lesson(tongue), lesson)
+                fills["inside"] = (tab, lambda chosen, language: show_lesson(language), lesson)
             with gr.Tab(translated("Model card"), id="card") as tab:
                 fills["card"] = (tab, *card_tab())
 
         def choose(name: str | None, request: gr.Request, progress=gr.Progress(track_tqdm=True)):
-            progress(0, say(language(request), "Opening {model}", model=name))
-            chosen = models.get(name, language(request))
+            progress(0, say(request_language(request), "Opening {model}", model=name))
+            chosen = models.get(name, request_language(request))
             names = gr.Dropdown(choices=models.names(chosen), value=chosen.name)
             return (
                 names,
                 chosen.name,
-                masthead(chosen, language(request)),
-                _note(notice(chosen, language(request))),
+                masthead(chosen, request_language(request)),
+                _note(notice(chosen, request_language(request))),
             )
 
         picked = (
@@ -107,8 +111,8 @@ def build_page(models: Models, warning: str = "") -> gr.Blocks:
         classify_again(switched)
 
         def arrive(request: gr.Request, progress=gr.Progress(track_tqdm=True)):
-            asked, tongue = request.query_params.get("model"), language(request)
-            if tongue == "en" and asked in (None, first.name):
+            asked, language = request.query_params.get("model"), request_language(request)
+            if language == "en" and asked in (None, first.name):
                 return gr.Dropdown(choices=models.names()), *[gr.skip()] * 3
             names, name, top, told = choose(asked or first.name, request, progress)
             return names, name, top, _note(warning) if warning and name == first.name else told
@@ -157,12 +161,12 @@ def _filler(models: Models, tab: str, show: Callable, count: int) -> Callable:
     """A function that fills a tab for a model in a language, unless it shows that already or another tab is open."""
 
     def fill(name: str, filled: tuple | None, opened: str | None = None, request: gr.Request = None):
-        state = (name, language(request))
+        state = (name, request_language(request))
         if opened not in (None, tab):
             return [gr.skip()] * (count + 2)
         if state == filled:
             return [tab, *[gr.skip()] * (count + 1)]
-        return [tab, state, *show(models.get(name), language(request))]
+        return [tab, state, *show(models.get(name), request_language(request))]
 
     return fill
 

@@ -15,7 +15,7 @@ STEM_TYPES = ("", "deep", "deep_tiered")
 ATTENTION = (None, "se")
 ANTI_ALIASING = (None, "avg")
 EXPANSION = 4  # output channels of a bottleneck block, over its planes (He et al., 2016, section 4.1)
-_MOST_LAYERS, _MOST_CHANNELS = (
+_MAX_LAYERS, _MAX_CHANNELS = (
     1000,
     65536,
 )  # far beyond any published net; keeps a hostile config.json from eating memory
@@ -89,18 +89,18 @@ class Architecture:
             )
         if self.stem_type == "deep_tiered" and self.stem_width < 4:
             raise ConfigError(f"A deep_tiered stem needs a stem_width of 4 or more, not {self.stem_width}.")
-        if max(*self.channels, self.cardinality, self.base_width, self.stem_width) > _MOST_CHANNELS:
+        if max(*self.channels, self.cardinality, self.base_width, self.stem_width) > _MAX_CHANNELS:
             raise ConfigError(
-                f"channels, cardinality, base_width and stem_width can be {_MOST_CHANNELS} at most."
+                f"channels, cardinality, base_width and stem_width can be {_MAX_CHANNELS} at most."
             )
         widths = [self.bottleneck_width(planes) for planes in self.channels]
-        if min(widths) < 1 or max(widths) > _MOST_CHANNELS:
+        if min(widths) < 1 or max(widths) > _MAX_CHANNELS:
             raise ConfigError(
-                f"The stages would have {widths} bottleneck channels: each has to be 1 to {_MOST_CHANNELS}."
+                f"The stages would have {widths} bottleneck channels: each has to be 1 to {_MAX_CHANNELS}."
             )
-        if sum(self.layers) > _MOST_LAYERS:
+        if sum(self.layers) > _MAX_LAYERS:
             raise ConfigError(
-                f"{sum(self.layers)} residual units are more than the {_MOST_LAYERS} that are allowed."
+                f"{sum(self.layers)} residual units are more than the {_MAX_LAYERS} that are allowed."
             )
 
     def bottleneck_width(self, planes: int) -> int:
@@ -212,7 +212,7 @@ class Ops(Protocol):
     def drop_path(self, x, rate: float, *, name: str): ...
 
 
-def resnext(ops: Ops, architecture: Architecture, num_classes: int, images) -> dict[str, Any]:
+def build_network(ops: Ops, architecture: Architecture, num_classes: int, images) -> dict[str, Any]:
     """Walks the network from images to logits.
 
     Args:

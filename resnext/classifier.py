@@ -9,11 +9,11 @@ import numpy as np
 from PIL import Image
 
 from resnext.config import ModelConfig
-from resnext.engine import Answer, KerasEngine, OpenVINOEngine
 from resnext.errors import ConfigError, WeightsError
-from resnext.network_shapes import network_tensors
 from resnext.preprocessing import open_image, preprocess
 from resnext.repository import Repository, find_repository
+from resnext.runtimes import KerasRuntime, OpenVINORuntime, Output
+from resnext.shapes import tensor_shapes
 from resnext.weights import read_tensors
 
 if typing.TYPE_CHECKING:
@@ -72,7 +72,7 @@ class Classifier:
         if find_runtime(runtime) == "keras":
             if precision == "int8":
                 precision, self.notice = "float32", "An int8 graph needs OpenVINO: classifying in float32."
-            self._engine = KerasEngine(config, tensors, precision, where)
+            self._runtime = KerasRuntime(config, tensors, precision, where)
         else:
             from resnext.int8 import read_int8
             from resnext.openvino_graph import build_graph
@@ -80,15 +80,15 @@ class Classifier:
             graph = build_graph(config, tensors, where=where)
             if precision == "int8":
                 try:
-                    self._engine = OpenVINOEngine(read_int8(repository, graph), precision)
+                    self._runtime = OpenVINORuntime(read_int8(repository, graph), precision)
                 except WeightsError as error:
                     precision, self.notice = "float32", str(error)
             if precision != "int8":
-                self._engine = OpenVINOEngine(graph, precision)
-                if precision not in ("auto", self._engine.precision):
-                    self.notice = f"This processor does not compute in {precision}: classifying in {self._engine.precision}."
+                self._runtime = OpenVINORuntime(graph, precision)
+                if precision not in ("auto", self._runtime.precision):
+                    self.notice = f"This processor does not compute in {precision}: classifying in {self._runtime.precision}."
         self._class_weights = np.asarray(tensors[f"{config.architecture.classifier}.weight"], np.float32)
-        self.precision, self.runtime = self._engine.precision, self._engine.runtime
+        self.precision, self.runtime = self._runtime.precision, self._runtime.runtime
 
     @classmethod
     def from_pretrained(
@@ -116,7 +116,7 @@ class Classifier:
         config = ModelConfig.read(repository.folder / "config.json")
         if test_size:
             config = dataclasses.replace(config, preprocessing=config.preprocessing.at_test_size())
-        expected = network_tensors(config.architecture, config.num_classes)
+        expected = tensor_shapes(config.architecture, config.num_classes)
         return cls(
             config,
             read_tensors(repository.folder / "model.safetensors", expected),
@@ -141,24 +141,24 @@ class Classifier:
         """
         return self.top(self.answer(image), top_k)
 
-    def answer(self, image: str | os.PathLike | bytes | Image.Image) -> Answer:
+    def answer(self, image: str | os.PathLike | bytes | Image.Image) -> Output:
         """Runs the network on an image (see `__call__`)."""
         image = open_image(image, self.config.preprocessing.resize_to)
         return self.run(preprocess(image, self.config.preprocessing))
 
-    def run(self, pixels: np.ndarray) -> Answer:
+    def run(self, pixels: np.ndarray) -> Output:
         """Runs the network on (image_size, image_size, 3) uint8 RGB pixels, as `preprocess` gives them.
 
         Raises:
             WeightsError: the answer is no number.
         """
-        return self._engine.run(pixels)
+        return self._runtime.run(pixels)
 
     def throughput_model(self) -> "openvino.CompiledModel | None":
-        """The network compiled for many images at once (`OpenVINOEngine.throughput_model`); None where Keras runs it."""
-        return self._engine.throughput_model() if self.runtime == "openvino" else None
+        """The network compiled for many images at once (`OpenVINORuntime.throughput_model`); None where Keras runs it."""
+        return self._runtime.throughput_model() if self.runtime == "openvino" else None
 
-    def top(self, answer: Answer, top_k: int = 5) -> list[Prediction]:
+    def top(self, answer: Output, top_k: int = 5) -> list[Prediction]:
         """The likeliest classes of an answer, likeliest first; of equal ones, the first."""
         if top_k < 1:
             raise ConfigError(f"top_k has to be at least 1, not {top_k}.")
@@ -167,7 +167,7 @@ class Classifier:
             Prediction(self.config.label_names[index], float(answer.probabilities[index])) for index in order
         ]
 
-    def class_activation_map(self, answer: Answer, label: int) -> np.ndarray:
+    def class_activation_map(self, answer: Output, label: int) -> np.ndarray:
         """How much each place of the last feature map speaks for a class (Zhou et al., 2016, arXiv:1512.04150).
 
         Args:

@@ -7,10 +7,10 @@ import pathlib
 from typing import Any
 
 from resnext.architecture import ARCHITECTURES, Architecture, find_architecture
+from resnext.atomic import write_atomically
 from resnext.errors import ConfigError
-from resnext.files import write_atomically
 from resnext.imagenet import class_names, distinct
-from resnext.network_shapes import network_modules
+from resnext.shapes import network_modules
 
 # ImageNet's channel means and deviations in [0, 1] (timm.data.IMAGENET_DEFAULT_MEAN, _STD)
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -18,11 +18,11 @@ INTERPOLATIONS = ("bilinear", "bicubic", "lanczos", "nearest")
 CROP_MODES = ("center", "squash", "border")
 _TIMM_BASE = "resnext50_32x4d"  # what timm is told to build, with model_args, when it has no such name itself
 _ONLY_HERE = ("resnext26_small",)
-_LEAST_SIZE = 32  # the network's stride: below it, average pooling would have nothing to pool
-_MOST_SIZE = 4096  # of an image's side in pixels, resized or cropped
-_MOST_BYTES = 8 * 2**20
-_MOST_NUMBERS = 2**26  # of a feature map: 0.6 GB in all; ResNeXt-101 32x32d has them at 1024 pixels
-MOST_CLASSES = 100_000
+_MIN_SIZE = 32  # the network's stride: below it, average pooling would have nothing to pool
+_MAX_SIZE = 4096  # of an image's side in pixels, resized or cropped
+_MAX_BYTES = 8 * 2**20
+_MAX_NUMBERS = 2**26  # of a feature map: 0.6 GB in all; ResNeXt-101 32x32d has them at 1024 pixels
+MAX_CLASSES = 100_000
 # Of timm's model_args: what is read elsewhere or only trains, and what there is only one of here.
 _NO_STRUCTURE = ("num_classes", "drop_rate", "drop_block_rate", "zero_init_last")
 _ONLY_SO = {
@@ -71,15 +71,15 @@ class Preprocessing:
 
     def __post_init__(self):
         for size, crop_pct in ((self.image_size, self.crop_pct), self._tested_at):
-            if not (isinstance(size, int) and _LEAST_SIZE <= size <= _MOST_SIZE):
+            if not (isinstance(size, int) and _MIN_SIZE <= size <= _MAX_SIZE):
                 raise ConfigError(
-                    f"The image size has to be a whole number from {_LEAST_SIZE} to {_MOST_SIZE}, not {size!r}."
+                    f"The image size has to be a whole number from {_MIN_SIZE} to {_MAX_SIZE}, not {size!r}."
                 )
             if not (_is_number(crop_pct) and 0.05 <= crop_pct <= 1):
                 raise ConfigError(f"crop_pct has to be a number from 0.05 to 1, not {crop_pct!r}.")
-            if int(size / crop_pct) > _MOST_SIZE:
+            if int(size / crop_pct) > _MAX_SIZE:
                 raise ConfigError(
-                    f"crop_pct {crop_pct} asks for a resize to {int(size / crop_pct)} pixels: {_MOST_SIZE} is the most."
+                    f"crop_pct {crop_pct} asks for a resize to {int(size / crop_pct)} pixels: {_MAX_SIZE} is the most."
                 )
         if self.interpolation not in INTERPOLATIONS:
             raise ConfigError(
@@ -132,7 +132,7 @@ class ModelConfig:
                 f"{self.name} needs an image size that is a multiple of 32, not {self.preprocessing.image_size}."
             )
         modules = network_modules(self.architecture, self.num_classes, self.preprocessing.image_size)
-        if max(math.prod(module.output) for module in modules) > _MOST_NUMBERS:
+        if max(math.prod(module.output) for module in modules) > _MAX_NUMBERS:
             raise ConfigError(
                 f"{self.name} would take gigabytes of memory at {self.preprocessing.image_size} pixels: choose a smaller image size."
             )
@@ -201,8 +201,8 @@ class ModelConfig:
             ConfigError: the file is missing, too large, no JSON, or `from_json` refuses it; names the file.
         """
         try:
-            if path.stat().st_size > _MOST_BYTES:
-                raise ConfigError(f"it is larger than {_MOST_BYTES >> 20} MiB.")
+            if path.stat().st_size > _MAX_BYTES:
+                raise ConfigError(f"it is larger than {_MAX_BYTES >> 20} MiB.")
             return cls.from_json(json.loads(path.read_bytes()))
         except FileNotFoundError:
             raise ConfigError(
@@ -273,9 +273,9 @@ def _label_names(values: dict, cfg: dict) -> tuple[str, ...]:
         raise ConfigError(
             "it has no classes (num_classes is 0), so there is no classifier: choose weights that have one."
         )
-    if not isinstance(count, int) or isinstance(count, bool) or not 1 <= count <= MOST_CLASSES:
+    if not isinstance(count, int) or isinstance(count, bool) or not 1 <= count <= MAX_CLASSES:
         raise ConfigError(
-            f"num_classes has to be a whole number from 1 to {MOST_CLASSES}, not {str(count)[:80]!r}."
+            f"num_classes has to be a whole number from 1 to {MAX_CLASSES}, not {str(count)[:80]!r}."
         )
     unnamed = tuple(f"class {index}" for index in range(count))
     if not names:

@@ -15,9 +15,9 @@ if typing.TYPE_CHECKING:
 
 GRAPH, WEIGHTS, NOTES = "openvino_int8.xml", "openvino_int8.bin", "quantization.json"
 INSTEAD = "classifying in float32; make one with `python -m training quantize`."
-_MOST_BYTES = 4 * 2**20  # of the graph without its weights: 0.9 MB for ResNeXt-101
-_MOST_LEVELS = 256
-_MOST_CONSTANTS = (
+_MAX_BYTES = 4 * 2**20  # of the graph without its weights: 0.9 MB for ResNeXt-101
+_MAX_LEVELS = 256
+_MAX_CONSTANTS = (
     5  # times the network's own: a weight, converted, its zero subtracted, scaled, and the scales
 )
 _STORED = {"f32", "i8", "u8"}  # types of weights
@@ -82,7 +82,7 @@ def _read(folder, network):
     path, weights = folder / GRAPH, folder / WEIGHTS
     most = 2**20 + 2 * (folder / "model.safetensors").stat().st_size
     try:
-        if path.stat().st_size > _MOST_BYTES or weights.stat().st_size > most:
+        if path.stat().st_size > _MAX_BYTES or weights.stat().st_size > most:
             raise WeightsError("it is too large")
         content = path.read_bytes()
     except OSError as error:
@@ -135,7 +135,7 @@ def _same_network(model, network) -> bool:
     sizes = [(op.get_type_name(), math.prod(op.output(0).shape)) for op in network.get_ops()]
     largest, most = (
         max(size for _, size in sizes),
-        _MOST_CONSTANTS * sum(size for kind, size in sizes if kind == "Constant"),
+        _MAX_CONSTANTS * sum(size for kind, size in sizes if kind == "Constant"),
     )
     known: dict[tuple, int] = {}
     try:
@@ -173,7 +173,7 @@ def _computes(model, known: dict[tuple, int], largest: int, most: int) -> tuple[
             data, *ranges = sources
             if (
                 max(ranges) > 0
-                or op.get_attributes()["levels"] > _MOST_LEVELS
+                or op.get_attributes()["levels"] > _MAX_LEVELS
                 or tuple(op.input_value(0).shape) != shape
             ):
                 raise WeightsError("Something is quantised in an unknown way.")

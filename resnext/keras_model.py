@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import keras
 
-from resnext.architecture import Architecture, resnext
+from resnext.architecture import Architecture, build_network
 from resnext.grouped_conv import GroupedConv2D
 
 BN_MOMENTUM, BN_EPSILON = 0.9, 1e-5  # PyTorch's BatchNorm2d defaults (its momentum of 0.1 is Keras' 0.9)
@@ -34,7 +34,7 @@ def build_model(
         float32 logits, or (batch, features) float32, or a dict of `layer1` to `layer4` with strides 4, 8, 16, 32.
     """
     images = keras.Input((None, None, 3), name="images")
-    out = resnext(KerasOps(mean, std), architecture, 0 if features_only else num_classes, images)
+    out = build_network(KerasOps(mean, std), architecture, 0 if features_only else num_classes, images)
     if features_only:
         outputs = {stage: out[stage] for stage in ("layer1", "layer2", "layer3", "layer4")}
     else:

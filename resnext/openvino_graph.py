@@ -6,9 +6,9 @@ import numpy as np
 import openvino
 import openvino.opset1 as ops  # opset 16's avg_pool crashes the CPU plug-in (2026.4); opset 1 has all that is needed
 
-from resnext.architecture import resnext
+from resnext.architecture import build_network
 from resnext.config import ModelConfig
-from resnext.network_shapes import network_tensors
+from resnext.shapes import tensor_shapes
 from resnext.weights import check_shapes
 
 BN_EPSILON = 1e-5  # as PyTorch's BatchNorm2d, which the weights were trained with
@@ -35,10 +35,10 @@ def build_graph(
     Raises:
         WeightsError: the tensors do not fit the network.
     """
-    check_shapes(tensors, network_tensors(config.architecture, config.num_classes), where)
+    check_shapes(tensors, tensor_shapes(config.architecture, config.num_classes), where)
     height, width = image_size or (config.preprocessing.image_size,) * 2
     images = ops.parameter([1, height, width, 3], np.uint8, name="images")
-    out = resnext(OpenVINOOps(config, tensors), config.architecture, config.num_classes, images)
+    out = build_network(OpenVINOOps(config, tensors), config.architecture, config.num_classes, images)
     outputs = {
         "probabilities": ops.softmax(out["logits"], 1),
         "logits": out["logits"],

@@ -16,8 +16,8 @@ from PIL import Image, ImageOps
 from resnext.config import Preprocessing
 from resnext.errors import ImageError
 
-MOST_PIXELS = 100_000_000  # width x height; a larger image is refused before it is decoded
-MOST_SCANS = (
+MAX_PIXELS = 100_000_000  # width x height; a larger image is refused before it is decoded
+MAX_SCANS = (
     100  # of a JPEG; each goes over all its pixels, so that 600 KB can keep a processor busy for minutes
 )
 _MARKER = re.compile(
@@ -56,7 +56,7 @@ def open_image(
         The first frame, upright (EXIF orientation applied), in mode "RGB"; transparency is laid on white.
 
     Raises:
-        ImageError: not an image, damaged, made to keep the machine busy, or more than `MOST_PIXELS` pixels; names the
+        ImageError: not an image, damaged, made to keep the machine busy, or more than `MAX_PIXELS` pixels; names the
             file and the fault.
     """
     name = str(source) if isinstance(source, (str, os.PathLike)) else "The image"
@@ -67,9 +67,9 @@ def open_image(
             file = io.BytesIO(source) if isinstance(source, bytes) else pathlib.Path(source)
             image = Image.open(file, formats=FORMATS)
         width, height = image.size
-        if width * height > MOST_PIXELS:
+        if width * height > MAX_PIXELS:
             raise ImageError(
-                f"{name} has {width} x {height} pixels, more than the {MOST_PIXELS:,} allowed: make it smaller first."
+                f"{name} has {width} x {height} pixels, more than the {MAX_PIXELS:,} allowed: make it smaller first."
             )
         if image is not source:
             _refuse_slow(image, name)
@@ -88,7 +88,7 @@ def open_image(
         raise ImageError(f"{name} does not exist: check the path.") from None
     except Image.DecompressionBombError:
         raise ImageError(
-            f"{name} has far more than the {MOST_PIXELS:,} pixels allowed: make it smaller first."
+            f"{name} has far more than the {MAX_PIXELS:,} pixels allowed: make it smaller first."
         ) from None
     except (
         OSError,
@@ -201,14 +201,14 @@ def _refuse_slow(image: Image.Image, name: str) -> None:
         image.fp.seek(0)
         scans = _count_scans(image.fp.read())
         image.fp.seek(start)
-        if scans > MOST_SCANS:
-            raise ImageError(f"{name} draws its image more than {MOST_SCANS} times over: save it anew first.")
+        if scans > MAX_SCANS:
+            raise ImageError(f"{name} draws its image more than {MAX_SCANS} times over: save it anew first.")
 
 
 def _count_scans(jpeg: bytes) -> int:
     """Scans of the image that a file begins with, not of its thumbnail or of a film behind it; no further than one too many."""
     scans, marker = 0, _MARKER.search(jpeg, 2)
-    while marker and marker[0] != b"\xff\xd9" and scans <= MOST_SCANS:
+    while marker and marker[0] != b"\xff\xd9" and scans <= MAX_SCANS:
         scans += marker[0] == b"\xff\xda"
         marker = _MARKER.search(jpeg, marker.end() + int.from_bytes(jpeg[marker.end() : marker.end() + 2]))
     return scans

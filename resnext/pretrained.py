@@ -8,11 +8,11 @@ from collections.abc import Sequence
 
 import keras
 
-from resnext.config import MOST_CLASSES, ModelConfig
+from resnext.config import MAX_CLASSES, ModelConfig
 from resnext.errors import ConfigError
 from resnext.keras_model import build_model
-from resnext.network_shapes import network_tensors
 from resnext.repository import find_repository
+from resnext.shapes import tensor_shapes
 from resnext.weights import keras_tensors, load_into_keras, read_tensors, save_tensors
 
 
@@ -53,14 +53,14 @@ def from_pretrained(
     if features_only and num_classes is not None:
         raise ConfigError("features_only gives maps, not classes: leave num_classes out.")
     whole = isinstance(num_classes, numbers.Integral) and not isinstance(num_classes, bool)
-    if num_classes is not None and not (whole and 0 <= num_classes <= MOST_CLASSES):
+    if num_classes is not None and not (whole and 0 <= num_classes <= MAX_CLASSES):
         raise ConfigError(
-            f"num_classes has to be a whole number from 0 to {MOST_CLASSES}, not {num_classes!r}."
+            f"num_classes has to be a whole number from 0 to {MAX_CLASSES}, not {num_classes!r}."
         )
     repository = find_repository(model, revision)
     config = ModelConfig.read(repository.folder / "config.json")
     path = repository.folder / "model.safetensors"
-    tensors = read_tensors(path, network_tensors(config.architecture, config.num_classes))
+    tensors = read_tensors(path, tensor_shapes(config.architecture, config.num_classes))
     classes = config.num_classes if num_classes is None else num_classes
     prep = config.preprocessing
     network = build_model(

@@ -9,7 +9,7 @@ import time
 
 from resnext.errors import RepositoryError
 
-BUNDLED = pathlib.Path(__file__).parent / "flowers"
+BUNDLED_FOLDER = pathlib.Path(__file__).parent / "flowers"
 NEEDED = ("config.json", "model.safetensors")
 # All that this project reads of a repository; nothing else is downloaded.
 PATTERNS = [
@@ -68,7 +68,7 @@ def find_repository(model: str | os.PathLike | None = None, revision: str | None
             raise RepositoryError(
                 f"The bundled model has no revisions: name a Hub repository, or leave the revision {revision!r} out."
             )
-        return Repository("flowers (bundled)", BUNDLED)
+        return Repository("flowers (bundled)", BUNDLED_FOLDER)
     path = os.path.expanduser(model)  # leaves an unknown user's ~ as it is, where pathlib's raises
     if os.path.isdir(path):  # also of a name that no file can have
         folder = pathlib.Path(path)

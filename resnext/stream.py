@@ -13,9 +13,9 @@ from PIL import Image
 
 from resnext.classifier import Classifier
 from resnext.config import Preprocessing
-from resnext.engine import Answer
 from resnext.errors import ImageError
 from resnext.preprocessing import open_image, preprocess
+from resnext.runtimes import Output
 
 if typing.TYPE_CHECKING:
     import openvino
@@ -76,7 +76,7 @@ def image_files(paths: Iterable[pathlib.Path]) -> Iterator[pathlib.Path]:
         yield from unlisted if found or unlisted else [path]
 
 
-def answers(classifier: Classifier, images: Iterable[Source]) -> Iterator[tuple[Source, Answer | ImageError]]:
+def answers(classifier: Classifier, images: Iterable[Source]) -> Iterator[tuple[Source, Output | ImageError]]:
     """Classifies many images at the network's full rate.
 
     Args:
@@ -135,7 +135,7 @@ def _pixels(image: Source, preprocessing: Preprocessing) -> np.ndarray | ImageEr
 
 def _run_asynchronously(
     model: "openvino.CompiledModel", decoded: Iterable[tuple[Source, np.ndarray | ImageError]]
-) -> Iterator[tuple[Source, Answer | ImageError]]:
+) -> Iterator[tuple[Source, Output | ImageError]]:
     # Not OpenVINO's AsyncInferQueue: it calls back into Python on OpenVINO's own thread, and when Python happens to collect
     # garbage there that holds another request, that thread waits for itself for ever.
     most = 2 * model.get_property(
@@ -148,7 +148,7 @@ def _run_asynchronously(
         if isinstance(request, ImageError):
             return image, request
         request.wait()
-        answer = Answer(*(request.get_tensor(name).data[0].copy() for name in Answer._fields)).checked()
+        answer = Output(*(request.get_tensor(name).data[0].copy() for name in Output._fields)).checked()
         idle.append(request)
         return image, answer
 

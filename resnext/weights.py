@@ -8,8 +8,8 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
+from resnext.atomic import replacing
 from resnext.errors import WeightsError
-from resnext.files import replacing
 
 # Keras' name of a variable -> timm's, for each kind of layer
 _TIMM_NAMES = {
@@ -20,7 +20,7 @@ _TIMM_NAMES = {
     "moving_mean": "running_mean",
     "moving_variance": "running_var",
 }
-_MOST_HEADER = (
+_MAX_HEADER = (
     8 * 2**20
 )  # bytes; ResNeXt-101 has 64 kB of it, and a million tensors in 66 MB took 1.2 GB to read
 
@@ -45,11 +45,11 @@ def read_tensors(
             raise WeightsError(
                 f"{path} is a Git LFS pointer, not the weights: run `git lfs pull` in its folder."
             )
-        if size > _MOST_HEADER:
+        if size > _MAX_HEADER:
             raise ValueError(f"its header claims to have {size:,} bytes")
         with safetensors.safe_open(path, "numpy") as file:
             if expected is not None:
-                _compare({key: tuple(file.get_slice(key).get_shape()) for key in file}, expected, path)
+                _compare({key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}, expected, path)  # noqa: SIM118
             return {key: file.get_tensor(key) for key in expected or file.keys()}
     except FileNotFoundError:
         raise WeightsError(

@@ -17,7 +17,7 @@ from resnext.command import import_tensorflow, run
 from resnext.config import ModelConfig
 from resnext.errors import RepositoryError
 from resnext.repository import find_repository
-from training.recipe import LABEL_MODES, MOST_SEED, OPTIMIZERS, PRECISIONS, RECIPES, find_recipe
+from training.recipe import LABEL_MODES, MAX_SEED, OPTIMIZERS, PRECISIONS, RECIPES, find_recipe
 
 app = typer.Typer(
     help="Train a ResNeXt on your own photographs, test it, and push it to the Hugging Face Hub.",
@@ -100,7 +100,7 @@ def fit_command(
         ),
     ] = None,
     seed: Annotated[
-        int | None, typer.Option(min=0, max=MOST_SEED, help="Of weights, shuffling, augmentation and splits.")
+        int | None, typer.Option(min=0, max=MAX_SEED, help="Of weights, shuffling, augmentation and splits.")
     ] = None,
     skip_bad_files: SkipBadFiles = False,
     resume: Annotated[
@@ -277,7 +277,7 @@ def _training_seed(folder: pathlib.Path) -> int:
         seed = json.loads((folder / "recipe.json").read_bytes())["recipe"]["seed"]
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return 0
-    return seed if isinstance(seed, int) and 0 <= seed <= MOST_SEED else 0
+    return seed if isinstance(seed, int) and 0 <= seed <= MAX_SEED else 0
 
 
 def _evaluate(images, repository, output):

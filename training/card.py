@@ -6,10 +6,10 @@ import re
 
 from huggingface_hub import EvalResult, ModelCardData
 
+from resnext.atomic import write_atomically
 from resnext.config import ModelConfig
-from resnext.files import write_atomically
 from resnext.int8 import GRAPH, NOTES, WEIGHTS, weights_digest
-from resnext.network_shapes import network_modules
+from resnext.shapes import network_modules
 from training.history import best_epoch, read_history
 
 MADE_HERE = "<!-- Written by `python -m training`; remove this line to keep your own changes. -->"

@@ -15,7 +15,7 @@ from resnext.preprocessing import centre_crop, open_image, preprocess, resize
 
 SPLITS = {"train": ("train", "training"), "val": ("val", "valid", "validation"), "test": ("test",)}
 VAL_SHARE, TEST_SHARE = 0.15, 0.15  # of each class, when one folder of classes is split
-MOST_SHUFFLED = 10_000  # decoded images in the shuffle's buffer
+MAX_SHUFFLED = 10_000  # decoded images in the shuffle's buffer
 _IGNORED = {".DS_Store", "Thumbs.db", "desktop.ini"}
 
 
@@ -172,7 +172,7 @@ def make_dataset(split: Split, num_classes: int, recipe, preprocessing: Preproce
     if len(split) * side * side * 3 < _free_memory() / 4:
         dataset = dataset.cache()
         if training:  # the cache keeps its first order
-            dataset = dataset.shuffle(min(len(split), MOST_SHUFFLED), seed=recipe.seed)
+            dataset = dataset.shuffle(min(len(split), MAX_SHUFFLED), seed=recipe.seed)
     dataset = dataset.batch(recipe.batch_size, drop_remainder=training and len(split) >= recipe.batch_size)
     dataset = dataset.map(prepare, num_parallel_calls=tf.data.AUTOTUNE)
     if training:

@@ -6,19 +6,19 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from resnext.atomic import write_atomically
 from resnext.classifier import Classifier
 from resnext.errors import DataError, ImageError, printable
-from resnext.files import write_atomically
 from resnext.preprocessing import open_image, preprocess
 from resnext.stream import answers
-from training import figures
+from training import plots
 from training.data import ImageFolders
 from training.history import read_history
 from training.mistakes import choose_mistakes, remove_pictures, save_pictures
 
 FIRST = 10  # predictions printed as a table
 SAMPLES = 25  # photographs in samples.png
-MOST_CLASSES = 4000  # a matrix of all pairs takes 100 MB of evaluation.json by then
+MAX_CLASSES = 4000  # a matrix of all pairs takes 100 MB of evaluation.json by then
 
 
 def evaluate(data: ImageFolders, classifier: Classifier, output: pathlib.Path, *, report=print) -> dict:
@@ -38,9 +38,9 @@ def evaluate(data: ImageFolders, classifier: Classifier, output: pathlib.Path, *
             4,000; or the history in `output` is broken.
     """
     labels = classifier.config.label_names
-    if len(labels) > MOST_CLASSES:
+    if len(labels) > MAX_CLASSES:
         raise DataError(
-            f"The model has {len(labels):,} classes, and a matrix of all pairs is made for {MOST_CLASSES:,} at most: test a model of fewer."
+            f"The model has {len(labels):,} classes, and a matrix of all pairs is made for {MAX_CLASSES:,} at most: test a model of fewer."
         )
     history = read_history(output / "history.csv")
     true = true_classes(data, labels)
@@ -59,12 +59,12 @@ def evaluate(data: ImageFolders, classifier: Classifier, output: pathlib.Path, *
     _write(result, output)
 
     top1 = result["top1"]
-    figures.save_figure(
-        figures.heatmap(np.array(result["confusion_matrix"]), labels, top1),
+    plots.save_figure(
+        plots.heatmap(np.array(result["confusion_matrix"]), labels, top1),
         output / "figures" / "heatmap.png",
     )
     if history:
-        figures.save_figure(figures.curves(history), output / "figures" / "curves.png")
+        plots.save_figure(plots.curves(history), output / "figures" / "curves.png")
     _draw_samples(classifier, test.files, result["predictions"], output / "figures" / "samples.png")
     for line in first_predictions(result):
         report(line)
@@ -203,4 +203,4 @@ def _draw_samples(classifier, files, predictions, path):
         titles.append(
             f"{row['true']} {row['probability']:.0%}" if right else f"{row['true']} → {row['predicted']}"
         )
-    figures.save_figure(figures.samples(images, titles), path)
+    plots.save_figure(plots.samples(images, titles), path)

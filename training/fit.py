@@ -14,20 +14,20 @@ import safetensors.numpy
 import tensorflow as tf
 
 from resnext.architecture import find_architecture
+from resnext.atomic import replacing, write_atomically
 from resnext.config import ModelConfig, Preprocessing
 from resnext.errors import ConfigError, DataError, RepositoryError
-from resnext.files import replacing, write_atomically
 from resnext.keras_model import build_model, dtype_policy
-from resnext.network_shapes import network_tensors
 from resnext.repository import Repository
+from resnext.shapes import tensor_shapes
 from resnext.weights import keras_tensors, load_into_keras, read_tensors, save_tensors
-from training import figures
+from training import plots
 from training.data import ImageFolders, make_dataset
 from training.history import COLUMNS, best_epoch, read_history, write_history
 from training.optimizer import make_optimizer
 from training.recipe import Recipe
 
-_MOST_COMMANDS = 20  # of the networks that one began with
+_MAX_COMMANDS = 20  # of the networks that one began with
 
 
 def set_up_devices() -> str:
@@ -241,7 +241,7 @@ class EpochKeeper(keras.callbacks.Callback):
 def _load_pretrained(model, pretrained, config):
     path = pretrained.folder / "model.safetensors"
     base = ModelConfig.read(pretrained.folder / "config.json")
-    tensors = read_tensors(path, network_tensors(base.architecture, base.num_classes))
+    tensors = read_tensors(path, tensor_shapes(base.architecture, base.num_classes))
     if base.label_names != config.label_names:
         fresh = keras_tensors(model)
         tensors |= {key: fresh[key] for key in fresh if key.startswith(f"{config.architecture.classifier}.")}
@@ -282,7 +282,7 @@ def _commands(folder) -> list[str]:
         commands = json.loads((folder / "recipe.json").read_bytes())["commands"]
         return [
             text
-            for text in commands[-_MOST_COMMANDS:]
+            for text in commands[-_MAX_COMMANDS:]
             if text.startswith("python -m training ")
             and text.isprintable()
             and text == shlex.join(shlex.split(text))
@@ -312,7 +312,7 @@ def _draw_batch(train, label_names, path):
         titles = [" + ".join(label_names[index] for index in np.flatnonzero(row > 0.05)) for row in labels]
     else:
         titles = [label_names[int(index)] for index in labels.ravel()]
-    figures.save_figure(figures.samples(list(images.numpy().round().astype(np.uint8)), titles), path)
+    plots.save_figure(plots.samples(list(images.numpy().round().astype(np.uint8)), titles), path)
 
 
 def _claim(output, checkpoint, record, resume):

@@ -4,8 +4,8 @@ import csv
 import math
 import pathlib
 
+from resnext.atomic import replacing
 from resnext.errors import DataError
-from resnext.files import replacing
 
 COLUMNS = ("epoch", "loss", "accuracy", "val_loss", "val_accuracy", "learning_rate", "seconds")
 

@@ -9,14 +9,14 @@ import numpy as np
 from PIL import Image
 
 FOLDER = "mistakes"
-MOST_MISTAKES = 200
+MAX_MISTAKES = 200
 LONGER_SIDE = 96  # pixels
 _QUALITY = 80
 _NAME = re.compile(r"[0-9]{4}\.jpg")
 
 
 def choose_mistakes(predictions: list[dict]) -> list[int]:
-    """Chooses at most `MOST_MISTAKES` mistakes, so that every cell of the confusion matrix has one before any has two.
+    """Chooses at most `MAX_MISTAKES` mistakes, so that every cell of the confusion matrix has one before any has two.
 
     Args:
         predictions: the rows of evaluation.json.
@@ -32,7 +32,7 @@ def choose_mistakes(predictions: list[dict]) -> list[int]:
         turns[place] = earlier[cell]
         earlier[cell] += 1
     wrong.sort(key=turns.__getitem__)  # keeps the order of probability within a turn
-    return sorted(wrong[:MOST_MISTAKES])
+    return sorted(wrong[:MAX_MISTAKES])
 
 
 def remove_pictures(repository: pathlib.Path) -> None:

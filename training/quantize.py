@@ -12,13 +12,13 @@ import tempfile
 
 import numpy as np
 
+from resnext.atomic import replacing, write_atomically
 from resnext.classifier import Classifier
 from resnext.config import ModelConfig
 from resnext.errors import ConfigError, DataError, RepositoryError, WeightsError
-from resnext.files import replacing, write_atomically
 from resnext.int8 import GRAPH, NOTES, WEIGHTS, weights_digest
-from resnext.network_shapes import network_tensors
 from resnext.repository import NEEDED, PATTERNS, Repository
+from resnext.shapes import tensor_shapes
 from resnext.weights import read_tensors
 from training.data import ImageFolders
 from training.evaluate import logits_of, pixels_of, scores, true_classes
@@ -27,7 +27,7 @@ CALIBRATION = 300  # training images at most; NNCF's own default
 _EXACT = (
     "MatMul",
 )  # in 8 bits, the dense layer would double the error of the logits and save next to no time
-MOST_LOSS = 0.5  # points of top-1 accuracy on the test set
+MAX_LOSS = 0.5  # points of top-1 accuracy on the test set
 
 
 def quantize(
@@ -61,7 +61,7 @@ def quantize(
     if importlib.util.find_spec("nncf") is None:
         raise ConfigError("Quantising needs NNCF, which is not installed: pip install nncf.")
     config = ModelConfig.read(repository.folder / "config.json")
-    expected = network_tensors(config.architecture, config.num_classes)
+    expected = tensor_shapes(config.architecture, config.num_classes)
     tensors = read_tensors(repository.folder / "model.safetensors", expected)
     exact = Classifier(config, tensors, "float32", repository, "openvino")
     true = true_classes(data, config.label_names)
@@ -111,9 +111,9 @@ def quantize(
                 f"{name}: top-1 {result['top1']:.4f}, loss {result['loss']:.4f} on {len(true)} test images, {size / 1e6:.1f} MB."
             )
         lost = 100 * (notes["float32"]["top1"] - notes["int8"]["top1"])
-        if lost > MOST_LOSS and not force:
+        if lost > MAX_LOSS and not force:
             raise WeightsError(
-                f"int8 loses {lost:.2f} points of top-1 accuracy, more than {MOST_LOSS}: nothing is written; --force keeps it all the same."
+                f"int8 loses {lost:.2f} points of top-1 accuracy, more than {MAX_LOSS}: nothing is written; --force keeps it all the same."
             )
         write_atomically(folder / NOTES, json.dumps(notes, indent=2) + "\n")
         _install(folder, repository.folder, output)

@@ -8,7 +8,7 @@ from resnext.errors import ConfigError
 OPTIMIZERS = ("sgd", "adamw")
 LABEL_MODES = ("int", "categorical", "binary")
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
-MOST_SEED = 2**32 - 1  # NumPy's
+MAX_SEED = 2**32 - 1  # NumPy's
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,8 +83,8 @@ class Recipe:
                 raise ConfigError(
                     f"{name.replace('_', '-')} has to be at least 1, not {getattr(self, name)}."
                 )
-        if not 0 <= self.seed <= MOST_SEED:
-            raise ConfigError(f"seed has to be from 0 to {MOST_SEED}, not {self.seed}.")
+        if not 0 <= self.seed <= MAX_SEED:
+            raise ConfigError(f"seed has to be from 0 to {MAX_SEED}, not {self.seed}.")
         if not 0 < self.layer_decay <= 1:
             raise ConfigError(f"layer-decay has to be above 0 and at most 1, not {self.layer_decay}.")
         if not 0 <= self.unfreeze_epochs < math.inf:

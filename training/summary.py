@@ -3,7 +3,7 @@
 import dataclasses
 
 from resnext.architecture import EXPANSION, Architecture, find_architecture
-from resnext.network_shapes import Module, network_modules
+from resnext.shapes import Module, network_modules
 
 
 def summary(name: str, image_size: int = 224, num_classes: int = 1000) -> list[str]:

@@ -22,9 +22,9 @@ from gradio_client.utils import strip_invalid_filename_characters
 
 from resnext.errors import ImageError
 
-MOST_BYTES = 20 * 2**20  # as sent, and as unpacked
-MOST_SECONDS = 15.0  # for everything: names, redirects, and a server that sends a byte a second
-MOST_REDIRECTS = 5
+MAX_BYTES = 20 * 2**20  # as sent, and as unpacked
+MAX_SECONDS = 15.0  # for everything: names, redirects, and a server that sends a byte a second
+MAX_REDIRECTS = 5
 PORTS = (80, 443, 8000, 8080, 8443)  # where web servers listen; others would make this page a port scanner
 _CONNECT_SECONDS = 5.0  # for each address of a host
 _HEADERS = {"User-Agent": "resnext-page", "Accept": "image/*,*/*;q=0.5", "Accept-Encoding": "identity"}
@@ -55,13 +55,13 @@ async def fetch_image(
         ImageError: not a public http or https address, out of reach, too slow, too large.
     """
     try:
-        with anyio.fail_after(MOST_SECONDS):
+        with anyio.fail_after(MAX_SECONDS):
             return await _fetch(url.strip(), folder, look_up or public_addresses)
     except _Refusal as refusal:
         raise ImageError(f"{_shown(url)} cannot be fetched: {refusal}") from None
     except TimeoutError:
         reason = (
-            f"it takes longer than {MOST_SECONDS:.0f} seconds: download it yourself and drop the file here."
+            f"it takes longer than {MAX_SECONDS:.0f} seconds: download it yourself and drop the file here."
         )
         raise ImageError(f"{_shown(url)} cannot be fetched: {reason}") from None
 
@@ -111,7 +111,7 @@ async def _fetch(url, folder, look_up) -> pathlib.Path:
     limits = httpx.Limits(max_keepalive_connections=0)
     async with httpx.AsyncHTTPTransport(_certificates(), trust_env=False, limits=limits) as transport:
         target = _parse(url)
-        for _ in range(MOST_REDIRECTS + 1):
+        for _ in range(MAX_REDIRECTS + 1):
             response = await _get(transport, target, look_up)
             try:
                 if response.has_redirect_location:
@@ -130,7 +130,7 @@ async def _fetch(url, folder, look_up) -> pathlib.Path:
                 raise _Refusal("the connection broke off: try again, or download it yourself.") from None
             finally:
                 await response.aclose()
-    raise _Refusal(f"it redirects more than {MOST_REDIRECTS} times: use the address that it ends at.")
+    raise _Refusal(f"it redirects more than {MAX_REDIRECTS} times: use the address that it ends at.")
 
 
 def _parse(url: str, base: httpx.URL | None = None) -> httpx.URL:
@@ -178,8 +178,8 @@ async def _save(response: httpx.Response, folder: pathlib.Path, name: str) -> pa
         with file.open("wb") as output:
             async for chunk in _content(response):
                 size += len(chunk)
-                if max(size, response.num_bytes_downloaded) > MOST_BYTES:
-                    raise _Refusal(f"it is larger than {MOST_BYTES >> 20} MiB: make it smaller first.")
+                if max(size, response.num_bytes_downloaded) > MAX_BYTES:
+                    raise _Refusal(f"it is larger than {MAX_BYTES >> 20} MiB: make it smaller first.")
                 output.write(chunk)
         return file
     except BaseException:

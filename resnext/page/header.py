@@ -5,46 +5,46 @@ from typing import Any
 
 from huggingface_hub import constants
 
-from resnext.network_shapes import network_modules
+from resnext.page.i18n import fault, say
 from resnext.page.models import Model, without_folders
-from resnext.page.words import fault, say
+from resnext.shapes import network_modules
 
 
-def masthead(model: Model, tongue: str = "en") -> str:
+def masthead(model: Model, language: str = "en") -> str:
     """The model's name and what it is, as HTML."""
     about = facts(model)
     chips = [
         about["architecture"],
         say(
-            tongue,
+            language,
             "cardinality {cardinality}, bottleneck width {width}",
             cardinality=about["cardinality"],
             width=about["bottleneck_width"],
         ),
-        say(tongue, "{millions} M parameters", millions=f"{about['parameters'] / 1e6:.1f}"),
-        say(tongue, "{size} × {size} pixels", size=about["image_size"]),
-        say(tongue, "{classes} classes", classes=f"{len(about['classes']):,}"),
+        say(language, "{millions} M parameters", millions=f"{about['parameters'] / 1e6:.1f}"),
+        say(language, "{size} × {size} pixels", size=about["image_size"]),
+        say(language, "{classes} classes", classes=f"{len(about['classes']):,}"),
     ]
     items = [html.escape(chip) for chip in chips]
     if about["revision"]:
         address = html.escape(
             f"{constants.ENDPOINT}/{model.classifier.repository.name}/tree/{about['revision']}"
         )
-        commit = html.escape(say(tongue, "on the Hub at {commit}", commit=about["revision"][:7]))
+        commit = html.escape(say(language, "on the Hub at {commit}", commit=about["revision"][:7]))
         items.append(f'<a href="{address}" target="_blank" rel="noopener">{commit}</a>')
     listed = "".join(f"<li>{item}</li>" for item in items)
     title = html.escape(model.name).replace("/", "/<wbr>")
     return f'<header class="masthead"><h1>{title}</h1><ul>{listed}</ul></header>'
 
 
-def notice(model: Model, tongue: str = "en") -> str:
+def notice(model: Model, language: str = "en") -> str:
     """What a visitor has to know of an open model before all else, as plain text; usually nothing."""
     repository, sentences = model.classifier.repository, []
     if repository.stale:
         text = "The Hub cannot be reached: this is the copy downloaded last, at commit {commit}."
-        sentences.append(say(tongue, text, commit=repository.revision[:7]))
+        sentences.append(say(language, text, commit=repository.revision[:7]))
     if model.classifier.notice:
-        sentences.append(fault(tongue, without_folders(model.classifier.notice, repository.name)))
+        sentences.append(fault(language, without_folders(model.classifier.notice, repository.name)))
     return " ".join(sentences)
 
 

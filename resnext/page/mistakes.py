@@ -7,8 +7,8 @@ from typing import Any
 
 from PIL import Image
 
-MOST_PICTURES = 200  # of one cell; a file may name as many as it likes
-MOST_BYTES = 50_000
+MAX_PICTURES = 200  # of one cell; a file may name as many as it likes
+MAX_BYTES = 50_000
 LONGEST_SIDE = (
     1024  # a small file may claim 65,535 x 65,535 pixels, and a visitor's browser would have to decode them
 )
@@ -35,7 +35,7 @@ def mistakes_in(
     named = [row for row in cell if _is_name(row[4])]
     pictures = [
         (content, pathlib.PurePosixPath(file).name, probability)
-        for file, _, _, probability, thumbnail in named[:MOST_PICTURES]
+        for file, _, _, probability, thumbnail in named[:MAX_PICTURES]
         if (content := picture(folder, thumbnail)) is not None
     ]
     return pictures, len(cell)
@@ -62,8 +62,8 @@ def _read_jpeg(path: pathlib.Path) -> bytes | None:
         if not path.is_file():  # opening a pipe would wait forever
             return None
         with path.open("rb") as file:
-            content = file.read(MOST_BYTES + 1)
-        if len(content) > MOST_BYTES or not content.startswith(_JPEG):
+            content = file.read(MAX_BYTES + 1)
+        if len(content) > MAX_BYTES or not content.startswith(_JPEG):
             return None
         with Image.open(io.BytesIO(content), formats=("JPEG",)) as image:  # reads the header only
             return content if max(image.size) <= LONGEST_SIDE else None

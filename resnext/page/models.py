@@ -17,17 +17,17 @@ import numpy as np
 from PIL import Image
 
 from resnext import repository
-from resnext.classifier import Answer, Classifier
+from resnext.classifier import Classifier, Output
 from resnext.errors import RepositoryError, ResNeXtError
 from resnext.int8 import has_int8
-from resnext.page.words import fault
+from resnext.page.i18n import fault
 from resnext.preprocessing import open_image, preprocess
 
-BUNDLED = "flowers (bundled)"
+BUNDLED_NAME = "flowers (bundled)"
 INT8 = ", int8"  # after a model's name: the same one by its int8 graph
-MOST_EXAMPLES = 24
+MAX_EXAMPLES = 24
 _EXAMPLE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
-_MOST_LOOKS = 32  # answers kept for each model, with their feature maps (400 kB each for ResNeXt-50 at 224)
+_MAX_LOOKS = 32  # answers kept for each model, with their feature maps (400 kB each for ResNeXt-50 at 224)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Look:
         seconds: from the encoded file to the answer.
     """
 
-    answer: Answer
+    answer: Output
     pixels: np.ndarray
     photograph: Image.Image
     network: float
@@ -91,7 +91,7 @@ class Model:
         look = Look(answer, pixels, image, end - begin, end - start)
         with self._lock:
             self._looks[path] = look
-            while len(self._looks) > _MOST_LOOKS:
+            while len(self._looks) > _MAX_LOOKS:
                 self._looks.popitem(last=False)
         return look
 
@@ -108,7 +108,7 @@ class Model:
         def copy() -> list[pathlib.Path]:
             found = sorted(
                 f for f in self.folder.glob("examples/*") if f.suffix.lower() in _EXAMPLE_SUFFIXES
-            )[:MOST_EXAMPLES]
+            )[:MAX_EXAMPLES]
             self._copies = tempfile.TemporaryDirectory(prefix="examples-")  # gone with the model
             copies = []
             for file in found:
@@ -151,13 +151,15 @@ class Models:
         plain = dict.fromkeys([*self.sources, opened.plain_name] if opened else self.sources)
         return [name for one in plain for name in ([one, one + INT8] if one in self._with_int8 else [one])]
 
-    def get(self, name: str | None, tongue: str = "en") -> Model:
+    def get(self, name: str | None, language: str = "en") -> Model:
         """As `open`, but what goes wrong is said in words for a visitor's eyes (`gr.Error`)."""
         try:
             return self.open(name)
         except ResNeXtError as error:
             message = without_folders(str(error), self.sources.get((name or "").removesuffix(INT8)))
-            raise gr.Error(html.escape(fault(tongue, message), quote=False), print_exception=False) from None
+            raise gr.Error(
+                html.escape(fault(language, message), quote=False), print_exception=False
+            ) from None
 
     def open(self, name: str | None) -> Model:
         """Opens a model by the page's name for it, or gives the open one; None stands for the page's own, `INT8` asks for int8.
@@ -224,13 +226,13 @@ def is_hub_id(name: str) -> bool:
 def _folder_has_int8(source: str | None) -> bool:
     """Of a model that lies on this machine; of one on the Hub, it is seen when it is opened."""
     return not (source and is_hub_id(source)) and has_int8(
-        repository.BUNDLED if source is None else pathlib.Path(source).expanduser()
+        repository.BUNDLED_FOLDER if source is None else pathlib.Path(source).expanduser()
     )
 
 
 def _page_name(source: str | None, taken: Iterable[str]) -> str:
     if source is None:
-        return BUNDLED
+        return BUNDLED_NAME
     if is_hub_id(source):
         return source
     name = folder = pathlib.Path(source).expanduser().resolve().name

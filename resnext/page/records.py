@@ -9,22 +9,22 @@ from typing import Any
 
 import numpy as np
 
+from resnext.page.i18n import say, setting
 from resnext.page.markup import sentence, table
-from resnext.page.words import say, setting
 
 # Of JSON and CSV, which take up to forty times as much memory once they are read; ImageNet's evaluation has 15 MB.
-MOST_BYTES = {"evaluation.json": 24 * 2**20, "recipe.json": 2**20, "history.csv": 2**20}
+MAX_BYTES = {"evaluation.json": 24 * 2**20, "recipe.json": 2**20, "history.csv": 2**20}
 HISTORY_COLUMNS = ("epoch", "loss", "accuracy", "val_loss", "val_accuracy", "learning_rate")
 
 
-def read(path: pathlib.Path, parse: Callable[[str], Any], otherwise: str, tongue: str = "en") -> Any:
+def read(path: pathlib.Path, parse: Callable[[str], Any], otherwise: str, language: str = "en") -> Any:
     """What `parse` makes of a file, or a sentence as HTML if the repository has none or a broken one."""
-    values = {"file": path.name, "otherwise": say(tongue, otherwise)}
+    values = {"file": path.name, "otherwise": say(language, otherwise)}
     if not os.path.isfile(path):  # opening a pipe would wait forever
-        return sentence(say(tongue, "This repository has no {file}, so {otherwise}.", **values))
+        return sentence(say(language, "This repository has no {file}, so {otherwise}.", **values))
     try:
-        if path.stat().st_size > MOST_BYTES[path.name]:
-            raise ValueError(f"it is larger than {MOST_BYTES[path.name] >> 20} MiB")
+        if path.stat().st_size > MAX_BYTES[path.name]:
+            raise ValueError(f"it is larger than {MAX_BYTES[path.name] >> 20} MiB")
         return parse(path.read_text("utf-8"))
     except (
         OSError,
@@ -38,7 +38,7 @@ def read(path: pathlib.Path, parse: Callable[[str], Any], otherwise: str, tongue
     ) as error:
         fault = f"{type(error).__name__}: {error}"
         text = "The {file} of this repository cannot be read ({fault}), so {otherwise}."
-        return sentence(say(tongue, text, fault=fault, **values))
+        return sentence(say(language, text, fault=fault, **values))
 
 
 def _from_json(text: str) -> Any:
@@ -131,7 +131,7 @@ def most_confused(matrix: np.ndarray) -> tuple[int, int]:
     return int(row), int(column)
 
 
-def recipe_tables(text: str, tongue: str = "en") -> str:
+def recipe_tables(text: str, language: str = "en") -> str:
     """recipe.json as HTML tables: the settings, the data set, the versions and the machine."""
     values = _from_json(text)
     dataset, images = values["dataset"], values["dataset"]["images"]
@@ -141,18 +141,18 @@ def recipe_tables(text: str, tongue: str = "en") -> str:
     sections = {"Recipe": values["recipe"], "Data set": data, "Software and hardware": machine}
     tables = [
         table(
-            say(tongue, title),
+            say(language, title),
             (),
-            [(setting(tongue, key), _as_text(value, tongue)) for key, value in section.items()],
+            [(setting(language, key), _as_text(value, language)) for key, value in section.items()],
         )
         for title, section in sections.items()
     ]
     return f'<div class="tables">{tables[0]}<div class="tables">{"".join(tables[1:])}</div></div>'
 
 
-def _as_text(value: Any, tongue: str) -> str:
+def _as_text(value: Any, language: str) -> str:
     if isinstance(value, bool):
-        return say(tongue, "yes" if value else "no")
+        return say(language, "yes" if value else "no")
     if isinstance(value, list):
-        return ", ".join(_as_text(item, tongue) for item in value)
+        return ", ".join(_as_text(item, language) for item in value)
     return f"{value:,g}" if isinstance(value, float) else str(value)

@@ -19,7 +19,7 @@ import numpy as np
 
 from resnext.architecture import find_architecture
 from resnext.config import ModelConfig, Preprocessing
-from resnext.network_shapes import network_tensors
+from resnext.shapes import tensor_shapes
 from resnext.weights import save_tensors
 
 
@@ -28,7 +28,7 @@ def make_repository(folder: pathlib.Path, name: str, image_size: int, classes: i
     architecture, rng = find_architecture(name), np.random.default_rng(0)
     config = ModelConfig(name, architecture, tuple(map(str, range(classes))), Preprocessing(image_size))
     tensors = {}
-    for key, shape in network_tensors(architecture, classes).items():
+    for key, shape in tensor_shapes(architecture, classes).items():
         if len(shape) == 1:
             value = np.full(shape, 0.0 if key.endswith(("bias", "mean")) else 1.0)
         else:
@@ -71,7 +71,7 @@ def stock_keras_model(config: ModelConfig):
     """The same network with Keras' own grouped convolution."""
     import keras
 
-    from resnext.architecture import resnext
+    from resnext.architecture import build_network
     from resnext.keras_model import KerasOps
 
     class StockOps(KerasOps):
@@ -82,7 +82,7 @@ def stock_keras_model(config: ModelConfig):
 
     images = keras.Input((None, None, 3), name="images")
     ops = StockOps(config.preprocessing.mean, config.preprocessing.std)
-    return keras.Model(images, resnext(ops, config.architecture, config.num_classes, images)["logits"])
+    return keras.Model(images, build_network(ops, config.architecture, config.num_classes, images)["logits"])
 
 
 def import_timm():

@@ -17,7 +17,7 @@ import tempfile
 
 import contenders
 
-from tests.hub_server import TOKEN, HubServer, environment
+from tests.helpers.hub_server import TOKEN, HubServer, environment
 from training.history import best_epoch, read_history
 
 REPO = "tester/pretrained"

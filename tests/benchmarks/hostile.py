@@ -17,7 +17,8 @@ import tempfile
 sys.path[:0] = [str(pathlib.Path(__file__).parents[2]), str(pathlib.Path(__file__).parents[1])]
 
 import hostile_inputs
-from website import serving
+
+from tests.helpers.website import serving
 
 RESULTS = pathlib.Path(__file__).parent / "results" / "hostile.csv"
 

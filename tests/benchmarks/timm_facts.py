@@ -26,7 +26,7 @@ CONFIGS, PIXELS = (
 # resnext26ts and its kin are networks of another kind (timm's ByobNet).
 NAMES = re.compile(r"(legacy_)?(se)?resnext(?!26ts).*|resnet(50|101|152)|wide_resnet50_2")
 _SUBSETS = {"1k": "imagenet-1k", "12k": "imagenet-12k", "22k": "imagenet-22k"}
-_MOST_NOTE = 48  # characters
+_MAX_NOTE = 48  # characters
 _CASES = [  # photograph, size, crop ratio, crop mode, interpolation
     ("daisy", 32, 0.875, "center", "bilinear"),
     ("roses", 32, 0.9, "center", "bicubic"),
@@ -84,7 +84,7 @@ def write_classes(path: pathlib.Path) -> None:
 def _shorten(definition: str) -> str:
     """The definition up to its first mark, and no more words than fit."""
     return textwrap.shorten(
-        re.split(r"[;(:]", definition)[0], _MOST_NOTE, placeholder="…", break_on_hyphens=False
+        re.split(r"[;(:]", definition)[0], _MAX_NOTE, placeholder="…", break_on_hyphens=False
     )
 
 

@@ -1,0 +1,381 @@
+"""An in-process Hugging Face Hub on loopback, kept in memory, which the real ``huggingface_hub`` client talks to."""
+
+import base64
+import hashlib
+import json
+import re
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path, PurePosixPath
+from urllib.parse import parse_qs, unquote, urlsplit
+
+TOKEN, USER, DATE = "hf_testtoken", "tester", "2025-01-01T00:00:00.000Z"
+LFS_SUFFIXES = (".safetensors", ".png", ".jpg", ".h5", ".keras", ".onnx", ".bin", ".npz", ".zip")
+TEXT_SUFFIXES = (".py", ".md", ".json", ".txt", ".csv", ".yaml", ".toml", ".css", ".html", ".js")
+GIT_ATTRIBUTES = "".join(
+    f"*{suffix} filter=lfs diff=lfs merge=lfs -text\n" for suffix in LFS_SUFFIXES
+).encode()
+
+
+def environment(url, home, token=""):
+    """Environment variables for a subprocess whose Hub is `url` and whose cache and token are under `home`.
+
+    Merge them over ``os.environ``: tokens, cache folders and an offline mode of the parent do not leak through.
+    """
+    home, switches = Path(home), ("XET", "TELEMETRY", "UPDATE_CHECK", "PROGRESS_BARS")
+    return {
+        "HF_ENDPOINT": url,
+        "HF_HOME": str(home),
+        "HF_HUB_CACHE": str(home / "hub"),
+        "HF_TOKEN_PATH": str(home / "token"),
+        "HF_TOKEN": token,
+        "HUGGING_FACE_HUB_TOKEN": "",
+        "HF_HUB_OFFLINE": "0",
+        "TRANSFORMERS_OFFLINE": "0",
+        "NO_PROXY": "127.0.0.1",
+        "no_proxy": "127.0.0.1",
+        **{f"HF_HUB_DISABLE_{switch}": "1" for switch in switches},
+    }
+
+
+class HubError(Exception):
+    """An error answer: HTTP status, the Hub's ``X-Error-Code`` if any, message and further headers or JSON."""
+
+    def __init__(self, status, code, message, headers=None, **payload):
+        super().__init__(message)
+        self.status, self.payload = status, {"error": message, **payload}
+        self.headers = {
+            "X-Error-Message": message,
+            **({"X-Error-Code": code} if code else {}),
+            **(headers or {}),
+        }
+
+
+class File:
+    """A file of a commit: its content, and its Git blob id (of the LFS pointer where it is stored in LFS)."""
+
+    def __init__(self, content, lfs=False):
+        self.content, self.size, oid = content, len(content), hashlib.sha256(content).hexdigest()
+        pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{oid}\nsize {self.size}\n".encode()
+        blob = b"blob %d\0" % len(pointer) + pointer if lfs else b"blob %d\0" % self.size + content
+        self.blob_id = hashlib.sha1(blob).hexdigest()
+        self.etag = oid if lfs else self.blob_id
+        self.lfs = (
+            {"lfs": {"oid": oid, "sha256": oid, "size": self.size, "pointerSize": len(pointer)}}
+            if lfs
+            else {}
+        )
+
+
+class Repo:
+    """A repository: trees (files by path) by commit id, refs to commit ids, uploaded LFS objects by SHA-256."""
+
+    def __init__(self, kind, repo_id, private=False, sdk=None):
+        self.kind, self.id, self.private, self.sdk, self.gated = kind, repo_id, private, sdk, False
+        self.path = repo_id if kind == "model" else f"{kind}s/{repo_id}"
+        self.commits, self.refs, self.lfs, self.variables = {}, {}, {}, {}
+        self.add("refs/heads/main", {".gitattributes": File(GIT_ATTRIBUTES)}, self.path)
+
+    def add(self, ref, files, *identity):
+        """Put a commit of the tree `files` at the tip of `ref`; `identity` (parent, title) sets its id apart."""
+        tree = sorted((path, file.blob_id) for path, file in files.items())
+        oid = hashlib.sha1(repr((tree, identity)).encode()).hexdigest()
+        self.commits[oid], self.refs[ref] = files, oid
+        return oid
+
+    def find(self, revision):
+        """The ref (None for a commit id), commit id and files of a branch, tag, ref or commit id (7 digits or more)."""
+        for ref in (f"refs/heads/{revision}", f"refs/tags/{revision}", revision):
+            if ref in self.refs:
+                return ref, self.refs[ref], self.commits[self.refs[ref]]
+        for oid, files in self.commits.items():
+            if oid.startswith(revision) and len(revision) >= 7:
+                return None, oid, files
+        raise HubError(404, "RevisionNotFound", f"Invalid rev id: {revision}")
+
+    def apply(self, files, operation, value):
+        """Carry out one operation of a commit's payload on the tree `files`."""
+        path, folder = value["path"], operation == "deletedFolder" and value["path"].rstrip("/") + "/"
+        if operation == "file":
+            files[path] = File(base64.b64decode(value["content"]))
+        elif operation == "lfsFile":
+            if value["oid"] not in self.lfs:
+                raise HubError(400, None, f"LFS pointer pointed to a file that does not exist: {path}")
+            files[path] = File(self.lfs[value["oid"]], lfs=True)
+        else:
+            gone = [p for p in files if p == path or (folder and p.startswith(folder))]
+            if not gone:
+                raise HubError(404, "EntryNotFound", f"A file with this name doesn't exist: {path}")
+            for path in gone:
+                del files[path]
+
+
+class HubServer:
+    """The Hub: ``with HubServer() as hub`` serves it at `hub.url`; `hub.requests` logs (method, path and query)."""
+
+    def __init__(self, lfs_threshold=1024):
+        self.lfs_threshold, self.lock, self.requests = lfs_threshold, threading.Lock(), []
+        self.users, self.repos, self.faults, self.truncations = {TOKEN: USER}, {}, [], []
+        self.gates = {}  # part of a path -> threading.Event: such requests wait until it is set
+
+    def __enter__(self):
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"hub": self}))
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
+        return self
+
+    def __exit__(self, *_):
+        self._server.shutdown()
+        self._server.server_close()
+
+    def add_user(self, token, name):
+        """An account `name` with an access token that may write."""
+        self.users[token] = name
+
+    def fail_next(self, count=1, status=503, path=""):
+        """Output the next `count` requests, of those whose path contains `path`, by `status`."""
+        self.faults.extend([(status, path)] * count)
+
+    def truncate_next_download(self, count=1):
+        """Cut the body of the next `count` downloads in half, under an unchanged Content-Length."""
+        self.truncations.extend([True] * count)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    """Answers a request; the methods named in `ROUTES` return what is sent as JSON, or (status, headers, body)."""
+
+    protocol_version, disable_nagle_algorithm = "HTTP/1.1", True
+    API = "/api/(?P<kind>model|dataset|space)s/(?P<repo_id>[^/]+/[^/]+)"
+    WEB = "/(?:(?P<kind>dataset|space)s/)?(?P<repo_id>[^/]+/[^/]+)"
+    REV = "(?P<revision>refs/pr/[0-9]+|[^/]+)"
+    ROUTES = [
+        (method, re.compile(path), name)
+        for method, path, name in [
+            ("GET", "/api/whoami-v2", "whoami"),
+            ("POST", "/api/validate-yaml", "validate_yaml"),
+            ("POST", "/api/repos/create", "create_repo"),
+            ("GET", f"{API}(?:/revision/{REV})?", "info"),
+            ("GET", f"{API}/tree/{REV}", "tree"),
+            ("GET", f"{API}/refs", "refs"),
+            ("POST", f"{API}/variables", "add_variable"),
+            ("POST", f"{API}/tag/{REV}", "create_tag"),
+            ("POST", f"{API}/preupload/{REV}", "preupload"),
+            ("POST", f"{WEB}.git/info/lfs/objects/batch", "lfs_batch"),
+            ("PUT|POST", f"{API}/lfs/(?P<oid>.+)", "lfs_file"),
+            ("POST", f"{API}/commit/{REV}", "commit"),
+            ("GET|HEAD", f"{WEB}/resolve/{REV}/(?P<path>.+)", "resolve"),
+        ]
+    ]
+
+    def _answer(self):
+        url, sent = urlsplit(self.path), None
+        self.content, self.query = (
+            self.rfile.read(int(self.headers.get("Content-Length", 0))),
+            parse_qs(url.query),
+        )
+        for gate in [gate for part, gate in self.hub.gates.items() if part in self.path]:
+            gate.wait(30)
+        with self.hub.lock:
+            self.hub.requests.append((self.command, self.path))
+            try:
+                if fault := next((fault for fault in self.hub.faults if fault[1] in self.path), None):
+                    self.hub.faults.remove(fault)
+                    raise HubError(fault[0], None, "Injected fault")
+                response = self._route(url.path)
+                if self.command == "GET" and "/resolve/" in url.path and self.hub.truncations:
+                    sent = self.hub.truncations.pop() and len(response[2]) // 2
+            except HubError as error:
+                response = error.status, error.headers, error.payload
+        status, headers, body = response if isinstance(response, tuple) else (200, {}, response)
+        body = body if isinstance(body, bytes) else json.dumps(body).encode()
+        self.send_response_only(
+            status
+        )  # and one request per connection: a closed server is out of reach at once
+        for name, value in {**headers, "Content-Length": len(body), "Connection": "close"}.items():
+            self.send_header(name, str(value))
+        self.end_headers()
+        self.wfile.write(b"" if self.command == "HEAD" else body[:sent])
+
+    do_GET = do_HEAD = do_POST = do_PUT = _answer
+
+    def _route(self, path):
+        token = self.headers.get("Authorization", "").removeprefix("Bearer ")
+        self.user = self.hub.users.get(token)
+        if token and not self.user:
+            raise HubError(401, None, "Invalid credentials in Authorization header")
+        for method, pattern, name in self.ROUTES:
+            if self.command in method.split("|") and (match := pattern.fullmatch(path)):
+                arguments = {key: value and unquote(value) for key, value in match.groupdict().items()}
+                self.kind, self.repo_id = arguments.pop("kind", None) or "model", arguments.pop("repo_id", "")
+                self.owned = bool(self.user) and self.repo_id.startswith(f"{self.user}/")
+                return getattr(self, name)(**arguments)
+        raise HubError(404, None, "Sorry, we can't find the page you are looking for.")
+
+    def _repo(self, write=False):
+        """The request's repository, if its user may see it, and may write to it if `write`."""
+        repo = self.hub.repos.get((self.kind, self.repo_id))
+        if not self.user and (repo is None or repo.private or write):
+            raise HubError(401, "RepoNotFound", "Invalid username or password.")
+        if repo is None or (repo.private and not self.owned):
+            raise HubError(404, "RepoNotFound", "Repository not found")
+        if write and not self.owned:
+            raise HubError(403, None, f"You don't have the rights to write to {self.repo_id}")
+        return repo
+
+    def whoami(self):
+        if not self.user:
+            raise HubError(401, None, "Invalid username or password.")
+        return {"type": "user", "name": self.user, "orgs": [], "auth": {"accessToken": {"role": "write"}}}
+
+    def validate_yaml(self):
+        start, *rest = re.split(r"^---\s*$", json.loads(self.content)["content"], flags=re.MULTILINE)
+        warnings = [] if rest and not start else [{"message": "empty or missing yaml metadata in repo card"}]
+        errors = (
+            [{"message": "YAML metadata is not closed by ---"}] if not warnings and len(rest) == 1 else []
+        )
+        return 400 if errors else 200, {}, {"errors": errors, "warnings": warnings}
+
+    def create_repo(self):
+        wanted, user = json.loads(self.content), self.whoami()["name"]
+        kind, repo_id = wanted.get("type", "model"), f"{wanted['organization'] or user}/{wanted['name']}"
+        if not repo_id.startswith(f"{user}/"):
+            raise HubError(403, None, f"You don't have the rights to create the {kind} {repo_id}")
+        repo = Repo(kind, repo_id, wanted.get("visibility") == "private", wanted.get("sdk"))
+        answer = {"url": f"{self.hub.url}/{repo.path}", "name": repo_id}
+        if (kind, repo_id) in self.hub.repos:
+            raise HubError(409, None, f"You already created this {kind} repo", **answer)
+        self.hub.repos[kind, repo_id] = repo
+        return answer
+
+    def info(self, revision):
+        repo, blobs = self._repo(), "blobs" in self.query
+        _, oid, files = repo.find(revision or "main")
+        siblings = [
+            {"rfilename": path, **({"size": f.size, "blobId": f.blob_id, **f.lfs} if blobs else {})}
+            for path, f in sorted(files.items())
+        ]
+        return {
+            "id": repo.id,
+            "author": repo.id.split("/")[0],
+            "sha": oid,
+            "private": repo.private,
+            "sdk": repo.sdk,
+            "gated": repo.gated,
+            "tags": [],
+            "siblings": siblings,
+            "createdAt": DATE,
+            "lastModified": DATE,
+        }
+
+    def tree(self, revision):
+        *_, files = self._repo().find(revision)
+        entries = {
+            p: {"type": "file", "oid": f.blob_id, "size": f.size, "path": p, **f.lfs}
+            for p, f in files.items()
+        }
+        for folder in {str(f) for p in files for f in PurePosixPath(p).parents} - {"."}:
+            entries[folder] = {
+                "type": "directory",
+                "oid": hashlib.sha1(folder.encode()).hexdigest(),
+                "path": folder,
+            }
+        recursive = self.query.get("recursive") == ["true"]
+        return [entry for p, entry in sorted(entries.items()) if recursive or "/" not in p]
+
+    def refs(self):
+        spaces = {"branches": "heads", "converts": "convert", "tags": "tags", "pullRequests": "pr"}
+        refs = [(ref.split("/", 2), ref, oid) for ref, oid in self._repo().refs.items()]
+        return {
+            key: [{"name": p[2], "ref": ref, "targetCommit": oid} for p, ref, oid in refs if p[1] == space]
+            for key, space in spaces.items()
+        }
+
+    def create_tag(self, revision):
+        repo, ref = self._repo(write=True), f"refs/tags/{json.loads(self.content)['tag']}"
+        if ref in repo.refs:
+            raise HubError(409, None, f"Reference already exists: {ref}")
+        repo.refs[ref] = repo.find(revision)[1]
+        return {}
+
+    def add_variable(self):
+        variable = json.loads(self.content)
+        variables = self._repo(write=True).variables
+        variables[variable["key"]] = {"key": variable["key"], "value": variable["value"]}
+        return variables
+
+    def preupload(self, revision):
+        (*_, present), answers = self._repo(write="create_pr" not in self.query).find(revision), []
+        for file in json.loads(self.content)["files"]:
+            path, large = file["path"], file["size"] > self.hub.lfs_threshold
+            lfs = path.endswith(LFS_SUFFIXES) or (large and not path.endswith(TEXT_SUFFIXES))
+            answers.append(
+                {
+                    "path": path,
+                    "uploadMode": "lfs" if lfs else "regular",
+                    "shouldIgnore": False,
+                    "oid": present[path].etag if path in present else None,
+                }
+            )
+        return {"files": answers}
+
+    def lfs_batch(self):
+        batch = json.loads(self.content)  # in which the client names no ref when it opens a pull request
+        repo = self._repo(write="ref" in batch)
+        for wanted in batch["objects"]:
+            if wanted["oid"] not in repo.lfs:
+                action = {"href": f"{self.hub.url}/api/{repo.kind}s/{repo.id}/lfs/{wanted['oid']}"}
+                wanted["actions"] = {"upload": action, "verify": action}
+        return {"transfer": "basic", "objects": batch["objects"]}
+
+    def lfs_file(self, oid):
+        """Upload of an LFS object (PUT, which needs no token, like a presigned URL) and its verification (POST)."""
+        stored = self.hub.repos[self.kind, self.repo_id].lfs
+        content = self.content if self.command == "PUT" else stored.get(oid, b"")
+        if hashlib.sha256(content).hexdigest() != oid:
+            raise HubError(400, None, "The LFS object is not the one announced")
+        stored[oid] = content
+        return {}
+
+    def commit(self, revision):
+        repo, create_pr = (
+            self._repo(write="create_pr" not in self.query or not self.user),
+            "create_pr" in self.query,
+        )
+        header, *operations = [json.loads(line) for line in self.content.splitlines()]
+        (ref, tip, _), base = repo.find(revision), header["value"].get("parentCommit")
+        if ref is None or ref.startswith("refs/tags/"):
+            raise HubError(400, None, f"Cannot commit to {revision}: not a branch")
+        if create_pr:
+            ref = f"refs/pr/{1 + sum(r.startswith('refs/pr/') for r in repo.refs)}"
+        elif base and not tip.startswith(base):
+            raise HubError(412, None, "A commit has happened since. Please refresh and try again.")
+        parent = (base and repo.find(base)[1]) or tip
+        files = dict(repo.commits[parent])
+        for operation in operations:
+            repo.apply(files, operation["key"], operation["value"])
+        oid, url = repo.add(ref, files, parent, header["value"]["summary"]), f"{self.hub.url}/{repo.path}"
+        return {
+            "success": True,
+            "commitOid": oid,
+            "commitUrl": f"{url}/commit/{oid}",
+            "pullRequestUrl": f"{url}/discussions/{ref.removeprefix('refs/pr/')}" if create_pr else None,
+        }
+
+    def resolve(self, revision, path):
+        repo = self._repo()
+        if repo.gated and not self.owned:
+            raise HubError(
+                403 if self.user else 401, "GatedRepo", f"Access to {repo.kind} {repo.id} is restricted."
+            )
+        _, oid, files = repo.find(revision)
+        file, headers = files.get(path), {"X-Repo-Commit": oid, "Accept-Ranges": "bytes"}
+        if file is None:
+            raise HubError(404, "EntryNotFound", "Entry not found", headers)
+        headers["ETag"] = f'"{file.etag}"'
+        if file.lfs:
+            headers.update({"X-Linked-Etag": f'"{file.etag}"', "X-Linked-Size": file.size})
+        if asked := re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", "")):
+            first, last = int(asked[1]), min(int(asked[2] or file.size), file.size - 1)
+            headers["Content-Range"] = f"bytes {first}-{last}/{file.size}"
+            return 206, headers, file.content[first : last + 1]
+        return 200, headers, file.content

@@ -1,0 +1,435 @@
+"""The page in headless Chromium: what a visitor sees and does, in light and dark, on a desk and on a phone."""
+
+import re
+import zipfile
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page, expect
+
+from tests.page.test_app import FLOWERS, HOSTILE, make_repository, save_image, served
+
+PATIENCE = 15_000  # milliseconds
+TABS = ("Classify", "Batch", "Training", "Test", "Inside ResNeXt", "Model card")
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory):
+    """A page of two models and one that cannot be had."""
+    folder = tmp_path_factory.mktemp("repositories")
+    make_repository(folder / "second", [*FLOWERS, "violets"])
+    with served(make_repository(folder / "first"), folder / "second", folder / "gone") as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def hostile_address(tmp_path_factory):
+    folder = make_repository(tmp_path_factory.mktemp("hostile"), HOSTILE)
+    (folder / "examples" / "CREDITS.md").write_text("".join(HOSTILE), "utf-8")
+    with served(folder, warning="".join(HOSTILE)) as address:
+        yield address
+
+
+@pytest.fixture
+def visit(browser):
+    """Opens an address in a new page; afterwards, no page may have asked any other server for anything."""
+    opened, strangers = [], []
+
+    def visit(address: str, width: int = 1280, theme: str = "light") -> Page:
+        page = browser.new_page(viewport={"width": width, "height": 850})
+        page.set_default_timeout(PATIENCE)
+        page.on(
+            "request",
+            lambda request: (
+                request.url.startswith((address, "blob:", "data:")) or strangers.append(request.url)
+            ),
+        )
+        page.goto(f"{address}?__theme={theme}")
+        page.get_by_role("tab", name="Classify").wait_for()
+        opened.append(page)
+        return page
+
+    yield visit
+    for page in opened:
+        page.close()
+    assert not strangers
+
+
+def open_tab(page: Page, name: str) -> None:
+    """Opens a tab and waits until it is filled."""
+    page.get_by_role("tab", name=name, exact=True).click()
+    filled = {
+        "Classify": ".photograph",
+        "Batch": ".many",
+        "Training": ".curve .main-svg",
+        "Test": ".heatmap .main-svg",
+        "Inside ResNeXt": ".wires",
+        "Model card": ".card",
+    }
+    expect(page.locator(filled[name]).first).to_be_visible(timeout=PATIENCE)
+
+
+def choose_model(page: Page, name: str) -> None:
+    page.get_by_label("Model", exact=True).click()
+    page.get_by_role("option", name=name).click()
+
+
+def upload(page: Page, file) -> None:
+    page.locator("input[type=file]").first.set_input_files(file)
+
+
+def bars(page: Page):
+    return page.locator("[data-testid$=-confidence-set]")
+
+
+def test_an_upload_is_classified_without_another_click(visit, address, tmp_path):
+    page = visit(address)
+    upload(page, save_image(tmp_path / "photograph.jpg", seed=5))
+    expect(bars(page)).to_have_count(5, timeout=PATIENCE)
+    expect(page.locator(".seconds")).to_contain_text("ms")
+    assert set(bars(page).locator("dt").all_inner_texts()) == set(FLOWERS)
+
+
+def test_the_number_of_classes_follows_the_slider(visit, address, tmp_path):
+    page = visit(address)
+    upload(page, save_image(tmp_path / "photograph.jpg", seed=5))
+    expect(bars(page)).to_have_count(5, timeout=PATIENCE)
+    page.locator(".top-k").get_by_role("slider").press("ArrowLeft")
+    expect(bars(page)).to_have_count(4, timeout=PATIENCE)
+
+
+def test_an_example_is_classified_at_once_and_from_the_keyboard(visit, address):
+    page = visit(address)
+    page.locator(".gallery button").nth(1).press("Enter")
+    expect(bars(page)).to_have_count(5, timeout=PATIENCE)
+
+
+def test_clearing_the_photograph_clears_the_answer(visit, address):
+    page = visit(address)
+    page.locator(".gallery button").first.click()
+    expect(bars(page)).to_have_count(5, timeout=PATIENCE)
+    page.get_by_label("Remove Image").click()
+    expect(bars(page)).to_have_count(0, timeout=PATIENCE)
+
+
+@pytest.mark.parametrize("after", ["nothing", "an example"])
+def test_a_bad_file_is_named_and_taken_away_and_the_next_upload_works(visit, address, tmp_path, after):
+    page = visit(address)
+    if after == "an example":
+        page.locator(".gallery button").first.click()
+        expect(bars(page)).to_have_count(5, timeout=PATIENCE)
+    (tmp_path / "notes.jpg").write_text("no image")
+    upload(page, tmp_path / "notes.jpg")
+    message = page.get_by_test_id("toast-body")
+    expect(message).to_contain_text(
+        "notes.jpg cannot be read as an image: it is not an image of a known format.", timeout=PATIENCE
+    )
+    expect(message).not_to_contain_text("/")
+    expect(page.locator(".photograph img")).to_have_count(0)
+    expect(bars(page)).to_have_count(0)
+    upload(page, save_image(tmp_path / "photograph.jpg", seed=5))
+    expect(bars(page)).to_have_count(5, timeout=PATIENCE)
+
+
+def test_the_training_tab_draws_the_curves_and_the_recipe(visit, address):
+    page = visit(address)
+    page.get_by_role("tab", name="Training").click()
+    for plot in range(2):
+        curve = page.locator(".curve").nth(plot)
+        expect(curve.locator(".scatterlayer .trace")).to_have_count(3, timeout=PATIENCE)
+        expect(curve).to_contain_text("best epoch 14")
+    page.locator(".curve").first.locator(".nsewdrag").first.hover()
+    expect(page.locator(".hoverlayer")).not_to_have_count(0)
+    expect(page.locator(".hoverlayer").first).to_contain_text("validation : ")
+    expect(page.get_by_role("region", name="Recipe")).to_contain_text("learning rate")
+    expect(page.get_by_role("region", name="Data set")).to_contain_text("2182")
+
+
+def test_the_test_tab_draws_the_heatmap_and_the_tables(visit, address):
+    page = visit(address)
+    page.get_by_role("tab", name="Test").click()
+    expect(page.locator(".heatmap .heatmaplayer image")).to_have_count(1, timeout=PATIENCE)
+    expect(page.locator(".figures").filter(has_text="top-1 accuracy")).to_contain_text("84.0%")
+    page.locator(".heatmap .nsewdrag").hover(position={"x": 5, "y": 5})
+    expect(page.locator(".heatmap .hoverlayer")).to_contain_text("21 images, 84.0% of the true class")
+    expect(page.get_by_role("region", name="First predictions").locator("tbody tr")).to_have_count(10)
+    expect(page.get_by_role("region", name="First predictions").locator("tbody tr").nth(1)).to_contain_text(
+        "wrong"
+    )
+    expect(page.get_by_role("region", name="Per class").locator("tbody tr")).to_have_count(5)
+
+
+def test_a_phone_needs_no_sideways_scrolling(visit, address):
+    page = visit(address, width=390)
+    page.locator(".gallery button").first.click()
+    expect(bars(page)).to_have_count(5, timeout=PATIENCE)
+    expect(page.locator(".why")).to_be_visible(timeout=PATIENCE)
+    photograph, answer, examples = (
+        page.locator(part).first.bounding_box()["y"] for part in (".photograph", ".answer", ".gallery")
+    )
+    assert photograph < answer < examples
+    for tab in TABS:
+        open_tab(page, tab)
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390, tab
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_axe_finds_no_serious_fault_in_any_tab(visit, address, theme):
+    page = visit(address, theme=theme)
+    page.locator(".gallery button").first.click()
+    expect(page.locator(".why")).to_be_visible(timeout=PATIENCE)
+    for tab in TABS:
+        open_tab(page, tab)
+        faults = [
+            (fault["id"], [node["html"] for node in fault["nodes"]])
+            for fault in Axe().run(page).response["violations"]
+            if fault["impact"] in ("serious", "critical")
+        ]
+        assert not faults, tab
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_the_text_of_figures_stands_out_from_the_page(visit, address, theme):
+    page = visit(address, theme=theme)
+    page.get_by_role("tab", name="Training").click()
+    title = page.locator(".curve .ytitle").first
+    expect(title).to_be_visible(timeout=PATIENCE)
+    red = int(title.evaluate("text => getComputedStyle(text).fill").partition("(")[2].partition(",")[0])
+    assert red < 80 if theme == "light" else red > 180
+
+
+def test_labels_and_credits_are_shown_and_never_run(visit, hostile_address):
+    page = visit(hostile_address)
+    page.locator(".gallery button").first.click()
+    expect(bars(page)).to_have_count(5, timeout=PATIENCE)
+    assert set(bars(page).locator("dt").all_inner_texts()) == set(HOSTILE)
+    page.get_by_text("Credits").click()
+    expect(page.get_by_role("status").filter(has_text=HOSTILE[0])).to_be_visible()
+    page.get_by_role("tab", name="Test").click()
+    expect(page.locator(".heatmap .heatmaplayer image")).to_have_count(1, timeout=PATIENCE)
+    page.locator(".heatmap .nsewdrag").hover(position={"x": 5, "y": 5})
+    expect(page.locator(".heatmap .hoverlayer")).to_contain_text("true <img src=x onerror=")
+    plot = page.locator(".heatmap .nsewdrag").bounding_box()
+    page.locator(".heatmap .nsewdrag").hover(position={"x": plot["width"] - 5, "y": plot["height"] - 5})
+    expect(page.locator(".heatmap .hoverlayer")).to_contain_text("true <a href=")
+    expect(page.get_by_role("region", name="Per class")).to_contain_text(HOSTILE[2])
+    assert page.locator("a[href^=javascript]").count() == 0
+    assert page.evaluate("window.hacked") is None
+
+
+def test_a_hostile_file_name_is_text_in_the_message(visit, address, tmp_path):
+    page = visit(address)
+    upload(
+        page, {"name": "<img src=x onerror=hacked=7>.jpg", "mimeType": "image/jpeg", "buffer": b"no image"}
+    )
+    expect(page.get_by_test_id("toast-body")).to_contain_text("cannot be read as an image", timeout=PATIENCE)
+    assert page.evaluate("window.hacked") is None
+
+
+def test_an_answer_comes_in_words_with_its_reasons_and_another_class_can_be_explained(
+    visit, address, tmp_path
+):
+    page = visit(address)
+    upload(page, save_image(tmp_path / "photograph.jpg", seed=5))
+    expect(page.locator(".answer")).to_contain_text("percent", timeout=PATIENCE)
+    first = page.locator(".why img").first.get_attribute("alt")
+    bars(page).nth(2).click()
+    expect(page.locator(".why img").first).not_to_have_attribute("alt", first, timeout=PATIENCE)
+    expect(page.locator(".why")).to_contain_text("64 × 64 pixels")
+
+
+def test_a_batch_is_a_table_in_which_a_bad_file_is_a_row(visit, address, tmp_path):
+    page = visit(address)
+    page.get_by_role("tab", name="Batch").click()
+    (tmp_path / "notes.jpg").write_text("no image")
+    with zipfile.ZipFile(tmp_path / "more.zip", "w") as archive:
+        archive.write(save_image(tmp_path / "inside.jpg", seed=6), "../../etc/inside.jpg")
+    files = [save_image(tmp_path / "photograph.jpg", seed=5), tmp_path / "notes.jpg", tmp_path / "more.zip"]
+    page.locator(".many input[type=file]").set_input_files(files)
+    rows = page.get_by_role("region", name="3 files, 1 of them could not be read.").locator("tbody tr")
+    expect(rows).to_have_count(3, timeout=PATIENCE)
+    expect(rows.nth(1)).to_contain_text("notes.jpg cannot be read as an image")
+    expect(rows.nth(2)).to_contain_text("inside.jpg")
+    expect(rows.nth(2)).not_to_contain_text("etc")
+    expect(page.get_by_text("Download as CSV")).to_be_visible()
+
+
+def test_cells_show_rates_when_asked_for(visit, address):
+    page = visit(address)
+    page.get_by_role("tab", name="Test", exact=True).click()
+    expect(page.locator(".heatmap .heatmaplayer image")).to_have_count(1, timeout=PATIENCE)
+    page.get_by_label("rates").click()
+    expect(page.locator(".heatmap .annotation-text").first).to_contain_text("84%", timeout=PATIENCE)
+
+
+def test_a_chinese_browser_reads_chinese(browser, address, tmp_path):
+    page = browser.new_page(locale="zh-CN")
+    page.goto(address)
+    expect(page.get_by_role("tab", name="训练")).to_be_visible(timeout=PATIENCE)
+    upload(page, save_image(tmp_path / "photograph.jpg", seed=5))
+    expect(page.locator(".seconds")).to_contain_text("毫秒", timeout=PATIENCE)
+    page.close()
+
+
+def test_another_model_is_shown_in_every_tab_and_classifies_the_photograph_anew(visit, address, tmp_path):
+    page = visit(address)
+    upload(page, save_image(tmp_path / "photograph.jpg", seed=5))
+    expect(bars(page)).to_have_count(5, timeout=PATIENCE)
+    page.locator(".top-k").get_by_role("slider").press("End")
+    choose_model(page, "second")
+    expect(page.get_by_role("heading", name="second")).to_be_visible(timeout=PATIENCE)
+    expect(bars(page)).to_have_count(6, timeout=PATIENCE)
+    expect(page.locator(".masthead")).to_contain_text("6 classes")
+    assert "model=second" in page.url
+    open_tab(page, "Test")
+    expect(page.locator(".heatmap .ytick")).to_have_count(6, timeout=PATIENCE)
+    choose_model(page, "first")  # while the tab is open
+    expect(page.locator(".heatmap .ytick")).to_have_count(5, timeout=PATIENCE)
+
+
+def test_the_model_in_use_stays_if_another_cannot_be_had(visit, address):
+    page = visit(address)
+    choose_model(page, "gone")
+    expect(page.get_by_test_id("toast-body")).to_contain_text(
+        "neither a folder nor a Hub repository", timeout=PATIENCE
+    )
+    expect(page.get_by_test_id("toast-body")).not_to_contain_text("repositories")  # the server's folder
+    expect(page.get_by_label("Model", exact=True)).to_have_value("first", timeout=PATIENCE)
+    expect(page.get_by_role("heading", name="first")).to_be_visible()
+    assert "model=" not in page.url
+    page.locator(".gallery button").first.click()
+    expect(bars(page)).to_have_count(5, timeout=PATIENCE)
+
+
+def test_the_address_opens_the_same_model_and_tab_and_a_button_copies_it(visit, address, browser):
+    page = visit(address)
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    open_tab(page, "Training")
+    choose_model(page, "second")
+    expect(page.get_by_role("heading", name="second")).to_be_visible(timeout=PATIENCE)
+    expect(page).to_have_url(re.compile("tab=training.*model=second"), timeout=PATIENCE)
+    page.get_by_role("button", name="Copy link").click()
+    link = page.evaluate("navigator.clipboard.readText()")
+    assert link == page.url
+    other = browser.new_page()
+    other.goto(link)
+    expect(other.get_by_role("heading", name="second")).to_be_visible(timeout=PATIENCE)
+    expect(other.locator(".curve .main-svg").first).to_be_visible(timeout=PATIENCE)
+    other.goto(f"{address}?model=/etc&tab=nowhere")
+    expect(other.get_by_test_id("toast-body")).to_contain_text(
+        "/etc is not offered on this page", timeout=PATIENCE
+    )
+    expect(other.get_by_role("heading", name="first")).to_be_visible()
+    other.close()
+
+
+def test_curves_of_several_models_lie_over_one_another_and_loss_can_be_logarithmic(visit, address):
+    page = visit(address)
+    open_tab(page, "Training")
+    page.get_by_label("Compare with").click()
+    page.get_by_role("option", name="second").click()
+    expect(page.locator(".curve").first.locator(".scatterlayer .trace")).to_have_count(4, timeout=PATIENCE)
+    expect(page.locator(".curve").first.locator(".legend")).to_contain_text("second")
+    page.keyboard.press("Escape")
+    page.get_by_label("Logarithmic loss").check()
+    axis = "document.querySelectorAll('.js-plotly-plot')[{}].layout.yaxis.type"
+    page.wait_for_function(axis.format(0) + " === 'log'", timeout=PATIENCE)
+    assert page.evaluate(axis.format(1)) == "linear"
+
+
+def test_an_image_of_this_machine_s_own_network_is_not_fetched(visit, address):
+    page = visit(address)
+    page.get_by_label("or the address of an image").fill(f"{address}favicon.ico")
+    page.get_by_label("or the address of an image").press("Enter")
+    expect(page.get_by_test_id("toast-body")).to_contain_text("cannot be fetched", timeout=PATIENCE)
+    expect(bars(page)).to_have_count(0)
+
+
+def test_a_photograph_can_be_dropped_or_pasted(visit, address, tmp_path):
+    page = visit(address)
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    content = save_image(tmp_path / "photograph.png", seed=5).read_bytes()
+    data = page.evaluate_handle(
+        """bytes => {
+          const data = new DataTransfer();
+          data.items.add(new File([new Uint8Array(bytes)], 'dropped.png', { type: 'image/png' }));
+          return data;
+        }""",
+        list(content),
+    )
+    target = page.locator(".photograph button").filter(has_text="Drop Image Here")
+    for event in ("dragenter", "dragover", "drop"):
+        target.dispatch_event(event, {"dataTransfer": data})
+    expect(bars(page)).to_have_count(5, timeout=PATIENCE)
+    page.get_by_label("Remove Image").click()
+    expect(bars(page)).to_have_count(0, timeout=PATIENCE)
+    page.evaluate(
+        """bytes => navigator.clipboard.write([new ClipboardItem(
+          { 'image/png': new Blob([new Uint8Array(bytes)], { type: 'image/png' }) })])""",
+        list(content),
+    )
+    page.get_by_label("Paste from clipboard").click()
+    expect(bars(page)).to_have_count(5, timeout=PATIENCE)
+
+
+def test_a_photograph_can_be_taken_by_the_camera(visit, address):
+    page = visit(address)  # Chromium's own false camera
+    page.context.grant_permissions(["camera"])
+    page.get_by_label("Capture from camera").click()
+    page.get_by_text("Click to Access Webcam").click()
+    page.wait_for_function("document.querySelector('video')?.videoWidth > 0", timeout=PATIENCE)
+    page.get_by_label("capture photo").click()
+    expect(bars(page)).to_have_count(5, timeout=PATIENCE)
+
+
+def test_the_map_fades_with_the_slider(visit, address):
+    page = visit(address)
+    page.locator(".gallery button").first.click()
+    expect(page.locator(".frame img")).to_be_visible(timeout=PATIENCE)
+    page.get_by_label("range slider for Opacity of the map").press("Home")
+    expect(page.locator(".frame img")).to_have_css("opacity", "0", timeout=PATIENCE)
+
+
+def test_the_table_of_a_batch_is_there_as_csv(visit, address, tmp_path):
+    page = visit(address)
+    open_tab(page, "Batch")
+    page.locator(".many input[type=file]").set_input_files(
+        [save_image(tmp_path / f"{name}.jpg") for name in ("one", "two")]
+    )
+    with page.expect_download() as download:
+        page.get_by_text("Download as CSV").click(timeout=PATIENCE)
+    header, *rows = download.value.path().read_text().splitlines()
+    assert header == "file,label,probability,error"
+    assert [row.split(",")[0] for row in rows] == ["one.jpg", "two.jpg"]
+    assert all(row.split(",")[1] in FLOWERS for row in rows)
+
+
+def test_the_keyboard_alone_reaches_every_tab_and_control(visit, address):
+    page = visit(address)
+
+    def press_tab_until(name: str) -> None:
+        for _ in range(60):
+            page.keyboard.press("Tab")
+            focused = page.evaluate(
+                "(e => e.getAttribute('aria-label') || e.textContent.trim() || e.title || e.labels?.[0]?.textContent.trim() || '')(document.activeElement)"
+            )
+            if name in focused:
+                return
+        raise AssertionError(f"{name} is out of the keyboard's reach")
+
+    for name in ("Model", "Copy link", "Classify", "Drop an image file", "or the address of an image"):
+        press_tab_until(name)
+    page.locator(".gallery button").first.focus()
+    page.keyboard.press("Enter")
+    expect(bars(page)).to_have_count(5, timeout=PATIENCE)
+    explained = page.locator(".why img").first.get_attribute("alt")
+    press_tab_until(bars(page).nth(1).locator("dt").inner_text())
+    page.keyboard.press("Enter")  # a bar
+    expect(page.locator(".why img").first).not_to_have_attribute("alt", explained, timeout=PATIENCE)
+    page.get_by_role("tab", name="Classify").focus()
+    press_tab_until("Training")
+    page.keyboard.press("Enter")
+    expect(page.locator(".curve .main-svg").first).to_be_visible(timeout=PATIENCE)
+    press_tab_until("Logarithmic loss")
+    page.keyboard.press("Space")
+    expect(page.get_by_label("Logarithmic loss")).to_be_checked()

@@ -1,0 +1,112 @@
+"""The page in Chromium while models come from a Hub on loopback."""
+
+import os
+import re
+import subprocess
+import sys
+import threading
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.helpers.hub_server import TOKEN, HubServer, environment
+from tests.page.test_app import ROOT, free_port, make_repository
+from tests.page.test_browser import PATIENCE, bars
+
+
+@pytest.fixture(scope="module")
+def hub(tmp_path_factory):
+    """A Hub that has tester/flowers, and a page whose visitors may name any repository: its address is `hub.page`."""
+    folder = tmp_path_factory.mktemp("hub")
+    with HubServer() as hub:
+        push = [
+            sys.executable,
+            "-m",
+            "training",
+            "push",
+            make_repository(folder / "flowers"),
+            "tester/flowers",
+        ]
+        subprocess.run(
+            push,
+            cwd=ROOT,
+            env={**os.environ, **environment(hub.url, folder / "pusher", TOKEN)},
+            check=True,
+            capture_output=True,
+        )
+        command = [
+            sys.executable,
+            "-u",
+            "app.py",
+            "--allow-any-model",
+            "--models-in-memory",
+            "1",
+            "--port",
+            str(free_port()),
+        ]
+        variables = {
+            **os.environ,
+            **environment(hub.url, folder / "visitor"),
+            "RESNEXT_MODELS": "tester/flowers, tester/gone",
+        }
+        server = subprocess.Popen(command, cwd=ROOT, env=variables, stdout=subprocess.PIPE, text=True)
+        hub.page = next(match[0] for line in server.stdout if (match := re.search(r"http://[\d.:]+", line)))
+        threading.Thread(target=server.stdout.read, daemon=True).start()
+        yield hub
+        server.terminate()
+        server.wait(30)
+
+
+def test_a_model_is_pulled_from_the_hub_when_chosen_and_by_its_revision_when_typed(browser, hub):
+    page = browser.new_page()
+    page.goto(hub.page)
+    box = page.get_by_label("Model", exact=True)
+    box.click()
+    expect(page.get_by_role("option")).to_contain_text(
+        ["flowers (bundled)", "tester/flowers", "tester/gone"], timeout=PATIENCE
+    )
+    hub.gates["/model.safetensors"] = threading.Event()  # a slow Hub
+    page.get_by_role("option", name="tester/flowers").click()
+    expect(page.locator(".progress-text, .progress-level").first).to_be_visible(timeout=PATIENCE)
+    expect(page.get_by_role("heading", name="flowers (bundled)")).to_be_attached()
+    hub.gates.popitem()[1].set()
+    expect(page.get_by_role("heading", name="tester/flowers")).to_be_visible(timeout=PATIENCE)
+    link = page.locator(".masthead a")
+    expect(link).to_contain_text("on the Hub at")
+    commit = link.get_attribute("href").rpartition("/")[2]
+    page.locator(".gallery button").first.click()
+    expect(bars(page)).to_have_count(5, timeout=PATIENCE)
+
+    box.fill(f"tester/flowers@{commit}")
+    box.press("Enter")
+    expect(page.get_by_role("heading", name=f"tester/flowers@{commit}")).to_be_visible(timeout=PATIENCE)
+    page.get_by_role("tab", name="Model card").click()
+    expect(page.locator(".card")).to_be_visible(timeout=PATIENCE)
+    expect(page.get_by_role("tabpanel")).to_contain_text(f'revision="{commit}"')
+    page.close()
+
+
+def test_a_repository_that_is_not_there_is_named_with_what_to_do(browser, hub):
+    page = browser.new_page()
+    page.goto(f"{hub.page}/?model=nobody/nothing")
+    expect(page.get_by_test_id("toast-body")).to_contain_text(
+        "nobody/nothing is not on the Hub", timeout=PATIENCE
+    )
+    expect(page.get_by_role("heading", name="flowers (bundled)")).to_be_visible()
+    page.close()
+
+
+def test_the_int8_form_of_a_model_is_chosen_from_the_list_and_named_in_the_address(browser, hub):
+    page = browser.new_page()
+    page.goto(hub.page)
+    page.get_by_label("Model", exact=True).click()
+    page.get_by_role("option", name="flowers (bundled), int8").click()
+    expect(page.get_by_role("heading", name="flowers (bundled), int8")).to_be_visible(timeout=PATIENCE)
+    expect(page).to_have_url(re.compile("int8"))
+    page.locator(".gallery button").first.click()
+    expect(bars(page)).to_have_count(5, timeout=PATIENCE)
+    page.goto(f"{hub.page}/?model=tester/flowers, int8")
+    expect(page.locator(".notice")).to_contain_text(
+        "tester/flowers has no int8 graph: classifying in float32", timeout=PATIENCE
+    )
+    page.close()

@@ -1,0 +1,54 @@
+"""The page as tools of the Model Context Protocol, asked by the protocol's own client."""
+
+import ast
+import os
+import re
+import subprocess
+import sys
+import threading
+
+import anyio
+import pytest
+from mcp import ClientSession
+from mcp.client.streamable_http import streamable_http_client
+
+from tests.page.test_app import FLOWERS, ROOT, free_port, make_repository
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory):
+    command = [
+        sys.executable,
+        "-u",
+        "app.py",
+        "--mcp",
+        "--model",
+        str(make_repository(tmp_path_factory.mktemp("model"))),
+        "--port",
+        str(free_port()),
+    ]
+    server = subprocess.Popen(
+        command,
+        cwd=ROOT,
+        env={**os.environ, "GRADIO_ANALYTICS_ENABLED": "False"},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    yield next(match[0] for line in server.stdout if (match := re.search(r"http://\S+/mcp/", line)))
+    threading.Thread(target=server.stdout.read, daemon=True).start()
+    server.terminate()
+    server.wait(30)
+
+
+def test_the_endpoints_are_tools_that_say_what_they_do(address):
+    async def ask():
+        async with streamable_http_client(address) as (read, write, _), ClientSession(read, write) as session:
+            await session.initialize()
+            tools = {tool.name: tool for tool in (await session.list_tools()).tools}
+            info = next((name for name in tools if name.endswith("model_info")), None)
+            return tools, info and await session.call_tool(info, {})
+
+    tools, answer = anyio.run(ask)
+    assert sorted(tools) == ["classify", "classify_batch", "explain", "model_info"]
+    assert all(tool.description.strip() for tool in tools.values())
+    assert ast.literal_eval(answer.content[0].text)["classes"] == list(FLOWERS)

@@ -1,0 +1,438 @@
+"""Fine-tuning: what learns, how fast and from when on; and from where a network comes."""
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from typer.testing import CliRunner
+
+from resnext.architecture import Architecture
+from resnext.config import ModelConfig, Preprocessing
+from resnext.errors import ConfigError
+from resnext.keras_model import build_model
+from resnext.repository import find_repository
+from resnext.weights import read_tensors, save_tensors
+from tests.helpers.hub_server import TOKEN, HubServer, environment
+from tests.helpers.repositories import random_tensors
+from tests.training.test_training import CLASSES, RECIPE, ROOT, paint, run_training
+from training.__main__ import app
+from training.data import find_images
+from training.fit import Checkpoint, _commands, fit
+from training.history import read_history
+from training.optimizer import make_optimizer
+from training.recipe import RECIPES, Recipe
+
+ARCHITECTURE = Architecture(layers=(1, 1, 1, 1), channels=(8, 8, 8, 8), cardinality=2, base_width=32)
+# One step an epoch over all images, which are always the same: whatever the order, an epoch is the same.
+STEADY = dataclasses.replace(
+    RECIPE,
+    batch_size=36,
+    train_size=32,
+    image_size=32,
+    warmup_epochs=0,
+    cosine=False,
+    learning_rate=0.05,
+    flip=False,
+    zoom=0.0,
+    rotation=0.0,
+    jitter=0.0,
+    mixup=0.0,
+    cutmix=0.0,
+)
+NAMES = tuple(CLASSES)
+STAGES = ("fc", "layer4", "layer3", "layer2", "layer1", "stem")
+
+
+def repository_of(folder, label_names=("ant", "bee"), architecture=ARCHITECTURE, **preprocessing):
+    ModelConfig(
+        "resnext50_32x4d", architecture, label_names, Preprocessing(**{"image_size": 64, **preprocessing})
+    ).write(folder / "config.json")
+    save_tensors(random_tensors(architecture, len(label_names)), folder / "model.safetensors")
+    return find_repository(folder)
+
+
+def quietly(photographs, output, recipe, **options):
+    fit(find_images(photographs), output, recipe, report=lambda line: None, **options)
+    return read_tensors(output / "model.safetensors")
+
+
+def stage_of(key):
+    name = key.replace("/", ".").split(".")[0]
+    return name if name in STAGES else "stem"
+
+
+def moved(before, after, statistics=False):
+    """The stages whose weights, or whose batch norm statistics, differ."""
+    keys = [key for key in after if ("running" in key) == statistics and key in before]
+    return {stage_of(key) for key in keys if not np.array_equal(before[key], after[key])}
+
+
+def layers_named_as_stages():
+    x = inputs = keras.Input((4,))
+    for name in ("conv1", *(f"layer{stage}.0.conv1" for stage in range(1, 5)), "fc"):
+        x = keras.layers.Dense(4, name=name)(x)
+    return keras.Model(inputs, x)
+
+
+@pytest.fixture(scope="module")
+def photographs(tmp_path_factory):
+    return paint(tmp_path_factory.mktemp("data") / "colours", test=1)
+
+
+@pytest.fixture
+def base(tmp_path):
+    """A repository of random weights for two other classes, at 64 pixels."""
+    return repository_of(tmp_path / "base")
+
+
+@pytest.mark.parametrize("classifier", ["fc", "last_linear"])
+def test_a_stage_takes_steps_by_its_distance_from_the_classifier(classifier):
+    model = build_model(dataclasses.replace(ARCHITECTURE, legacy=classifier == "last_linear"), 2)
+    recipe = Recipe(learning_rate=0.1, cosine=False, layer_decay=0.5, weight_decay=0.01)
+    optimizer = make_optimizer(recipe, 10, classifier)
+    variables = model.trainable_variables
+    before = [variable.numpy() for variable in variables]
+    gradients = [np.random.default_rng(0).normal(size=value.shape).astype("float32") for value in before]
+    optimizer.apply([tf.constant(gradient) for gradient in gradients], variables)
+    seen = set()
+    for variable, old, gradient in zip(variables, before, gradients):
+        stage = stage_of(variable.path.replace(classifier, "fc"))
+        rate = 0.1 * 0.5 ** STAGES.index(stage)
+        kept = 1 - 0.01 * rate if variable.name == "kernel" else 1
+        # Nesterov's first step is 1.9 times the gradient's.
+        assert np.allclose(variable.numpy(), old * kept - 1.9 * rate * gradient, atol=1e-6), variable.path
+        seen.add(stage)
+    assert seen == set(STAGES)
+    assert float(optimizer.learning_rate) == pytest.approx(0.1)
+
+
+def test_without_layer_decay_and_unfreezing_there_is_one_optimizer():
+    assert type(make_optimizer(RECIPES["small"], 10, "fc")) is keras.optimizers.SGD
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_stages_wait_for_their_epoch_and_then_move_without_a_jump(optimizer):
+    model = layers_named_as_stages()
+    recipe = Recipe(
+        optimizer=optimizer, learning_rate=0.01, cosine=False, unfreeze_epochs=1, weight_decay=0.01
+    )
+    steps = 2
+    stepper = make_optimizer(recipe, steps, "fc")
+    variables = model.trainable_variables
+    largest = {}
+    for step in range(5 * steps + 1):
+        before = [variable.numpy() for variable in variables]
+        stepper.apply([tf.ones_like(value) for value in before], variables)
+        for variable, old in zip(variables, before):
+            change, stage = np.abs(variable.numpy() - old).max(), stage_of(variable.path)
+            if step < steps * STAGES.index(stage):
+                assert change == 0, (variable.path, step)
+            elif step == steps * STAGES.index(stage):
+                assert change > 0, variable.path
+                largest[stage] = max(change, largest.get(stage, 0))
+    # The first step of every stage is as large as that of the classifier, whose optimizer saw no gradient before.
+    assert all(change == pytest.approx(largest["fc"], rel=0.1) for change in largest.values()), largest
+
+
+def test_frozen_batch_norm_keeps_statistics_and_weights(photographs, base, tmp_path):
+    before = read_tensors(base.folder / "model.safetensors")
+    after = quietly(
+        photographs, tmp_path / "out", dataclasses.replace(STEADY, epochs=1, freeze_bn=True), pretrained=base
+    )
+    normed = {key for key in before if ".bn" in key or "bn1" in key or "downsample.1" in key}
+    assert any("running_var" in key for key in normed)
+    for key in normed:
+        assert np.array_equal(before[key].astype("float16"), after[key]), key
+    assert not np.allclose(before["layer1.0.conv2.weight"], after["layer1.0.conv2.weight"], atol=1e-3)
+
+
+def test_the_image_size_is_free_the_rest_of_the_preprocessing_the_network_s_and_the_classes_the_data_s(
+    photographs, tmp_path
+):
+    means = {"mean": (0.5, 0.4, 0.3), "std": (0.2, 0.3, 0.4)}
+    base = repository_of(
+        tmp_path / "base",
+        interpolation="bilinear",
+        crop_pct=0.95,
+        test_image_size=96,
+        test_crop_pct=1.0,
+        **means,
+    )
+    after = quietly(
+        photographs,
+        tmp_path / "out",
+        dataclasses.replace(STEADY, epochs=1, image_size=48, train_size=40),
+        pretrained=base,
+    )
+    config = ModelConfig.read(tmp_path / "out" / "config.json")
+    assert config.preprocessing == Preprocessing(48, 0.95, "bilinear", **means)
+    assert config.label_names == NAMES
+    assert after["fc.weight"].shape == (3, 32)
+    recipe = json.loads((tmp_path / "out" / "recipe.json").read_bytes())["recipe"]
+    assert (recipe["crop_pct"], recipe["image_size"], recipe["train_size"], recipe["mean"]) == (
+        0.95,
+        48,
+        40,
+        [0.5, 0.4, 0.3],
+    )
+
+
+def test_an_anti_aliased_network_trains_on_crops_that_it_can_pool(photographs, tmp_path):
+    base = repository_of(tmp_path / "base", architecture=dataclasses.replace(ARCHITECTURE, aa_layer="avg"))
+    quietly(
+        photographs,
+        tmp_path / "out",
+        dataclasses.replace(STEADY, epochs=1, image_size=64, train_size=50),
+        pretrained=base,
+    )
+    assert json.loads((tmp_path / "out" / "recipe.json").read_bytes())["recipe"]["train_size"] == 32
+
+
+def test_a_resumed_fine_tuning_unfreezes_on_and_ends_where_an_uninterrupted_one_does(
+    photographs, tmp_path, monkeypatch
+):
+    class Killed(BaseException):
+        pass
+
+    def kill(line):
+        if line.startswith("epoch 2/4"):
+            raise Killed
+
+    def state(name):
+        return read_tensors(tmp_path / name / "checkpoint" / "state.safetensors")
+
+    monkeypatch.setattr(Checkpoint, "remove", lambda self: None)
+    recipe = dataclasses.replace(
+        STEADY, epochs=4, cosine=True, warmup_epochs=1, layer_decay=0.7, unfreeze_epochs=1
+    )
+    images, base = find_images(photographs), repository_of(tmp_path / "base", crop_pct=1.0)
+    fit(images, tmp_path / "whole", recipe, pretrained=base, report=lambda line: None)
+    with pytest.raises(Killed):
+        fit(images, tmp_path / "killed", recipe, pretrained=base, report=kill)
+    before = read_tensors(base.folder / "model.safetensors")
+    after = {key.removeprefix("model/"): value for key, value in state("killed").items()}
+    assert moved(before, after) == {"fc", "layer4"}
+    assert moved(before, after, statistics=True) == set(STAGES) - {"fc"}
+    fit(images, tmp_path / "killed", recipe, pretrained=base, resume=True, report=lambda line: None)
+    whole, resumed = state("whole"), state("killed")
+    assert set(whole) == set(resumed)
+    for key, value in whole.items():
+        assert np.allclose(value, resumed[key], atol=1e-4), key
+    after = {key.removeprefix("model/"): value for key, value in resumed.items()}
+    assert moved(before, after) == {"fc", "layer4", "layer3", "layer2"}
+    rates = [
+        [row["learning_rate"] for row in read_history(tmp_path / name / "history.csv")]
+        for name in ("whole", "killed")
+    ]
+    assert rates[0] == rates[1]
+    assert len(set(rates[0])) == 4
+
+
+def test_the_loss_is_scaled_over_all_stages_in_float16():
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        model = layers_named_as_stages()
+        model.compile(
+            make_optimizer(Recipe(cosine=False, learning_rate=0.05, layer_decay=0.5), 1, "fc"), "mse"
+        )
+        before = [variable.numpy() for variable in model.trainable_variables]
+        model.fit(np.ones((4, 4)), np.zeros((4, 4)), epochs=3, verbose=0)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    assert isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer)
+    assert float(model.optimizer.learning_rate.numpy()) == pytest.approx(0.05)
+    for variable, old in zip(model.trainable_variables, before):
+        assert np.isfinite(variable.numpy()).all() and not np.array_equal(variable.numpy(), old), (
+            variable.path
+        )
+
+
+@pytest.mark.parametrize(
+    "setting, message",
+    [
+        ({"layer_decay": 0.0}, "layer-decay has to be above 0 and at most 1, not 0.0"),
+        ({"layer_decay": 1.5}, "layer-decay has to be"),
+        ({"layer_decay": float("nan")}, "layer-decay has to be"),
+        ({"unfreeze_epochs": -1.0}, "unfreeze-epochs has to be 0 or more, not -1"),
+        ({"unfreeze_epochs": float("inf")}, "unfreeze-epochs has to be"),
+    ],
+)
+def test_a_rate_or_wait_out_of_range_is_refused(setting, message):
+    with pytest.raises(ConfigError, match=message):
+        Recipe(**setting)
+
+
+@pytest.mark.parametrize("setting", [{"layer_decay": 0.7}, {"unfreeze_epochs": 1.0}, {"freeze_bn": True}])
+def test_fine_tuning_without_a_network_to_start_from_is_refused(setting, photographs, tmp_path):
+    name = next(iter(setting)).replace("_", "-")
+    with pytest.raises(ConfigError, match=f"{name} is for fine-tuning.*--pretrained"):
+        fit(find_images(photographs), tmp_path / "out", dataclasses.replace(RECIPE, **setting))
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "recipe_json",
+    [
+        "[]",
+        "{",
+        '{"commands": "python -m training x"}',
+        '{"commands": ["```", "python -m training x\\n```"]}',
+        '{"commands": [1]}',
+        "[" * 10**5,
+    ]
+    + [
+        json.dumps({"commands": [f"python -m training fit x{more}"]})
+        for more in ("; curl x | sh", " $(id)", " `id`", " > x", " 'x", " x &")
+    ],
+)
+def test_a_recipe_json_that_is_anyone_s_adds_no_command(recipe_json, tmp_path):
+    (tmp_path / "recipe.json").write_text(recipe_json)
+    assert _commands(tmp_path) == []
+
+
+def test_a_base_s_own_commands_are_kept_the_last_twenty_of_them(tmp_path):
+    commands = [f"python -m training fit 'my photographs' --output {index}" for index in range(30)]
+    (tmp_path / "recipe.json").write_text(json.dumps({"commands": commands}))
+    assert _commands(tmp_path) == commands[10:]
+
+
+@pytest.mark.parametrize(
+    "arguments, expected",
+    [
+        ((), RECIPES["small"]),
+        (("--pretrained", "BASE"), dataclasses.replace(RECIPES["finetune"], image_size=64, train_size=50)),
+        (("--pretrained", "BASE", "--image-size", "144"), RECIPES["finetune"]),
+        (("--pretrained", "BASE", "--recipe", "small", "--image-size", "144"), RECIPES["small"]),
+        (
+            (
+                "--pretrained",
+                "BASE",
+                "--image-size",
+                "144",
+                "--freeze-bn",
+                "--layer-decay",
+                "0.6",
+                "--unfreeze-epochs",
+                "0.5",
+            ),
+            dataclasses.replace(RECIPES["finetune"], freeze_bn=True, layer_decay=0.6, unfreeze_epochs=0.5),
+        ),
+    ],
+)
+def test_the_command_line_fine_tunes_by_default_at_the_network_s_size(
+    arguments, expected, photographs, base, tmp_path, monkeypatch
+):
+    class Chosen(Exception):
+        pass
+
+    def choose(images, output, recipe, **options):
+        raise Chosen(recipe)
+
+    monkeypatch.setattr("training.fit.fit", choose)
+    arguments = [
+        "fit",
+        str(photographs),
+        "--output",
+        str(tmp_path / "out"),
+        *(str(base.folder) if a == "BASE" else a for a in arguments),
+    ]
+    result = CliRunner().invoke(app, arguments)
+    assert isinstance(result.exception, Chosen), result.output
+    assert result.exception.args[0] == expected
+
+
+def test_help_names_the_recipes_and_what_fine_tuning_takes():
+    text = run_training("fit", "--help", env={**os.environ, "COLUMNS": "200"}).stdout
+    for word in ("finetune", "--freeze-bn", "--no-freeze-bn", "--layer-decay", "--unfreeze-epochs"):
+        assert word in text, word
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        (
+            ("--layer-decay", "0.7"),
+            "layer-decay is for fine-tuning: name a network to start from by --pretrained",
+        ),
+        (("--layer-decay", "0"), "layer-decay has to be above 0 and at most 1, not 0.0"),
+    ],
+)
+def test_wrong_usage_of_fine_tuning_gets_one_clear_line(arguments, words, photographs, tmp_path):
+    result = run_training("fit", photographs, "--output", tmp_path / "out", *arguments)
+    assert result.returncode == 1
+    assert words in result.stderr.splitlines()[-1]
+    assert "Traceback" not in result.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_network_that_timm_has_published_on_the_hub_is_fine_tuned_and_named_in_the_card(
+    photographs, tmp_path
+):
+    """timm's own config.json: no class names, no model_args but those of this tiny net, and an fc for 1,000 classes."""
+    from huggingface_hub import HfApi, ModelCard
+
+    source = tmp_path / "timm"
+    source.mkdir()
+    published = {
+        "architecture": "resnext50_32x4d",
+        "num_classes": 1000,
+        "num_features": 32,
+        "model_args": {"layers": [1, 1, 1, 1], "channels": [8, 8, 8, 8], "cardinality": 2, "base_width": 32},
+        "pretrained_cfg": {
+            "tag": "a1h_in1k",
+            "custom_load": False,
+            "input_size": [3, 64, 64],
+            "test_input_size": [3, 96, 96],
+            "fixed_input_size": False,
+            "interpolation": "bicubic",
+            "crop_pct": 0.95,
+            "test_crop_pct": 1.0,
+            "crop_mode": "center",
+            "mean": [0.485, 0.456, 0.406],
+            "std": [0.229, 0.224, 0.225],
+            "num_classes": 1000,
+            "pool_size": [2, 2],
+            "first_conv": "conv1",
+            "classifier": "fc",
+        },
+    }
+    (source / "config.json").write_text(json.dumps(published))
+    save_tensors(random_tensors(ARCHITECTURE, 1000), source / "model.safetensors")
+    with HubServer() as hub:
+        api = HfApi(hub.url, TOKEN)
+        api.create_repo("tester/resnext50_32x4d.a1h_in1k")
+        api.upload_folder(repo_id="tester/resnext50_32x4d.a1h_in1k", folder_path=source)
+        name, output = "tester/resnext50_32x4d.a1h_in1k", tmp_path / "out"
+        options = ["--pretrained", name, "--epochs", "1", "--batch-size", "18", "--precision", "float32"]
+        command = [
+            sys.executable,
+            "-m",
+            "training",
+            "fit",
+            str(photographs),
+            "--output",
+            str(output),
+            *options,
+        ]
+        env = {**os.environ, **environment(hub.url, tmp_path / "home")}
+        result = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=300)
+        commit = hub.repos["model", name].find("main")[1]
+    assert result.returncode == 0, result.stderr
+    record = json.loads((output / "recipe.json").read_bytes())
+    assert record["pretrained"] == {"name": name, "revision": commit}
+    config = ModelConfig.read(output / "config.json")
+    assert config.label_names == NAMES
+    assert config.architecture == ARCHITECTURE
+    assert config.preprocessing == Preprocessing(64, 0.95)
+    card = ModelCard.load(output / "README.md")
+    assert card.data.base_model == name
+    assert f"[{name}](https://huggingface.co/{name}/tree/{commit})" in card.text
+    assert "| layer decay | 0.9 |" in card.text
+    assert "| freeze bn | False |" in card.text
+    assert "| unfreeze epochs | 0.0 |" in card.text

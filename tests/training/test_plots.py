@@ -1,0 +1,286 @@
+"""The figures of a training run show what the numbers say, whatever the numbers and the names are."""
+
+import itertools
+import os
+import re
+import warnings
+
+import numpy as np
+import pytest
+from matplotlib import rcParams, rcParamsDefault
+from matplotlib.colors import to_rgb
+from PIL import Image
+
+from training.plots import DPI, STYLE, curves, heatmap, samples, save_figure, shorten
+
+FLOWERS = ["daisy", "dandelion", "roses", "sunflowers", "tulips"]
+
+
+def history(epochs, **overrides):
+    rows = []
+    for epoch in range(1, epochs + 1):
+        loss = 2 / epoch
+        row = {"epoch": epoch, "loss": loss, "accuracy": 1 - loss / 3, "val_loss": loss + 0.1}
+        row |= {"val_accuracy": 0.9 - loss / 3, "learning_rate": 0.1 / epoch, "seconds": 1.0}
+        rows.append({name: float(value) for name, value in row.items()})
+    for name, values in overrides.items():
+        for row, value in zip(rows, values, strict=True):
+            row[name] = value
+    return rows
+
+
+def confusion(classes, seed=0):
+    random = np.random.default_rng(seed)
+    return random.integers(0, 9, (classes, classes)) + np.eye(classes, dtype=int) * 50
+
+
+def saved_size(figure, tmp_path):
+    save_figure(figure, tmp_path / "figure.png")
+    with Image.open(tmp_path / "figure.png") as picture:
+        picture.load()
+        return picture.size
+
+
+def cell_texts(figure):
+    """{(row, column): the texts of that cell, top to bottom}"""
+    cells = {}
+    for text in sorted(figure.axes[0].texts, key=lambda text: text.get_position()[1]):
+        column, row = text.get_position()
+        cells.setdefault((round(row), round(column)), []).append(text.get_text())
+    return cells
+
+
+def rules(axes):
+    return [line.get_xdata()[0] for line in axes.lines if line.get_linestyle() == "--"]
+
+
+def test_the_best_epoch_is_the_first_one_with_the_lowest_validation_loss():
+    figure = curves(
+        history(5, val_loss=[0.9, 0.4, 0.4, 0.7, float("nan")], val_accuracy=[0.5, 0.71, 0.9, 0.8, 0.8])
+    )
+    loss, accuracy, *_strips = figure.axes
+    assert [rules(axes) for axes in figure.axes] == [[2], [2], [2], [2]]
+    assert loss.get_title(loc="left") == "best epoch 2: validation 0.400, training 1.000"
+    assert accuracy.get_title(loc="left") == "best epoch 2: validation 71.0%, training 66.7%"
+
+
+def test_the_curves_are_the_rows_of_the_history():
+    rows = history(40)
+    figure = curves(rows)
+    for axes, name in zip(figure.axes, ("loss", "accuracy"), strict=False):
+        lines = {line.get_label(): line for line in axes.lines}
+        for label, column in (("training", name), ("validation", f"val_{name}")):
+            np.testing.assert_array_equal(lines[label].get_xdata(), np.arange(1, 41))
+            np.testing.assert_array_equal(lines[label].get_ydata(), [row[column] for row in rows])
+    np.testing.assert_array_equal(figure.axes[2].lines[0].get_ydata(), [row["learning_rate"] for row in rows])
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["training", "validation"]
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 60, 300])
+def test_any_number_of_epochs_fits_with_whole_numbers_on_the_axis(epochs, tmp_path):
+    figure = curves(history(epochs))
+    assert saved_size(figure, tmp_path) == (9 * DPI, 4.2 * DPI)
+    axes = figure.axes[2]
+    low, high = axes.get_xlim()
+    shown = [tick for tick in axes.get_xticks() if low <= tick <= high]
+    assert 1 <= len(shown) <= 9
+    assert all(tick == int(tick) for tick in shown)
+    assert low <= 1
+    assert high >= epochs
+
+
+def test_one_epoch_is_visible_as_points():
+    loss = curves(history(1)).axes[0]
+    assert all(
+        line.get_marker() == "o" for line in loss.lines if line.get_label() in ("training", "validation")
+    )
+
+
+def test_a_history_of_nothing_finite_is_drawn_without_a_best_epoch(tmp_path):
+    lost = [float("nan"), float("inf"), float("nan")]
+    figure = curves(
+        history(3, loss=lost, val_loss=lost, accuracy=lost, val_accuracy=lost, learning_rate=lost)
+    )
+    assert saved_size(figure, tmp_path)[0] > 0
+    assert figure.axes[0].get_title(loc="left") == ""
+    assert rules(figure.axes[0]) == []
+
+
+def test_an_empty_history_is_refused():
+    with pytest.raises(ValueError, match="history is empty"):
+        curves([])
+
+
+def test_training_and_validation_differ_in_grey_print():
+    training, validation = curves(history(3)).legends[0].get_lines()
+    grey = np.array((0.299, 0.587, 0.114))
+    assert to_rgb(training.get_color()) @ grey - to_rgb(validation.get_color()) @ grey > 0.3
+
+
+def test_cells_show_their_counts_and_the_diagonal_its_rate():
+    matrix = confusion(5)
+    cells = cell_texts(heatmap(matrix, FLOWERS))
+    for (row, column), count in np.ndenumerate(matrix):
+        rate = [f"{count / matrix[row].sum():.0%}"] if row == column else []
+        assert cells[row, column] == [str(count), *rate]
+
+
+def test_rows_are_the_true_classes_and_colour_is_the_share_of_the_row():
+    figure = heatmap(np.array([[6, 2], [0, 4]]), ["cat", "dog"])
+    axes = figure.axes[0]
+    np.testing.assert_allclose(axes.images[0].get_array(), [[0.75, 0.25], [0, 1]])
+    assert (axes.get_ylabel(), axes.get_xlabel()) == ("true", "predicted")
+    assert [text.get_text() for text in axes.get_yticklabels()] == ["cat", "dog"]
+    assert axes.get_ylim()[0] > axes.get_ylim()[1]  # the first class on top
+
+
+def test_the_title_tells_the_accuracy():
+    matrix = np.array([[6, 2], [0, 4]])
+    assert heatmap(matrix, ["cat", "dog"]).axes[0].get_title(loc="left") == "top-1 accuracy 83.3%, 12 images"
+    assert "91.5%" in heatmap(matrix, ["cat", "dog"], top1=0.915).axes[0].get_title(loc="left")
+
+
+def test_counts_contrast_with_their_cells():
+    counts = np.arange(0, 20) * 5  # each row splits 100 images between two columns, from 0:100 to 95:5
+    matrix = np.zeros((20, 20), int)
+    matrix[:, 0], matrix[:, 1] = counts, 100 - counts
+    axes = heatmap(matrix, [str(row) for row in range(20)]).axes[0]
+    for text in axes.texts:
+        if text.get_text() == "0":
+            continue  # quiet on purpose
+        column, row = map(round, text.get_position())
+        cell = luminance(axes.images[0].to_rgba(matrix[row, column] / 100))
+        ink = luminance(to_rgb(text.get_color()))
+        assert (max(cell, ink) + 0.05) / (min(cell, ink) + 0.05) > 3.5
+
+
+def luminance(color):
+    """Relative luminance of an RGB(A) colour in [0, 1], as WCAG defines it but for the toe of its curve."""
+    return np.array(color[:3]) ** 2.2 @ (0.2126, 0.7152, 0.0722)
+
+
+def test_a_class_without_images_is_grey_and_has_no_rate():
+    figure = heatmap(np.array([[3, 1], [0, 0]]), ["seen", "unseen"])
+    assert cell_texts(figure)[1, 1] == ["0"]
+    assert figure.axes[0].images[0].get_array().mask.tolist() == [[False, False], [True, True]]
+
+
+def test_markup_in_labels_is_drawn_literally(tmp_path):
+    labels = [r"$\frac{1}$", "price_$5$_and_$6", "back\\slash^{", "two\nlines"]
+    shown = [*labels[:3], "two lines"]
+    axes = heatmap(confusion(4), labels).axes[0]
+    grid = samples([np.zeros((8, 8, 3), np.uint8)] * 4, labels)
+    titles = [axes.xaxis.label for axes in grid.axes]
+    for texts in (axes.get_xticklabels(), axes.get_yticklabels(), titles):
+        assert [text.get_text() for text in texts] == shown
+        assert not any(text.get_parse_math() for text in texts)
+    for figure in (axes.figure, grid):  # a formula that is none would raise here
+        assert saved_size(figure, tmp_path)[0] > 0
+
+
+def test_names_in_any_script_are_drawn(tmp_path):
+    labels = ["向日葵", "سوسن", "роза", "🌹", "\x00\ud800", ""]
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph")  # which fonts are installed is not tested
+        assert saved_size(heatmap(confusion(6), labels), tmp_path)[0] > 0
+
+
+@pytest.mark.parametrize("classes", [1, 2, 5, 25, 100, 1000])
+def test_a_heatmap_of_any_size_stays_a_sane_picture(classes, tmp_path):
+    labels = [f"class number {index}" for index in range(classes)]
+    figure = heatmap(confusion(classes), labels)
+    width, height = saved_size(figure, tmp_path)
+    axes = figure.axes[0]
+    assert 300 < height < 2700
+    assert 400 < width < 2700
+    assert 0.5 < height / width < 1.3
+    assert bool(axes.texts) == (classes <= 25)
+    shown = [text.get_text() for text in axes.get_yticklabels()]
+    if classes <= 100:
+        assert shown == labels
+        assert min(text.get_fontsize() for text in axes.get_yticklabels()) >= 6.5
+    else:
+        assert 4 <= len(shown) <= 20
+        assert all(re.fullmatch(r"\u2212?\d+", text) for text in shown)
+
+
+def test_long_names_do_not_overlap_and_stay_inside_the_picture():
+    figure = heatmap(confusion(60), [f"{index} {'very long name ' * 4}" for index in range(60)])
+    figure.draw_without_rendering()
+    boxes = [text.get_window_extent() for text in figure.axes[0].get_yticklabels()]
+    assert all(upper.y0 > lower.y0 + 0.6 * lower.height for upper, lower in itertools.pairwise(boxes))
+    content = figure.get_tightbbox()
+    assert content.x0 >= 0
+    assert content.x1 <= figure.get_figwidth()
+    assert content.y0 >= 0
+    assert content.y1 <= figure.get_figheight()
+
+
+def test_a_matrix_that_does_not_fit_its_labels_is_refused():
+    with pytest.raises(ValueError, match=r"\(5, 5\) does not fit 2 labels"):
+        heatmap(confusion(5), ["cat", "dog"])
+
+
+def test_synonyms_shorten_to_the_first_name_unless_that_is_ambiguous():
+    shark = "great white shark, white shark, man-eater, man-eating shark"
+    assert shorten([shark, "tench, Tinca tinca"]) == ["great white shark", "tench, Tinca tinca"]
+    cranes = shorten(["crane, the machine that lifts heavy things", "crane, the bird that stands on one leg"])
+    assert len(set(cranes)) == 2
+    assert all(len(crane) <= 28 and "…" in crane for crane in cranes)
+
+
+def test_samples_are_a_grid_of_at_most_25_images_with_their_titles():
+    images = [np.full((10 + index, 12, 3), index, np.uint8) for index in range(30)]
+    figure = samples(images, [f"title {index}" for index in range(30)])
+    assert len(figure.axes) == 25
+    for index, axes in enumerate(figure.axes):
+        np.testing.assert_array_equal(axes.images[0].get_array(), images[index])
+        assert axes.get_xlabel() == f"title {index}"
+        assert len(axes.get_xticks()) == 0
+        assert not any(spine.get_visible() for spine in axes.spines.values())
+
+
+@pytest.mark.parametrize(
+    ("count", "ncols", "shape"),
+    [(1, None, (1, 1)), (3, None, (2, 2)), (8, 4, (2, 4)), (2, 5, (1, 2)), (25, None, (5, 5))],
+)
+def test_the_grid_of_samples_fits_their_number(count, ncols, shape):
+    figure = samples([np.zeros((8, 8, 3), np.uint8)] * count, ["x"] * count, ncols)
+    assert figure.axes[0].get_gridspec().get_geometry() == shape
+
+
+def test_samples_without_as_many_titles_are_refused():
+    with pytest.raises(ValueError, match="1 images with 2 titles"):
+        samples([np.zeros((8, 8, 3), np.uint8)], ["a", "b"])
+
+
+def test_a_figure_is_saved_as_a_png_over_the_old_one_and_leaves_nothing_beside(tmp_path):
+    path = tmp_path / "curves.png"
+    path.write_bytes(b"old")
+    save_figure(curves(history(3)), path)
+    with Image.open(path) as picture:
+        picture.verify()
+        assert picture.format == "PNG"
+        assert picture.size == (9 * DPI, 4.2 * DPI)
+    assert os.listdir(tmp_path) == ["curves.png"]
+
+
+def test_a_figure_that_fails_to_save_leaves_the_old_one(tmp_path, monkeypatch):
+    path = tmp_path / "curves.png"
+    path.write_bytes(b"old")
+    figure = curves(history(3))
+
+    def half_written(target, **_):
+        target.write_bytes(b"half")
+        raise OSError("disk full")
+
+    monkeypatch.setattr(figure, "savefig", half_written)
+    with pytest.raises(OSError, match="disk full"):
+        save_figure(figure, path)
+    assert path.read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["curves.png"]
+
+
+def test_the_style_does_not_leak_into_the_caller():
+    curves(history(2)), heatmap(confusion(2), ["a", "b"]), samples([np.zeros((8, 8, 3), np.uint8)], ["a"])
+    assert {name: rcParams[name] for name in STYLE} == {name: rcParamsDefault[name] for name in STYLE}

@@ -1,0 +1,426 @@
+"""An int8 graph is made, measured, pushed and used, and one that is stale or hostile is not."""
+
+import json
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import types
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import training.quantize as quantize_module
+from resnext.architecture import Architecture
+from resnext.classifier import Classifier
+from resnext.config import ModelConfig, Preprocessing
+from resnext.errors import DataError, RepositoryError, WeightsError
+from resnext.int8 import weights_digest
+from resnext.openvino_graph import build_graph
+from resnext.repository import PATTERNS, find_repository
+from resnext.weights import save_tensors
+from tests.helpers.hub_server import TOKEN, HubServer, environment
+from tests.helpers.repositories import random_tensors
+from training.card import write_card
+from training.data import find_images
+from training.evaluate import measure
+from training.quantize import quantize
+
+ROOT = pathlib.Path(__file__).parents[2]
+COLOURS = {"blue": (40, 60, 200), "green": (50, 190, 70), "red": (210, 50, 40)}
+# In every process: a list of who else than this machine was looked up or called.
+GUARD = """
+import os, socket
+
+def watch(name, position):
+    real = getattr(socket, name) if position is None else getattr(socket.socket, name)
+
+    def watched(*arguments, **options):
+        host = arguments[0] if position is None else arguments[1]
+        host = host[0] if isinstance(host, tuple) else host
+        if str(host) not in ("127.0.0.1", "::1", "localhost", "0.0.0.0", "None"):
+            with open(os.environ["CALLED"], "a") as file:
+                print(host, file=file)
+        return real(*arguments, **options)
+
+    setattr(socket if position is None else socket.socket, name, watched)
+
+watch("getaddrinfo", None)
+watch("connect", 1)
+"""
+
+
+def save_images(folder: pathlib.Path, count: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    for name, colour in COLOURS.items():
+        (folder / name).mkdir(parents=True)
+        for index in range(count):
+            pixels = np.clip(np.array(colour) + rng.normal(0, 30, (9, 9, 3)), 0, 255).astype(np.uint8)
+            Image.fromarray(pixels).resize((80, 72), Image.Resampling.BICUBIC).save(
+                folder / name / f"{index}.png"
+            )
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """Photographs, so to speak, in three colours."""
+    folder = tmp_path_factory.mktemp("colours")
+    for seed, (split, count) in enumerate({"train": 8, "val": 2, "test": 6}.items()):
+        save_images(folder / split, count, seed)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory, data):
+    """A model that tells them apart: random features, and the nearest class mean of them."""
+    folder = tmp_path_factory.mktemp("model") / "colours"
+    architecture = Architecture(
+        layers=(1, 1, 1, 1), channels=(8, 16, 16, 32), cardinality=4, base_width=16, attn_layer="se"
+    )
+    ModelConfig("resnext50_32x4d", architecture, tuple(COLOURS), Preprocessing(64)).write(
+        folder / "config.json"
+    )
+    tensors = random_tensors(architecture, len(COLOURS))
+    save_tensors(tensors, folder / "model.safetensors")
+    classifier = Classifier.from_pretrained(folder, precision="float32")
+    means = np.stack(
+        [
+            np.mean(
+                [classifier.answer(file).features.mean((1, 2)) for file in (data / "train" / name).iterdir()],
+                axis=0,
+            )
+            for name in COLOURS
+        ]
+    )
+    scale = 20 / np.square(means - means.mean(0)).sum(1).mean()
+    tensors["fc.weight"], tensors["fc.bias"] = scale * means, -scale / 2 * np.square(means).sum(1)
+    save_tensors(
+        {key: value.astype(np.float32) for key, value in tensors.items()}, folder / "model.safetensors"
+    )
+    return folder
+
+
+@pytest.fixture(scope="module")
+def quantized(tmp_path_factory, model, data):
+    """A Hub that has the model as tester/colours, which `quantize` pulled from there.
+
+    Returns:
+        hub; folder, what `quantize` made; result, of its process; run, for other commands; and called, a file that names whom
+        any of them called.
+    """
+    home = tmp_path_factory.mktemp("home")
+    (home / "guard").mkdir()
+    (home / "guard" / "sitecustomize.py").write_text(GUARD)
+    with HubServer() as hub:
+        variables = {
+            **os.environ,
+            **environment(hub.url, home, TOKEN),
+            "CALLED": str(home / "called"),
+            "PYTHONPATH": str(home / "guard"),
+        }
+
+        def run(*arguments):
+            command = [sys.executable, "-m", *map(str, arguments)]
+            return subprocess.run(
+                command, cwd=ROOT, env=variables, capture_output=True, text=True, timeout=300
+            )
+
+        assert run("training", "push", model, "tester/colours").returncode == 0
+        folder = home / "int8" / "colours"
+        result = run("training", "quantize", "tester/colours", "--calibration", data, "--output", folder)
+        assert result.returncode == 0, result.stderr
+        yield types.SimpleNamespace(hub=hub, folder=folder, result=result, called=home / "called", run=run)
+
+
+@pytest.fixture
+def copy(quantized, tmp_path):
+    """A copy of the quantised repository, to spoil."""
+    shutil.copytree(quantized.folder, tmp_path / "copy")
+    return tmp_path / "copy"
+
+
+def test_the_command_says_what_int8_costs_and_calls_nobody(quantized):
+    lines = quantized.result.stdout.splitlines()
+    assert lines[0] == "Calibrating on 24 of 24 training images."
+    assert re.fullmatch(r"float32: top-1 1\.0000, loss \d\.\d{4} on 18 test images, \d\.\d MB\.", lines[1])
+    assert re.fullmatch(r"int8: top-1 \d\.\d{4}, loss \d\.\d{4} on 18 test images, \d\.\d MB\.", lines[2])
+    assert len(lines) == 3
+    assert not quantized.called.exists()
+
+
+def test_what_the_command_measured_is_what_the_classifier_does(quantized, model, data):
+    notes = json.loads((quantized.folder / "quantization.json").read_text())
+    assert notes["weights_sha256"] == weights_digest(model)
+    assert notes["calibration"]["images"] == 24
+    images = find_images(data).splits["test"]
+    for precision in ("float32", "int8"):
+        classifier = Classifier.from_pretrained(quantized.folder, precision=precision)
+        assert (classifier.precision, classifier.notice) == (precision, "")
+        logits = np.stack([classifier.answer(file).logits for file in images.files])
+        measured = measure(logits, images.labels, tuple(COLOURS), list(map(str, images.files)))
+        assert notes[precision]["top1"] == measured["top1"]
+        assert notes[precision]["loss"] == pytest.approx(measured["loss"], rel=1e-3)
+    assert notes["float32"]["bytes"] == (model / "model.safetensors").stat().st_size
+    assert notes["int8"]["bytes"] == sum(
+        (quantized.folder / f"openvino_int8.{kind}").stat().st_size for kind in ("xml", "bin")
+    )
+
+
+def test_int8_answers_nearly_as_float32_does_with_another_arithmetic(quantized, data):
+    file = next((data / "test" / "red").iterdir())
+    exact, small = (
+        Classifier.from_pretrained(quantized.folder, precision=precision).answer(file)
+        for precision in ("float32", "int8")
+    )
+    assert 0 < np.abs(exact.probabilities - small.probabilities).max() < 0.1
+    assert small.features.shape == exact.features.shape
+    assert np.corrcoef(small.features.ravel(), exact.features.ravel())[0, 1] > 0.98
+
+
+def test_the_card_states_size_and_accuracy_before_and_after(quantized):
+    notes, card = (
+        json.loads((quantized.folder / "quantization.json").read_text()),
+        (quantized.folder / "README.md").read_text("utf-8"),
+    )
+    for name in ("float32", "int8"):
+        row = f"| {name} | {notes[name]['top1']:.2%} | {notes[name]['loss']:.4f} | {notes[name]['bytes'] / 1e6:.1f} |"
+        assert row in card
+    assert "same 18 test images" in card
+    assert 'Classifier.from_pretrained("OWNER/colours", precision="int8")' in card
+
+
+def test_a_graph_is_pushed_with_its_repository_and_classifies_from_the_hub(quantized, data):
+    pushed = quantized.run("training", "push", quantized.folder, "tester/colours-int8")
+    assert pushed.returncode == 0, pushed.stderr
+    _, _, files = quantized.hub.repos["model", "tester/colours-int8"].find("main")
+    assert {
+        "openvino_int8.xml",
+        "openvino_int8.bin",
+        "quantization.json",
+        "model.safetensors",
+        "config.json",
+    } < set(files)
+    photograph = next((data / "test" / "green").iterdir())
+    with_int8, without = (
+        quantized.run("resnext", "classify", photograph, "--model", name, "--precision", "int8", "--json")
+        for name in ("tester/colours-int8", "tester/colours")
+    )
+    assert (with_int8.returncode, with_int8.stderr, without.returncode) == (0, "", 0)
+    best = Classifier.from_pretrained(quantized.folder, precision="int8")(photograph, 1)[0]
+    assert json.loads(with_int8.stdout)["predictions"][0] == {
+        "label": "green",
+        "probability": pytest.approx(best.probability, rel=1e-3),
+    }
+    assert without.stderr.startswith(
+        "python -m resnext: tester/colours has no int8 graph: classifying in float32;"
+    )
+    assert json.loads(without.stdout)["predictions"][0]["label"] == "green"
+    assert not quantized.called.exists()
+
+
+def test_a_hub_repository_needs_an_output(quantized, data):
+    result = quantized.run("training", "quantize", "tester/colours", "--calibration", data)
+    assert result.returncode == 1
+    assert result.stderr.strip().endswith(
+        "tester/colours is no folder here: name one for the results by --output."
+    )
+
+
+def test_new_weights_make_the_graph_stale_for_classifier_card_and_push(copy, quantized):
+    config = ModelConfig.read(copy / "config.json")
+    save_tensors(random_tensors(config.architecture, 3, seed=1), copy / "model.safetensors")
+    classifier = Classifier.from_pretrained(copy, precision="int8")
+    assert classifier.precision == "float32"
+    assert f"{copy} has an int8 graph of other weights" in classifier.notice
+    write_card(copy)
+    assert "8 bits" not in (copy / "README.md").read_text("utf-8")
+    assert quantized.run("training", "push", copy, "tester/stale").returncode == 0
+    _, _, files = quantized.hub.repos["model", "tester/stale"].find("main")
+    assert "model.safetensors" in files
+    assert not {"openvino_int8.xml", "openvino_int8.bin", "quantization.json"} & set(files)
+
+
+def test_a_card_of_one_s_own_keeps_its_words_and_gets_one_section(copy):
+    own = "---\nlicense: mit\n---\n# Mine\n\nMy words.\n"
+    (copy / "README.md").write_text(own)
+    for _ in range(2):
+        write_card(copy, "me/colours")
+    card = (copy / "README.md").read_text("utf-8")
+    assert card.startswith(own)
+    assert card.count("## In 8 bits") == 1
+    (copy / "openvino_int8.xml").unlink()
+    write_card(copy)
+    assert (copy / "README.md").read_text("utf-8") == own
+
+
+def test_a_graph_that_loses_accuracy_is_refused_unless_forced(model, data, tmp_path, monkeypatch):
+    folder = shutil.copytree(model, tmp_path / "model")
+
+    def spoiled(config, tensors, images):
+        return build_graph(config, {**tensors, "fc.weight": -tensors["fc.weight"]})
+
+    monkeypatch.setattr(quantize_module, "_quantized", spoiled)
+    images, repository = find_images(data), find_repository(folder)
+    with pytest.raises(
+        WeightsError,
+        match=r"int8 loses \d+\.\d\d points of top-1 accuracy, more than 0.5: nothing is written; --force",
+    ):
+        quantize(images, repository, folder, report=lambda line: None)
+    assert sorted(file.name for file in folder.iterdir()) == ["README.md", "config.json", "model.safetensors"]
+    notes = quantize(images, repository, folder, force=True, report=lambda line: None)
+    assert notes["int8"]["top1"] < 0.9 < notes["float32"]["top1"]
+    assert Classifier.from_pretrained(folder, precision="int8").precision == "int8"
+
+
+def test_data_that_cannot_calibrate_or_measure_is_named(model, data, tmp_path):
+    for split, words in (("train", "no test folder"), ("test", "no train folder to calibrate on")):
+        (tmp_path / f"only-{split}").mkdir()
+        (tmp_path / f"only-{split}" / split).symlink_to(data / split)
+        with pytest.raises(DataError, match=words):
+            quantize(
+                find_images(tmp_path / f"only-{split}"),
+                find_repository(model),
+                tmp_path / "out",
+                report=lambda line: None,
+            )
+    save_images(tmp_path / "more", 10, seed=5)
+    (tmp_path / "more" / "red").rename(tmp_path / "more" / "violet")
+    with pytest.raises(DataError, match="a class 'violet' that the model does not know"):
+        quantize(
+            find_images(tmp_path / "more"), find_repository(model), tmp_path / "out", report=lambda line: None
+        )
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_output_that_holds_another_model_is_left_alone(model, data, tiny_repository):
+    with pytest.raises(RepositoryError, match="holds another model"):
+        quantize(find_images(data), find_repository(model), tiny_repository, report=lambda line: None)
+    assert "openvino_int8.xml" in PATTERNS
+    assert not (tiny_repository / "openvino_int8.xml").exists()
+
+
+def edit(pattern: str, replacement: str):
+    """Changes the first place in the graph that a pattern matches."""
+
+    def spoil(folder: pathlib.Path) -> None:
+        path = folder / "openvino_int8.xml"
+        changed, count = re.subn(pattern, replacement, path.read_text("utf-8"), count=1, flags=re.DOTALL)
+        assert count == 1
+        path.write_text(changed, "utf-8")
+
+    return spoil
+
+
+def shorten(name: str, size: int):
+    def spoil(folder: pathlib.Path) -> None:
+        (folder / name).write_bytes((folder / name).read_bytes()[:size])
+
+    return spoil
+
+
+def multiply_weights(folder: pathlib.Path, times: int = 200, dtype=np.float32) -> None:
+    """Puts operations before a convolution's weights, which OpenVINO works out beforehand, keeping every value in memory."""
+    import openvino
+    import openvino.opset1 as ops
+
+    graph = openvino.Core().read_model(folder / "openvino_int8.xml")
+    largest = max(
+        (op for op in graph.get_ops() if op.get_type_name() == "Convolution"),
+        key=lambda op: np.prod(op.input_value(1).shape),
+    )
+    weights = largest.input_value(1)
+    for _ in range(times):
+        factor = openvino.op.Constant(np.ones(list(weights.shape), dtype))
+        weights = ops.multiply(weights, factor if dtype is np.float32 else ops.convert(factor, "f32")).output(
+            0
+        )
+    largest.input(1).replace_source_output(weights)
+    openvino.save_model(graph, folder / "saved.xml", compress_to_fp16=False)
+    del graph, largest, weights, factor  # which map the files
+    for kind in ("xml", "bin"):
+        (folder / f"saved.{kind}").replace(folder / f"openvino_int8.{kind}")
+
+
+HOSTILE = {
+    "nothing": shorten("openvino_int8.xml", 0),
+    "half of it": shorten("openvino_int8.xml", 9000),
+    "weights cut short": shorten("openvino_int8.bin", 100),
+    "no weights": lambda folder: (folder / "openvino_int8.bin").unlink(),
+    "a folder": lambda folder: (
+        (folder / "openvino_int8.bin").unlink(),
+        (folder / "openvino_int8.bin").mkdir(),
+    ),
+    "16 MiB of blanks": lambda folder: (folder / "openvino_int8.xml").open("a").write(" " * 2**24),
+    "weights without end": lambda folder: os.truncate(folder / "openvino_int8.bin", 2**33),
+    "another encoding": lambda folder: (folder / "openvino_int8.xml").write_bytes(
+        b'<?xml version="1.0" encoding="iso-8859-15"?>'
+        + (folder / "openvino_int8.xml")
+        .read_bytes()
+        .partition(b"?>")[2]
+        .replace(b'"images"', b'"images,\xe9"')
+    ),
+    "entities in UTF-16": lambda folder: (folder / "openvino_int8.xml").write_text(
+        '<!DOCTYPE net [<!ENTITY a "aaaa">]>'
+        + (folder / "openvino_int8.xml").read_text("utf-8").partition("?>")[2],
+        "utf-16",
+    ),
+    "options of OpenVINO": edit(
+        "<rt_info>(?!.*</layers>)", '<rt_info><runtime_options><CACHE_DIR value="/tmp"/></runtime_options>'
+    ),
+    "work without end": multiply_weights,
+    "constants that are doubles": lambda folder: multiply_weights(folder, 1, np.float64),
+    "entities": edit("<net ", '<!DOCTYPE net [<!ENTITY a "aaaa">]><net '),
+    "a loop": edit('type="ReLU"', 'type="Loop"'),
+    "an operation of a newer kind": edit(
+        'type="Sigmoid" version="opset1"', 'type="Sigmoid" version="opset4"'
+    ),
+    "an operation of an extension": edit('type="Add" version="opset1"', 'type="Add" version="extension"'),
+    "other weights than there are": edit(r'offset="\d+" size', 'offset="99999999999" size'),
+    "a negative place": edit(r'offset="\d+" size', 'offset="-64" size'),
+    "a huge image": edit('shape="1,64,64,3" element_type="u8"', 'shape="1,65536,65536,3" element_type="u8"'),
+    "images of any size": edit('shape="1,64,64,3" element_type="u8"', 'shape="?,?,?,3" element_type="u8"'),
+    "floating-point images": edit('element_type="u8"', 'element_type="f32"'),
+    "another stride": edit('strides="2, 2"', 'strides="1, 1"'),
+    "another activation": edit('type="ReLU"', 'type="Sigmoid"'),
+    "too many levels": edit('levels="256"', 'levels="65536"'),
+    "an output of another name": edit('output_names="probabilities"', 'output_names="surprise"'),
+    "a circle": edit(
+        r'<edge from-layer="(\d+)"(.*?)to-layer="(\d+)"', r'<edge from-layer="\3"\2to-layer="\1"'
+    ),
+    "a number that is none": edit(r'<layer id="\d+"', '<layer id="one"'),
+    "operations without end": edit(
+        "<layers>", "<layers>" + '<layer id="9" name="x" type="Const" version="opset1"/>' * 20_000
+    ),
+    "notes that are none": lambda folder: (folder / "quantization.json").write_text("[" * 100_000),
+}
+
+
+def test_a_weight_may_be_scaled_once_more(copy):
+    multiply_weights(copy, 1)  # or the two refusals by `multiply_weights` below would say nothing
+    assert Classifier.from_pretrained(copy, precision="int8").precision == "int8"
+
+
+@pytest.mark.parametrize("spoil", HOSTILE.values(), ids=HOSTILE.keys())
+def test_a_spoiled_graph_is_not_used_and_float32_answers(copy, data, spoil):
+    file = next((data / "test" / "blue").iterdir())
+    exact = Classifier.from_pretrained(copy, precision="float32")(file)
+    spoil(copy)
+    classifier = Classifier.from_pretrained(copy, precision="int8")
+    assert classifier.precision == "float32"
+    assert re.search("has an int8 graph (of no use|of other weights)", classifier.notice)
+    assert len(classifier.notice) < 400
+    assert classifier(file) == exact
+
+
+def test_the_graph_of_another_network_is_not_used_though_its_weights_are_said_to_fit(copy, tiny_config):
+    import openvino
+
+    other = build_graph(tiny_config, random_tensors(tiny_config.architecture, 3))  # no squeeze-and-excitation
+    openvino.save_model(other, copy / "openvino_int8.xml", compress_to_fp16=False)
+    assert (
+        "it is another network than config.json's"
+        in Classifier.from_pretrained(copy, precision="int8").notice
+    )

@@ -1,0 +1,168 @@
+import os
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from resnext.errors import ConfigError
+from resnext.grouped_conv import GroupedConv2D, dense_pieces, native_gradient
+
+ROOT = pathlib.Path(__file__).parents[2]
+
+
+def python(code, **environment):
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+def one_by_one(images, kernel, strides, padding, groups):
+    """The definition: every group convolved by itself."""
+    parts = zip(tf.split(images, groups, axis=-1), tf.split(kernel, groups, axis=-1))
+    return tf.concat([tf.nn.conv2d(x, k, strides, padding) for x, k in parts], axis=-1)
+
+
+def value_and_gradients(function, images, kernel):
+    with tf.GradientTape() as tape:
+        tape.watch((images, kernel))
+        output = function(images, kernel)
+        loss = tf.reduce_sum(tf.cast(output, tf.float32) ** 2)
+    return [output.numpy(), *(gradient.numpy() for gradient in tape.gradient(loss, (images, kernel)))]
+
+
+@pytest.mark.parametrize("strides, padding", [(1, "SAME"), (2, "VALID")])
+@pytest.mark.parametrize("groups, filters", [(2, 2), (6, 12), (8, 16), (32, 32)])
+@pytest.mark.parametrize("size", [(8, 8), (7, 5)])
+def test_dense_pieces_have_the_values_and_gradients_of_grouped_convolution(
+    strides, padding, groups, filters, size
+):
+    rng = np.random.default_rng(0)
+    images = tf.constant(rng.standard_normal((2, *size, groups * 2)), tf.float32)
+    kernel = tf.constant(rng.standard_normal((3, 3, 2, filters)), tf.float32)
+    expected = value_and_gradients(lambda x, k: one_by_one(x, k, strides, padding, groups), images, kernel)
+    pieces = value_and_gradients(lambda x, k: dense_pieces(x, k, strides, padding, groups), images, kernel)
+    ways = [pieces]
+    if native_gradient("float32"):
+        ways.append(value_and_gradients(lambda x, k: tf.nn.conv2d(x, k, strides, padding), images, kernel))
+    for way in ways:
+        for value, right in zip(way, expected, strict=True):
+            assert np.abs(value - right).max() < 1e-5 * np.abs(right).max()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+@pytest.mark.parametrize("strides", [1, 2])
+def test_the_layer_trains_in_every_precision(dtype, strides):
+    rng = np.random.default_rng(0)
+    images = rng.standard_normal((2, 9, 6, 16)).astype(np.float32)
+    layer = GroupedConv2D(
+        32, 3, strides, groups=8, use_bias=False, dtype=f"mixed_{dtype}" if dtype != "float32" else dtype
+    )
+    layer.build((None, None, None, 16))
+    kernel = rng.standard_normal(layer.kernel.shape).astype(np.float32)
+    layer.kernel.assign(kernel)
+    with tf.GradientTape() as tape:
+        output = layer(images)
+        loss = tf.reduce_mean(tf.cast(output, tf.float32) ** 2)
+    gradient = tape.gradient(loss, layer.kernel.value)
+    padded = np.pad(images, ((0, 0), (1, 1), (1, 1), (0, 0)))
+    expected = value_and_gradients(
+        lambda x, k: one_by_one(x, k, strides, "VALID", 8), tf.constant(padded), tf.constant(kernel)
+    )
+    tolerance = {"float32": 1e-5, "bfloat16": 3e-2, "float16": 5e-3}[dtype]  # bfloat16 has 8 bits
+    assert (
+        np.abs(output.numpy().astype(np.float32) - expected[0]).max() < tolerance * np.abs(expected[0]).max()
+    )
+    right = expected[2] / expected[0].size
+    assert np.abs(gradient.numpy() - right).max() < tolerance * np.abs(right).max()
+    assert layer.compute_output_shape((2, 9, 6, 16)) == tuple(output.shape)
+
+
+GRADIENT = """
+import numpy as np, tensorflow as tf
+from resnext.grouped_conv import GroupedConv2D, native_gradient
+rng = np.random.default_rng(0)
+layer = GroupedConv2D(16, 3, 2, groups=8)
+images = tf.constant(rng.standard_normal((2, 9, 7, 16)), tf.float32)
+layer(images)
+layer.kernel.assign(rng.standard_normal(layer.kernel.shape))
+@tf.function
+def step():
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(layer(images) ** 2)
+    return tape.gradient(loss, layer.kernel.value)
+print(native_gradient("float32"), *step().numpy().ravel().tolist())
+"""
+
+
+def test_it_trains_with_the_same_gradients_where_onednn_is_off():
+    results = [python(GRADIENT, TF_ENABLE_ONEDNN_OPTS=switch) for switch in ("0", "1")]
+    assert [result.returncode for result in results] == [0, 0], results[0].stderr
+    off, on = (result.stdout.split() for result in results)
+    assert off[0] == "False"
+    off, on = np.array(off[1:], float), np.array(on[1:], float)
+    assert len(off) == 3 * 3 * 2 * 16
+    assert np.abs(on).max() > 1
+    assert np.abs(off - on).max() < 1e-5 * np.abs(on).max()
+
+
+def test_the_probe_works_while_a_graph_is_traced():
+    native_gradient.cache_clear()
+    eager = native_gradient("float16")
+    native_gradient.cache_clear()
+    traced = []
+
+    @tf.function
+    def trace():
+        traced.append(native_gradient("float16"))
+
+    trace()
+    assert traced == [eager]
+
+
+@pytest.mark.parametrize("backend", ["jax", "numpy"])
+def test_other_backends_use_keras_own_convolution(backend):
+    code = """
+import keras, numpy as np
+from resnext.grouped_conv import GroupedConv2D
+layer = GroupedConv2D(8, 3, 2, groups=4)
+x = np.random.default_rng(0).standard_normal((2, 7, 6, 8)).astype("float32")
+y = np.asarray(layer(x))
+assert y.shape == (2, 4, 3, 8), y.shape
+kernel, padded = np.asarray(layer.kernel), np.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
+first = np.einsum("nijc,ijcf->nf", padded[:, :3, :3, :2], kernel[..., :2])
+assert np.allclose(y[:, 0, 0, :2], first, atol=1e-5)
+print(keras.backend.backend())
+"""
+    result = python(code, KERAS_BACKEND=backend)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout == f"{backend}\n"
+
+
+def test_groups_that_do_not_divide_are_named():
+    with pytest.raises(ConfigError, match="3 groups do not divide 64 filters"):
+        GroupedConv2D(64, 3, groups=3)
+    with pytest.raises(ConfigError, match="0 groups do not divide 64 filters"):
+        GroupedConv2D(64, 3, groups=0)
+    with pytest.raises(ConfigError, match="4 groups do not divide 6 input channels"):
+        GroupedConv2D(64, 3, groups=4)(np.zeros((1, 5, 5, 6), np.float32))
+
+
+def test_the_layer_survives_its_config():
+    layer = GroupedConv2D(12, 3, 2, groups=4, use_bias=False, name="conv2")
+    again = GroupedConv2D.from_config(layer.get_config())
+    assert again.get_config() == layer.get_config()
+    assert (again.filters, again.kernel_size, again.strides, again.groups, again.name) == (
+        12,
+        (3, 3),
+        (2, 2),
+        4,
+        "conv2",
+    )

@@ -1,0 +1,183 @@
+import itertools
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from resnext.classifier import Classifier
+from resnext.errors import ImageError
+from resnext.preprocessing import FORMATS
+from resnext.stream import SUFFIXES, answers, image_files
+
+ROOT = pathlib.Path(__file__).parents[2]
+
+
+def save_photograph(file, seed, size=(80, 60)):
+    file.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.random.default_rng(seed).integers(0, 256, (*size[::-1], 3), np.uint8)).save(file)
+    return file
+
+
+@pytest.fixture
+def photographs(tmp_path):
+    return [save_photograph(tmp_path / "photographs" / f"{index:02}.png", index) for index in range(40)]
+
+
+@pytest.fixture
+def classifier(tiny_repository):
+    return Classifier.from_pretrained(tiny_repository, precision="float32")
+
+
+@pytest.mark.parametrize("count", [3, 16, 40])  # few are answered one after another
+def test_many_images_get_the_answers_that_each_gets_alone_in_their_order(classifier, photographs, count):
+    save_photograph(photographs[1], 1, (1000, 750))  # is ready long after those behind it
+    found = list(answers(classifier, photographs[:count]))
+    assert [image for image, _ in found] == photographs[:count]
+    for image, answer in found:
+        alone = classifier.answer(image)
+        np.testing.assert_allclose(answer.logits, alone.logits, rtol=0, atol=1e-6)
+        np.testing.assert_allclose(answer.probabilities, alone.probabilities, rtol=0, atol=1e-6)
+        np.testing.assert_allclose(answer.features, alone.features, rtol=0, atol=1e-5)
+
+
+def test_bytes_and_opened_images_are_answered_too(classifier, photographs):
+    sources = [source for file in photographs[:10] for source in (file, file.read_bytes(), Image.open(file))]
+    of_three = [answer.logits for _, answer in answers(classifier, sources)]
+    for path, content, opened in zip(of_three[::3], of_three[1::3], of_three[2::3], strict=True):
+        np.testing.assert_array_equal(path, content)
+        np.testing.assert_array_equal(path, opened)
+
+
+@pytest.mark.parametrize("bad", [range(0, 40, 3), range(2, 40), range(39), range(40)])
+def test_a_bad_file_is_a_row_and_the_others_go_on(classifier, photographs, bad):
+    for index in bad:
+        photographs[index].write_text("no image")
+    found = list(answers(classifier, photographs))
+    assert [image for image, _ in found] == photographs
+    assert [index for index, (_, answer) in enumerate(found) if isinstance(answer, ImageError)] == list(bad)
+    for index in bad:
+        assert photographs[index].name in str(found[index][1])
+
+
+def test_a_runtime_without_asynchronous_requests_gives_the_same_rows(classifier, photographs, monkeypatch):
+    photographs[20].write_text("no image")
+    expected = list(answers(classifier, photographs))
+    monkeypatch.setattr(classifier, "throughput_model", lambda: None)
+    for (image, answer), (expected_image, expected_answer) in zip(
+        answers(classifier, photographs), expected, strict=True
+    ):
+        assert image == expected_image
+        if image == photographs[20]:
+            assert isinstance(answer, ImageError)
+        else:
+            np.testing.assert_allclose(answer.logits, expected_answer.logits, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("bad", [False, True])
+def test_only_a_bounded_number_of_images_is_read_ahead(classifier, photographs, bad):
+    read = 0
+
+    def many():
+        nonlocal read
+        for read in range(1, 2000):
+            yield b"no image" if bad and read > 1 else photographs[read % 40]
+
+    in_flight = 2 * classifier.throughput_model().get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")
+    stream = answers(classifier, many())
+    for taken, _ in enumerate(itertools.islice(stream, 300), 1):
+        assert read <= taken + in_flight + 65
+    stream.close()
+
+
+def test_a_folder_is_its_images_and_those_below_it_in_their_order(tmp_path):
+    names = ["b.JPG", "a.webp", "sub/z.png", "sub/deep/c.tiff", "another/d.gif"]
+    others = [".hidden.jpg", "notes.txt", "archive.zip", "sub/.git/e.jpg", "noext"]
+    for name in names + others:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "sub" / "round").symlink_to(tmp_path)
+    expected = ["a.webp", "b.JPG", "another/d.gif", "sub/z.png", "sub/deep/c.tiff"]
+    assert list(image_files([tmp_path])) == [tmp_path / name for name in expected]
+    named = [tmp_path / "notes.txt", tmp_path / "sub", tmp_path / "missing.jpg", tmp_path / ("x" * 300)]
+    assert list(image_files(named)) == [
+        named[0],
+        tmp_path / "sub/z.png",
+        tmp_path / "sub/deep/c.tiff",
+        *named[2:],
+    ]
+
+
+def test_a_folder_without_images_is_a_row_that_says_so(tmp_path, classifier):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / "notes.txt").touch()
+    (image, answer), (_, too_long) = answers(
+        classifier, image_files([tmp_path / "empty", tmp_path / ("x" * 300)])
+    )
+    assert image == tmp_path / "empty"
+    assert "empty is a folder that holds no images" in str(answer)
+    assert isinstance(too_long, ImageError)
+
+
+def test_suffixes_are_those_of_the_formats_that_are_read():
+    assert {suffix for suffix, name in Image.registered_extensions().items() if name in FORMATS} == SUFFIXES
+
+
+def start_classify(*arguments):
+    return subprocess.Popen(
+        [sys.executable, "-m", "resnext", "classify", *map(str, arguments)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(
+            signal.SIGINT, signal.SIG_DFL
+        ),  # whatever started the tests may ignore it
+    )
+
+
+def test_a_folder_on_the_command_line_is_one_json_object_a_line(photographs, classifier, tiny_repository):
+    folder = photographs[0].parent
+    (folder / "notes.txt").write_text("not asked for")
+    photographs[7].write_text("no image")
+    process = start_classify(
+        "--json", folder, "--model", tiny_repository, "--precision", "float32", "--top-k", 2
+    )
+    output, errors = process.communicate(timeout=120)
+    assert process.returncode == 1
+    assert errors == "python -m resnext: 1 of 40 files could not be classified.\n"
+    lines = [json.loads(line) for line in output.splitlines()]
+    assert [line["file"] for line in lines] == [str(file) for file in photographs]
+    assert set(lines.pop(7)) == {"file", "error"}
+    for line in lines:
+        assert [row["label"] for row in line["predictions"]] == [
+            label for label, _ in classifier(line["file"], 2)
+        ]
+
+
+@pytest.fixture
+def unread(photographs, tiny_repository):
+    """A classification of more than a pipe holds (64 KiB), of which one line has been read."""
+    process = start_classify("--json", *photographs * 15, "--model", tiny_repository)
+    assert json.loads(process.stdout.readline())["file"] == str(photographs[0])
+    yield process
+    process.kill()
+    process.wait()
+
+
+def test_a_reader_that_has_enough_ends_it_quietly(unread):
+    unread.stdout.close()
+    assert unread.stderr.read() == ""
+    assert unread.wait(timeout=60) == 0
+
+
+def test_ctrl_c_ends_it_quietly(unread):
+    os.kill(unread.pid, signal.SIGINT)
+    errors = unread.communicate(timeout=60)[1]
+    assert errors == ""
+    assert unread.returncode == 130
