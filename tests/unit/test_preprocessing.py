@@ -8,7 +8,7 @@ from PIL import Image
 
 from resnext.config import Preprocessing
 from resnext.errors import ImageError
-from resnext.preprocessing import MAX_PIXELS, centre_crop, open_image, preprocess, resize, seen_part
+from resnext.preprocessing import MAX_PIXELS, center_crop, open_image, preprocess, resize, seen_part
 
 TIMM = np.load(pathlib.Path(__file__).parents[1] / "fixtures" / "timm_pixels.npz")
 
@@ -123,13 +123,13 @@ def test_the_part_that_the_network_sees(photograph):
         assert seen_part(*photograph.size, Preprocessing(64, 0.8, crop_mode=mode)) == pytest.approx(part)
 
 
-def test_the_shorter_side_is_resized_and_the_centre_cropped(photograph):
+def test_the_shorter_side_is_resized_and_the_center_cropped(photograph):
     prep = Preprocessing(image_size=48, crop_pct=0.75, interpolation="bilinear")
     by_hand = photograph.resize((85, 64), Image.Resampling.BILINEAR).crop((18, 8, 66, 56))
     assert np.array_equal(preprocess(photograph, prep), np.asarray(by_hand))
     assert resize(photograph, 64, "bicubic").size == (85, 64)
     assert resize(photograph.rotate(90, expand=True), 64, "bicubic").size == (64, 85)
-    assert centre_crop(photograph, 48).size == (48, 48)
+    assert center_crop(photograph, 48).size == (48, 48)
 
 
 def test_a_jpeg_decoded_at_reduced_scale_hardly_differs(photograph):
