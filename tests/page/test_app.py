@@ -400,7 +400,7 @@ def test_a_wrong_model_starts_the_bundled_one_with_a_warning(repository, monkeyp
     monkeypatch.setattr(resnext.repository, "BUNDLED_FOLDER", repository)
     models, warning = open_models(str(tmp_path))
     assert models.open(None).folder == repository
-    assert "is no model repository" in warning
+    assert "is not a model repository" in warning
     assert "bundled" in warning
     assert str(tmp_path.parent) not in warning
 
