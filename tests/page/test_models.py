@@ -130,7 +130,7 @@ def test_a_model_whose_int8_graph_is_seen_only_when_it_is_opened_is_offered_from
     assert models.names() == [BUNDLED_NAME, BUNDLED_NAME + INT8, "someone/net", "someone/net, int8"]
     typed = models.open("someone/other, int8")
     assert models.names(typed)[-2:] == ["someone/other", "someone/other, int8"]
-    assert notice(typed).startswith("hub has an int8 graph of no use")
+    assert notice(typed).startswith("hub has an invalid int8 graph")
     assert notice(typed, "zh") == "hub 的 int8 计算图无法使用：以 float32 分类。"
 
 
