@@ -13,9 +13,11 @@ import numpy as np
 from resnext.atomic import replacing, write_atomically
 from resnext.errors import DataError
 
-HISTORY, EVALUATION = "history.csv", "evaluation.json"
+HISTORY = "history.csv"
+EVALUATION = "evaluation.json"
 HISTORY_COLUMNS = ("epoch", "loss", "accuracy", "val_loss", "val_accuracy", "learning_rate", "seconds")
-# Limits in bytes. Parsed, JSON and CSV take up to forty times as much memory; an evaluation on ImageNet has 15 MB.
+# Limits in bytes. Parsed, JSON and CSV take up to forty times as much memory; an evaluation on ImageNet has
+# 15 MB.
 MAX_BYTES = {HISTORY: 2**20, EVALUATION: 24 * 2**20}
 # What reading or parsing a file of unknown origin may raise.
 READ_ERRORS = (
@@ -113,7 +115,9 @@ class Evaluation:
         per_class = tuple(
             ClassScores(
                 str(row["label"]),
-                *(float(row[key]) for key in ("precision", "recall", "f1")),
+                float(row["precision"]),
+                float(row["recall"]),
+                float(row["f1"]),
                 int(row["support"]),
             )
             for row in values["per_class"]
@@ -130,13 +134,18 @@ class Evaluation:
         )
         if not all(0 <= row.probability <= 1 for row in predictions):
             raise ValueError("a probability is not between 0 and 1")
-        numbers = {
-            key: kind(values[key])
-            for key, kind in (("top1", float), ("top5", float), ("loss", float), ("samples", int))
-            if values.get(key) is not None
-        }
-        dtype = str(values.get("dtype", "float32"))
-        return cls(classes, matrix, per_class, predictions, dtype=dtype, **numbers)
+        samples = values.get("samples")
+        return cls(
+            classes,
+            matrix,
+            per_class,
+            predictions,
+            top1=_optional_float(values, "top1"),
+            top5=_optional_float(values, "top5"),
+            loss=_optional_float(values, "loss"),
+            samples=None if samples is None else int(samples),
+            dtype=str(values.get("dtype", "float32")),
+        )
 
     def to_json(self) -> str:
         """The text of evaluation.json."""
@@ -167,6 +176,10 @@ class Evaluation:
         return calibration_bins(self.predictions)
 
 
+def _optional_float(values: dict, key: str) -> float | None:
+    return None if values.get(key) is None else float(values[key])
+
+
 def read_evaluation(folder: pathlib.Path) -> Evaluation | None:
     """Reads evaluation.json of a model repository; None if it has none.
 
@@ -184,7 +197,7 @@ def read_evaluation(folder: pathlib.Path) -> Evaluation | None:
 
 
 def calibration_bins(predictions: tuple[ImagePrediction, ...], bins: int = 10) -> list[CalibrationBin]:
-    """Groups predictions into intervals of probability of equal width (Guo et al., 2017, arXiv:1706.04599)."""
+    """Groups predictions into equal intervals of probability (Guo et al., 2017, arXiv:1706.04599)."""
     probability = np.array([row[3] for row in predictions], float)
     correct = np.array([row[1] == row[2] for row in predictions], float)
     places = np.minimum((probability * bins).astype(int), bins - 1)
@@ -203,7 +216,7 @@ def calibration_error(bins: list[CalibrationBin]) -> float:
 
 
 def calibration_bias(bins: list[CalibrationBin]) -> float:
-    """Mean of accuracy minus confidence: above 0 for an under-confident network, below 0 if over-confident."""
+    """Mean of accuracy minus confidence: above 0 if under-confident, below 0 if over-confident."""
     gaps = sum((accuracy - confidence) * images for confidence, accuracy, images in bins)
     return gaps / sum(images for *_, images in bins)
 
