@@ -88,7 +88,7 @@ def test_unknown_names_get_the_nearest_known_one():
     [
         ({"layers": (3, 4, 6)}, "four stages"),
         ({"layers": (3, 4, 6, 0)}, "layers"),
-        ({"layers": (3, 4, 6, 2000)}, "residual units"),
+        ({"layers": (3, 4, 6, 2000)}, "residual blocks"),
         ({"cardinality": 0}, "cardinality"),
         ({"cardinality": True}, "cardinality"),
         ({"base_width": 1e9}, "base_width"),

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from resnext.errors import ConfigError
-from resnext.grouped_conv import GroupedConv2D, dense_pieces, native_gradient
+from resnext.grouped_conv import GroupedConv2D, block_diagonal_convolution, has_native_gradient
 
 ROOT = pathlib.Path(__file__).parents[2]
 
@@ -41,16 +41,18 @@ def value_and_gradients(function, images, kernel):
 @pytest.mark.parametrize("strides, padding", [(1, "SAME"), (2, "VALID")])
 @pytest.mark.parametrize("groups, filters", [(2, 2), (6, 12), (8, 16), (32, 32)])
 @pytest.mark.parametrize("size", [(8, 8), (7, 5)])
-def test_dense_pieces_have_the_values_and_gradients_of_grouped_convolution(
+def test_block_diagonal_convolution_have_the_values_and_gradients_of_grouped_convolution(
     strides, padding, groups, filters, size
 ):
     rng = np.random.default_rng(0)
     images = tf.constant(rng.standard_normal((2, *size, groups * 2)), tf.float32)
     kernel = tf.constant(rng.standard_normal((3, 3, 2, filters)), tf.float32)
     expected = value_and_gradients(lambda x, k: one_by_one(x, k, strides, padding, groups), images, kernel)
-    pieces = value_and_gradients(lambda x, k: dense_pieces(x, k, strides, padding, groups), images, kernel)
+    pieces = value_and_gradients(
+        lambda x, k: block_diagonal_convolution(x, k, strides, padding, groups), images, kernel
+    )
     ways = [pieces]
-    if native_gradient("float32"):
+    if has_native_gradient("float32"):
         ways.append(value_and_gradients(lambda x, k: tf.nn.conv2d(x, k, strides, padding), images, kernel))
     for way in ways:
         for value, right in zip(way, expected, strict=True):
@@ -87,7 +89,7 @@ def test_the_layer_trains_in_every_precision(dtype, strides):
 
 GRADIENT = """
 import numpy as np, tensorflow as tf
-from resnext.grouped_conv import GroupedConv2D, native_gradient
+from resnext.grouped_conv import GroupedConv2D, has_native_gradient
 rng = np.random.default_rng(0)
 layer = GroupedConv2D(16, 3, 2, groups=8)
 images = tf.constant(rng.standard_normal((2, 9, 7, 16)), tf.float32)
@@ -98,7 +100,7 @@ def step():
     with tf.GradientTape() as tape:
         loss = tf.reduce_sum(layer(images) ** 2)
     return tape.gradient(loss, layer.kernel.value)
-print(native_gradient("float32"), *step().numpy().ravel().tolist())
+print(has_native_gradient("float32"), *step().numpy().ravel().tolist())
 """
 
 
@@ -114,14 +116,14 @@ def test_it_trains_with_the_same_gradients_where_onednn_is_off():
 
 
 def test_the_probe_works_while_a_graph_is_traced():
-    native_gradient.cache_clear()
-    eager = native_gradient("float16")
-    native_gradient.cache_clear()
+    has_native_gradient.cache_clear()
+    eager = has_native_gradient("float16")
+    has_native_gradient.cache_clear()
     traced = []
 
     @tf.function
     def trace():
-        traced.append(native_gradient("float16"))
+        traced.append(has_native_gradient("float16"))
 
     trace()
     assert traced == [eager]

@@ -40,15 +40,13 @@ def test_both_readings_give_the_same_numbers(architecture, size):
         build_graph(config, tensors, size), "CPU", {"INFERENCE_PRECISION_HINT": "f32"}
     )
     served = graph({"images": pixels})
-    model = build_model(architecture, 7, mean=config.preprocessing.mean, std=config.preprocessing.std)
+    model = build_model(architecture, 7, preprocessing=config.preprocessing)
     load_into_keras(model, tensors)
     logits = model(pixels.astype(np.float32), training=False).numpy()
     assert np.abs(served["logits"] - logits).max() < 1e-5 * np.abs(logits).max()
     expected = np.exp(logits - logits.max())
     assert np.allclose(served["probabilities"], expected / expected.sum(), atol=1e-5)
-    features = build_model(
-        architecture, 0, mean=config.preprocessing.mean, std=config.preprocessing.std, features_only=True
-    )
+    features = build_model(architecture, preprocessing=config.preprocessing, features_only=True)
     load_into_keras(features, {key: value for key, value in tensors.items() if not key.startswith("fc.")})
     last = features(pixels.astype(np.float32), training=False)["layer4"].numpy().transpose(0, 3, 1, 2)
     assert np.abs(served["features"] - last).max() < 1e-5 * np.abs(last).max()

@@ -28,8 +28,7 @@ def test_both_readings_give_timm_s_numbers(variant):
         np.load(folder / "answers.npz"),
         weights(json.loads((folder / "shapes.json").read_text())),
     )
-    prep = config.preprocessing
-    network = build_model(config.architecture, config.num_classes, mean=prep.mean, std=prep.std)
+    network = build_model(config.architecture, config.num_classes, preprocessing=config.preprocessing)
     load_into_keras(network, tensors)
     last = network.get_layer(f"layer4.{config.architecture.layers[3] - 1}.act3").output
     network = keras.Model(network.input, [network.output, last])
