@@ -62,7 +62,7 @@ def test_top_k_is_cut_at_the_number_of_classes(tiny_repository, photograph):
     classifier = Classifier.from_pretrained(tiny_repository)
     assert [len(classifier(photograph, top_k)) for top_k in (1, 2, 3, 10)] == [1, 2, 3, 3]
     for top_k in (0, -1):
-        with pytest.raises(ConfigError, match=f"top_k has to be at least 1, not {top_k}"):
+        with pytest.raises(ConfigError, match=f"top_k must be at least 1, not {top_k}"):
             classifier(photograph, top_k)
 
 
@@ -93,7 +93,9 @@ def test_bfloat16_and_auto_answer_nearly_the_same(tiny_repository, photograph):
         assert np.abs(classifier.infer(photograph).probabilities - exact).max() < 0.05
         said = f"This processor does not compute in {precision}: classifying in {classifier.precision}."
         assert classifier.notice == ("" if precision in ("auto", classifier.precision) else said)
-    with pytest.raises(ConfigError, match="precision can be auto, float32, bfloat16, int8, not 'int4'"):
+    with pytest.raises(
+        ConfigError, match="precision must be one of auto, float32, bfloat16, int8, not 'int4'"
+    ):
         Classifier.from_pretrained(tiny_repository, precision="int4")
 
 
@@ -123,7 +125,7 @@ def test_what_is_no_repository_is_named(tmp_path, tiny_repository):
         "~no-such-user/model": "neither a folder nor a Hub repository",
         "a\0b": "neither a folder nor a Hub repository",
         "-rf": "neither a folder nor a Hub repository",
-        "x" * 999: "neither a folder|no valid repository id",
+        "x" * 999: "neither a folder|not a valid repository id",
     }
     for model, words in cases.items():
         with pytest.raises(RepositoryError, match=words) as error:
