@@ -18,12 +18,12 @@ def _import_error(error: Exception) -> ConfigError:
         return ConfigError("This needs Keras, which is not installed: pip install 'resnext[train]'")
     backend = os.environ.get("KERAS_BACKEND")
     unset = "unset KERAS_BACKEND" if backend else "correct the backend in ~/.keras/keras.json"
-    if isinstance(error, ModuleNotFoundError) and not backend and error.name == "tensorflow":
-        return ConfigError("Keras needs TensorFlow, which is not installed: pip install 'resnext[train]'")
     if isinstance(error, ModuleNotFoundError):
+        package = (error.name or "a package").partition(".")[0]
+        if package == "tensorflow":
+            return ConfigError("Keras needs TensorFlow, which is not installed: pip install 'resnext[train]'")
         return ConfigError(
-            f"Keras is set to a backend that needs {error.name}, which is not installed: "
-            f"install it, or {unset}."
+            f"Keras is set to a backend that needs {package}, which is not installed: install it, or {unset}."
         )
     return ConfigError(
         f"Keras cannot be imported ({error}): {unset}; the backend must be one of {', '.join(BACKENDS)}."

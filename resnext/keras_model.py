@@ -63,14 +63,16 @@ def build_model(
 
 
 def _labels(num_classes: int | None, label_names: Sequence[str] | None) -> tuple[str, ...]:
-    if num_classes is None and label_names is None:
+    if num_classes is None and not label_names:
         raise ConfigError("A model needs num_classes or label_names: give one of them.")
     if num_classes is not None and not is_class_count(num_classes):
         raise ConfigError(f"num_classes must be a whole number from 0 to {MAX_CLASSES}, not {num_classes!r}.")
-    if label_names is None or num_classes == 0:
+    if label_names is None:
         return unnamed_labels(int(num_classes or 0))
     if num_classes not in (None, len(label_names)):
         raise ConfigError(f"There are {len(label_names)} label_names, but num_classes is {num_classes}.")
+    if isinstance(label_names, str):
+        raise ConfigError("label_names must be a list of names, one for each class.")
     return tuple(label_names)
 
 
@@ -116,13 +118,11 @@ class KerasOps:
         self.std = std
 
     def normalize(self, images: keras.KerasTensor) -> keras.KerasTensor:
-        # float32 under every dtype policy: bfloat16 would round the pixels before they are centered.
-        return keras.layers.Rescaling(
-            [1 / (255 * std) for std in self.std],
-            [-mean / std for mean, std in zip(self.mean, self.std)],
-            dtype="float32",
-            name="normalize",
-        )(images)
+        scale = [1 / (255 * std) for std in self.std]
+        offset = [-mean / std for mean, std in zip(self.mean, self.std)]
+        # float32 under every dtype policy: bfloat16 would round the pixels before they are centered. Three
+        # dimensions keep Keras from moving the scale to the channels-first axis that a keras.json may set.
+        return keras.layers.Rescaling([[scale]], offset, dtype="float32", name="normalize")(images)
 
     def conv_bn(
         self,

@@ -71,6 +71,7 @@ def from_pretrained(
         config = dataclasses.replace(config, label_names=unnamed_labels(int(num_classes or 0)))
     network = build_model(
         config.architecture,
+        config.num_classes,
         label_names=config.label_names,
         preprocessing=config.preprocessing,
         features_only=features_only,
