@@ -42,9 +42,7 @@ def value_and_gradients(function, images, kernel):
 @pytest.mark.parametrize("strides, padding", [(1, "SAME"), (2, "VALID")])
 @pytest.mark.parametrize("groups, filters", [(2, 2), (6, 12), (8, 16), (32, 32)])
 @pytest.mark.parametrize("size", [(8, 8), (7, 5)])
-def test_block_diagonal_convolution_have_the_values_and_gradients_of_grouped_convolution(
-    strides, padding, groups, filters, size
-):
+def test_block_diagonal_convolution_equals_grouped_convolution(strides, padding, groups, filters, size):
     rng = np.random.default_rng(0)
     images = tf.constant(rng.standard_normal((2, *size, groups * 2)), tf.float32)
     kernel = tf.constant(rng.standard_normal((3, 3, 2, filters)), tf.float32)
@@ -105,7 +103,8 @@ print(has_native_gradient("float32"), *step().numpy().ravel().tolist())
 """
 
 
-def test_it_trains_with_the_same_gradients_where_onednn_is_off():
+@pytest.mark.slow
+def test_gradients_are_the_same_where_onednn_is_off():
     results = [python(GRADIENT, TF_ENABLE_ONEDNN_OPTS=switch) for switch in ("0", "1")]
     assert [result.returncode for result in results] == [0, 0], results[0].stderr
     off, on = (result.stdout.split() for result in results)
@@ -130,6 +129,7 @@ def test_the_probe_works_while_a_graph_is_traced():
     assert traced == [eager]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["jax", "numpy"])
 def test_other_backends_use_keras_own_convolution(backend):
     code = """

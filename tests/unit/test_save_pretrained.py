@@ -1,5 +1,7 @@
 """A model is saved only if the file gives the same network back; every other model gets one clear error."""
 
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
@@ -194,7 +196,7 @@ def test_weights_beyond_float16_are_stored_in_float32(model, tmp_path):
     assert tensors["fc.weight"].dtype == np.float16
 
 
-def test_a_new_network_is_saved_and_classifies_as_keras_does(model, tmp_path):
+def test_a_saved_new_network_classifies_as_keras_does(model, tmp_path):
     save_pretrained(model, tmp_path / "out")
     classifier = Classifier.from_pretrained(tmp_path / "out", precision="float32")
     assert classifier.config == model.resnext_config
@@ -203,7 +205,7 @@ def test_a_new_network_is_saved_and_classifies_as_keras_does(model, tmp_path):
     assert np.allclose(classifier.run(pixels).logits, expected, atol=1e-5)
 
 
-def test_a_new_classifier_s_classes_have_names_until_they_are_named(tiny_repository, tmp_path):
+def test_classes_of_a_new_classifier_are_numbered_until_named(tiny_repository, tmp_path):
     model = from_pretrained(tiny_repository, num_classes=2)
     save_pretrained(model, tmp_path / "out")
     assert Classifier.from_pretrained(tmp_path / "out").config.label_names == ("class 0", "class 1")
@@ -212,8 +214,6 @@ def test_a_new_classifier_s_classes_have_names_until_they_are_named(tiny_reposit
 
 
 def test_a_variant_keeps_its_name_and_arguments(tiny_repository, tiny_config, tmp_path):
-    import dataclasses
-
     config = dataclasses.replace(tiny_config, name="resnet50")
     config.write(tiny_repository / "config.json")
     save_pretrained(from_pretrained(tiny_repository), tmp_path / "out")
