@@ -1,4 +1,4 @@
-"""Both runtimes give the same outputs, and a classifier that cannot run as asked says what it does instead."""
+"""Both runtimes give the same outputs, and a classifier that cannot run as asked says what it does."""
 
 import concurrent.futures
 import dataclasses
