@@ -180,8 +180,12 @@ def _optional_float(values: dict, key: str) -> float | None:
     return None if values.get(key) is None else float(values[key])
 
 
-def read_evaluation(folder: pathlib.Path) -> Evaluation | None:
+def read_evaluation(folder: pathlib.Path, max_bytes: int | None = None) -> Evaluation | None:
     """Reads evaluation.json of a model repository. Returns None if it has none.
+
+    Args:
+        folder: The model repository.
+        max_bytes: The limit of the file's size. Defaults to the limit of `MAX_BYTES`.
 
     Raises:
         DataError: The file is not a valid evaluation.
@@ -190,7 +194,7 @@ def read_evaluation(folder: pathlib.Path) -> Evaluation | None:
     if not path.exists():
         return None
     try:
-        return Evaluation.from_json(read_text(path))
+        return Evaluation.from_json(read_text(path, max_bytes))
     except READ_ERRORS as error:
         fault = f"{path} is not a valid evaluation ({error})"
         raise DataError(f"{fault}: run `python -m training evaluate` again, or delete it.") from None
