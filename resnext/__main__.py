@@ -11,7 +11,7 @@ import typer
 from resnext.classifier import PRECISIONS, RUNTIMES, Classifier, find_runtime
 from resnext.command import import_tensorflow, run
 from resnext.errors import ImageError, printable
-from resnext.stream import answers, image_files
+from resnext.stream import image_files, infer_images
 
 app = typer.Typer(
     help="Classify images with a ResNeXt from a folder or the Hugging Face Hub.",
@@ -65,7 +65,7 @@ def classify(
         typer.echo(f"python -m resnext: {classifier.notice}", err=True)
     total = failed = 0
     try:
-        for file, answer in answers(classifier, image_files(images)):
+        for file, answer in infer_images(classifier, image_files(images)):
             total += 1
             if isinstance(answer, ImageError):
                 failed += 1

@@ -10,11 +10,9 @@ from PIL import Image
 
 from resnext.config import ModelConfig
 from resnext.errors import ConfigError, WeightsError
-from resnext.preprocessing import open_image, preprocess
-from resnext.repository import Repository, find_repository
+from resnext.preprocessing import load_pixels
+from resnext.repository import Repository, find_repository, load_config, load_tensors
 from resnext.runtimes import KerasRuntime, OpenVINORuntime, Output
-from resnext.shapes import tensor_shapes
-from resnext.weights import read_tensors
 
 if typing.TYPE_CHECKING:
     import openvino
@@ -113,17 +111,10 @@ class Classifier:
             RepositoryError, ConfigError, WeightsError: it cannot be found, reached or used.
         """
         repository = find_repository(model, revision)
-        config = ModelConfig.read(repository.folder / "config.json")
+        config = load_config(repository)
         if test_size:
             config = dataclasses.replace(config, preprocessing=config.preprocessing.at_test_size())
-        expected = tensor_shapes(config.architecture, config.num_classes)
-        return cls(
-            config,
-            read_tensors(repository.folder / "model.safetensors", expected),
-            precision,
-            repository,
-            runtime,
-        )
+        return cls(config, load_tensors(repository, config), precision, repository, runtime)
 
     def __call__(self, image: str | os.PathLike | bytes | Image.Image, top_k: int = 5) -> list[Prediction]:
         """Classifies an image.
@@ -139,12 +130,11 @@ class Classifier:
             ImageError: it is no image.
             ConfigError: top_k is below 1.
         """
-        return self.top(self.answer(image), top_k)
+        return self.top(self.infer(image), top_k)
 
-    def answer(self, image: str | os.PathLike | bytes | Image.Image) -> Output:
+    def infer(self, image: str | os.PathLike | bytes | Image.Image) -> Output:
         """Runs the network on an image (see `__call__`)."""
-        image = open_image(image, self.config.preprocessing.resize_to)
-        return self.run(preprocess(image, self.config.preprocessing))
+        return self.run(load_pixels(image, self.config.preprocessing))
 
     def run(self, pixels: np.ndarray) -> Output:
         """Runs the network on (image_size, image_size, 3) uint8 RGB pixels, as `preprocess` gives them.
@@ -171,7 +161,7 @@ class Classifier:
         """How much each place of the last feature map speaks for a class (Zhou et al., 2016, arXiv:1512.04150).
 
         Args:
-            answer: of `answer`.
+            answer: of `infer`.
             label: index of the class.
 
         Returns:

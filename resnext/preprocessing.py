@@ -117,6 +117,22 @@ def open_image(
         raise ImageError(f"{name} cannot be read as an image: {reason or 'it is damaged'}.") from None
 
 
+def load_pixels(source: str | os.PathLike | bytes | Image.Image, preprocessing: Preprocessing) -> np.ndarray:
+    """Decodes and prepares an image: the one way from a file to the input of the network.
+
+    Args:
+        source: a path, an encoded file's bytes, or an image that Pillow has opened.
+        preprocessing: that of the model.
+
+    Returns:
+        (image_size, image_size, 3) uint8 RGB.
+
+    Raises:
+        ImageError: see `open_image`.
+    """
+    return preprocess(open_image(source, preprocessing.resize_to), preprocessing)
+
+
 def resize(image: Image.Image, shorter_side: int, interpolation: str) -> Image.Image:
     """Resizes an image so that its shorter side has that length, antialiased as Pillow does (torchvision's `Resize`)."""
     width, height = image.size

@@ -11,9 +11,8 @@ import keras
 from resnext.config import MAX_CLASSES, ModelConfig
 from resnext.errors import ConfigError
 from resnext.keras_model import build_model
-from resnext.repository import find_repository
-from resnext.shapes import tensor_shapes
-from resnext.weights import keras_tensors, load_into_keras, read_tensors, save_tensors
+from resnext.repository import find_repository, load_config, load_tensors
+from resnext.weights import keras_tensors, load_into_keras, save_tensors
 
 
 def from_pretrained(
@@ -58,9 +57,8 @@ def from_pretrained(
             f"num_classes has to be a whole number from 0 to {MAX_CLASSES}, not {num_classes!r}."
         )
     repository = find_repository(model, revision)
-    config = ModelConfig.read(repository.folder / "config.json")
-    path = repository.folder / "model.safetensors"
-    tensors = read_tensors(path, tensor_shapes(config.architecture, config.num_classes))
+    config = load_config(repository)
+    tensors = load_tensors(repository, config)
     classes = config.num_classes if num_classes is None else num_classes
     prep = config.preprocessing
     network = build_model(
@@ -75,7 +73,7 @@ def from_pretrained(
         head = f"{config.architecture.classifier}."
         tensors = {key: value for key, value in tensors.items() if not key.startswith(head)}
         tensors |= {key: value for key, value in keras_tensors(network).items() if key.startswith(head)}
-    load_into_keras(network, tensors, path)
+    load_into_keras(network, tensors, repository.folder / "model.safetensors")
     return network
 
 

@@ -7,7 +7,12 @@ import pathlib
 import re
 import time
 
+import numpy as np
+
+from resnext.config import ModelConfig
 from resnext.errors import RepositoryError
+from resnext.shapes import tensor_shapes
+from resnext.weights import read_tensors
 
 BUNDLED_FOLDER = pathlib.Path(__file__).parent / "flowers"
 NEEDED = ("config.json", "model.safetensors")
@@ -91,6 +96,32 @@ def find_repository(model: str | os.PathLike | None = None, revision: str | None
             f"{str(model)[:200]!r} is neither a folder nor a Hub repository such as OWNER/NAME."
         )
     return _download(str(model), revision or None)
+
+
+def load_config(repository: Repository) -> ModelConfig:
+    """Reads config.json of a model repository.
+
+    Raises:
+        ConfigError: it is missing or invalid.
+    """
+    return ModelConfig.read(repository.folder / "config.json")
+
+
+def load_tensors(repository: Repository, config: ModelConfig) -> dict[str, np.ndarray]:
+    """Reads model.safetensors of a model repository.
+
+    Args:
+        repository: the repository.
+        config: its config, which says what tensors there have to be.
+
+    Returns:
+        Arrays under timm's keys.
+
+    Raises:
+        WeightsError: the file is missing, incomplete, or does not fit the config.
+    """
+    expected = tensor_shapes(config.architecture, config.num_classes)
+    return read_tensors(repository.folder / "model.safetensors", expected)
 
 
 def _download(repo_id: str, revision: str | None) -> Repository:

@@ -14,7 +14,7 @@ from PIL import Image
 from resnext.classifier import Classifier
 from resnext.config import Preprocessing
 from resnext.errors import ImageError
-from resnext.preprocessing import open_image, preprocess
+from resnext.preprocessing import load_pixels
 from resnext.runtimes import Output
 
 if typing.TYPE_CHECKING:
@@ -76,7 +76,9 @@ def image_files(paths: Iterable[pathlib.Path]) -> Iterator[pathlib.Path]:
         yield from unlisted if found or unlisted else [path]
 
 
-def answers(classifier: Classifier, images: Iterable[Source]) -> Iterator[tuple[Source, Output | ImageError]]:
+def infer_images(
+    classifier: Classifier, images: Iterable[Source]
+) -> Iterator[tuple[Source, Output | ImageError]]:
     """Classifies many images at the network's full rate.
 
     Args:
@@ -128,7 +130,7 @@ def _pixels(image: Source, preprocessing: Preprocessing) -> np.ndarray | ImageEr
             f"{image} is a folder that holds no images or cannot be listed: name one with .jpg or other image files."
         )
     try:
-        return preprocess(open_image(image, preprocessing.resize_to), preprocessing)
+        return load_pixels(image, preprocessing)
     except ImageError as error:
         return error
 

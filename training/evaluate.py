@@ -10,7 +10,7 @@ from resnext.atomic import write_atomically
 from resnext.classifier import Classifier
 from resnext.errors import DataError, ImageError, printable
 from resnext.preprocessing import open_image, preprocess
-from resnext.stream import answers
+from resnext.stream import infer_images
 from training import plots
 from training.data import ImageFolders
 from training.history import read_history
@@ -98,7 +98,7 @@ def logits_of(classifier: Classifier, files: Iterable[pathlib.Path]) -> np.ndarr
         ImageError: one of them is no image.
     """
     logits = []
-    for _, answer in answers(classifier, files):
+    for _, answer in infer_images(classifier, files):
         if isinstance(answer, ImageError):
             raise answer
         logits.append(answer.logits)

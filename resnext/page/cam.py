@@ -16,7 +16,7 @@ _HEAT = np.array([(0, 0, 4), (87, 16, 110), (188, 55, 84), (249, 142, 9), (252, 
 
 def heat(model: Model, look: Look, label: int) -> Image.Image:
     """The class activation map as an RGBA picture of the crop's size: bright and opaque where it speaks for the class."""
-    evidence = np.maximum(model.classifier.class_activation_map(look.answer, label), 0)
+    evidence = np.maximum(model.classifier.class_activation_map(look.output, label), 0)
     evidence = evidence / max(float(evidence.max()), 1e-9)
     size = look.pixels.shape[1::-1]
     evidence = np.asarray(

@@ -35,14 +35,14 @@ class Look:
     """What came of one photograph.
 
     Args:
-        answer: the network's.
+        output: that of the network.
         pixels: (image_size, image_size, 3) uint8 RGB, what the network saw.
         photograph: the whole of it, RGB, at most 1024 pixels wide or high.
         network: seconds in the network.
         seconds: from the encoded file to the answer.
     """
 
-    answer: Output
+    output: Output
     pixels: np.ndarray
     photograph: Image.Image
     network: float

@@ -117,11 +117,11 @@ def test_the_endpoints_document_their_types_and_there_are_no_others(client):
 def test_a_class_is_explained_over_the_crop_that_the_network_saw(client, classifier, image):
     model = Model(classifier, "flowers")
     look = model.look(str(image))
-    positive = [index for index in range(5) if classifier.class_activation_map(look.answer, index).max() > 0]
+    positive = [index for index in range(5) if classifier.class_activation_map(look.output, index).max() > 0]
     for label in (None, FLOWERS[positive[-1]]):
         answer = client.predict(handle_file(image), label, api_name="/explain")
         expected = cam.overlay(
-            model, look, FLOWERS.index(label) if label else int(look.answer.probabilities.argmax())
+            model, look, FLOWERS.index(label) if label else int(look.output.probabilities.argmax())
         )
         with Image.open(answer) as overlay:
             assert overlay.size == (64, 64)

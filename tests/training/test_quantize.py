@@ -89,7 +89,7 @@ def model(tmp_path_factory, data):
     means = np.stack(
         [
             np.mean(
-                [classifier.answer(file).features.mean((1, 2)) for file in (data / "train" / name).iterdir()],
+                [classifier.infer(file).features.mean((1, 2)) for file in (data / "train" / name).iterdir()],
                 axis=0,
             )
             for name in COLOURS
@@ -159,7 +159,7 @@ def test_what_the_command_measured_is_what_the_classifier_does(quantized, model,
     for precision in ("float32", "int8"):
         classifier = Classifier.from_pretrained(quantized.folder, precision=precision)
         assert (classifier.precision, classifier.notice) == (precision, "")
-        logits = np.stack([classifier.answer(file).logits for file in images.files])
+        logits = np.stack([classifier.infer(file).logits for file in images.files])
         measured = measure(logits, images.labels, tuple(COLOURS), list(map(str, images.files)))
         assert notes[precision]["top1"] == measured["top1"]
         assert notes[precision]["loss"] == pytest.approx(measured["loss"], rel=1e-3)
@@ -172,7 +172,7 @@ def test_what_the_command_measured_is_what_the_classifier_does(quantized, model,
 def test_int8_answers_nearly_as_float32_does_with_another_arithmetic(quantized, data):
     file = next((data / "test" / "red").iterdir())
     exact, small = (
-        Classifier.from_pretrained(quantized.folder, precision=precision).answer(file)
+        Classifier.from_pretrained(quantized.folder, precision=precision).infer(file)
         for precision in ("float32", "int8")
     )
     assert 0 < np.abs(exact.probabilities - small.probabilities).max() < 0.1

@@ -52,10 +52,10 @@ def test_the_test_size_is_used_when_asked_for(tiny_repository, tiny_config, phot
     )  # there is no other
     prep = dataclasses.replace(seen, test_image_size=96, test_crop_pct=1.0)
     dataclasses.replace(tiny_config, preprocessing=prep).write(tiny_repository / "config.json")
-    assert Classifier.from_pretrained(tiny_repository).answer(photograph).features.shape == (128, 2, 2)
+    assert Classifier.from_pretrained(tiny_repository).infer(photograph).features.shape == (128, 2, 2)
     larger = Classifier.from_pretrained(tiny_repository, test_size=True)
     assert larger.config.preprocessing.resize_to == 96
-    assert larger.answer(photograph).features.shape == (128, 3, 3)
+    assert larger.infer(photograph).features.shape == (128, 3, 3)
 
 
 def test_top_k_is_cut_at_the_number_of_classes(tiny_repository, photograph):
@@ -68,7 +68,7 @@ def test_top_k_is_cut_at_the_number_of_classes(tiny_repository, photograph):
 
 def test_the_class_activation_map_adds_up_to_the_logit(tiny_repository, photograph):
     classifier = Classifier.from_pretrained(tiny_repository, precision="float32")
-    answer = classifier.answer(photograph)
+    answer = classifier.infer(photograph)
     bias = read_tensors(tiny_repository / "model.safetensors")["fc.bias"]
     for label in range(3):
         activation = classifier.class_activation_map(answer, label)
@@ -87,10 +87,10 @@ def test_threads_do_not_mix_their_answers(tiny_repository):
 
 
 def test_bfloat16_and_auto_answer_nearly_the_same(tiny_repository, photograph):
-    exact = Classifier.from_pretrained(tiny_repository, precision="float32").answer(photograph).probabilities
+    exact = Classifier.from_pretrained(tiny_repository, precision="float32").infer(photograph).probabilities
     for precision in ("auto", "bfloat16"):
         classifier = Classifier.from_pretrained(tiny_repository, precision=precision)
-        assert np.abs(classifier.answer(photograph).probabilities - exact).max() < 0.05
+        assert np.abs(classifier.infer(photograph).probabilities - exact).max() < 0.05
         said = f"This processor does not compute in {precision}: classifying in {classifier.precision}."
         assert classifier.notice == ("" if precision in ("auto", classifier.precision) else said)
     with pytest.raises(ConfigError, match="precision can be auto, float32, bfloat16, int8, not 'int4'"):

@@ -17,7 +17,7 @@ from resnext.architecture import Architecture
 from resnext.classifier import Classifier, Output
 from resnext.config import ModelConfig, Preprocessing
 from resnext.errors import ConfigError, WeightsError
-from resnext.stream import answers
+from resnext.stream import infer_images
 from resnext.weights import save_tensors
 from tests.helpers.repositories import random_tensors
 
@@ -148,7 +148,7 @@ def test_weights_whose_answer_overflows_are_an_error_and_no_answer(runtime, tiny
     with pytest.raises(WeightsError, match="no number"):
         classifier.run(image(0))
     with pytest.raises(WeightsError, match="no number"):
-        list(answers(classifier, [Image.fromarray(image(0))] * 20))
+        list(infer_images(classifier, [Image.fromarray(image(0))] * 20))
 
 
 def test_weights_of_another_network_are_named_by_both_runtimes(tiny_repository, tiny_config):

@@ -13,7 +13,7 @@ from PIL import Image
 from resnext.classifier import Classifier
 from resnext.errors import ImageError
 from resnext.preprocessing import FORMATS
-from resnext.stream import SUFFIXES, answers, image_files
+from resnext.stream import SUFFIXES, image_files, infer_images
 
 ROOT = pathlib.Path(__file__).parents[2]
 
@@ -37,10 +37,10 @@ def classifier(tiny_repository):
 @pytest.mark.parametrize("count", [3, 16, 40])  # few are answered one after another
 def test_many_images_get_the_answers_that_each_gets_alone_in_their_order(classifier, photographs, count):
     save_photograph(photographs[1], 1, (1000, 750))  # is ready long after those behind it
-    found = list(answers(classifier, photographs[:count]))
+    found = list(infer_images(classifier, photographs[:count]))
     assert [image for image, _ in found] == photographs[:count]
     for image, answer in found:
-        alone = classifier.answer(image)
+        alone = classifier.infer(image)
         np.testing.assert_allclose(answer.logits, alone.logits, rtol=0, atol=1e-6)
         np.testing.assert_allclose(answer.probabilities, alone.probabilities, rtol=0, atol=1e-6)
         np.testing.assert_allclose(answer.features, alone.features, rtol=0, atol=1e-5)
@@ -48,7 +48,7 @@ def test_many_images_get_the_answers_that_each_gets_alone_in_their_order(classif
 
 def test_bytes_and_opened_images_are_answered_too(classifier, photographs):
     sources = [source for file in photographs[:10] for source in (file, file.read_bytes(), Image.open(file))]
-    of_three = [answer.logits for _, answer in answers(classifier, sources)]
+    of_three = [answer.logits for _, answer in infer_images(classifier, sources)]
     for path, content, opened in zip(of_three[::3], of_three[1::3], of_three[2::3], strict=True):
         np.testing.assert_array_equal(path, content)
         np.testing.assert_array_equal(path, opened)
@@ -58,7 +58,7 @@ def test_bytes_and_opened_images_are_answered_too(classifier, photographs):
 def test_a_bad_file_is_a_row_and_the_others_go_on(classifier, photographs, bad):
     for index in bad:
         photographs[index].write_text("no image")
-    found = list(answers(classifier, photographs))
+    found = list(infer_images(classifier, photographs))
     assert [image for image, _ in found] == photographs
     assert [index for index, (_, answer) in enumerate(found) if isinstance(answer, ImageError)] == list(bad)
     for index in bad:
@@ -67,10 +67,10 @@ def test_a_bad_file_is_a_row_and_the_others_go_on(classifier, photographs, bad):
 
 def test_a_runtime_without_asynchronous_requests_gives_the_same_rows(classifier, photographs, monkeypatch):
     photographs[20].write_text("no image")
-    expected = list(answers(classifier, photographs))
+    expected = list(infer_images(classifier, photographs))
     monkeypatch.setattr(classifier, "throughput_model", lambda: None)
     for (image, answer), (expected_image, expected_answer) in zip(
-        answers(classifier, photographs), expected, strict=True
+        infer_images(classifier, photographs), expected, strict=True
     ):
         assert image == expected_image
         if image == photographs[20]:
@@ -89,7 +89,7 @@ def test_only_a_bounded_number_of_images_is_read_ahead(classifier, photographs, 
             yield b"no image" if bad and read > 1 else photographs[read % 40]
 
     in_flight = 2 * classifier.throughput_model().get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")
-    stream = answers(classifier, many())
+    stream = infer_images(classifier, many())
     for taken, _ in enumerate(itertools.islice(stream, 300), 1):
         assert read <= taken + in_flight + 65
     stream.close()
@@ -116,7 +116,7 @@ def test_a_folder_is_its_images_and_those_below_it_in_their_order(tmp_path):
 def test_a_folder_without_images_is_a_row_that_says_so(tmp_path, classifier):
     (tmp_path / "empty").mkdir()
     (tmp_path / "empty" / "notes.txt").touch()
-    (image, answer), (_, too_long) = answers(
+    (image, answer), (_, too_long) = infer_images(
         classifier, image_files([tmp_path / "empty", tmp_path / ("x" * 300)])
     )
     assert image == tmp_path / "empty"

@@ -51,7 +51,7 @@ def classify_tab(models: Models, model: gr.Dropdown, in_use: gr.State):
             raise complaint(error, image, request_language(request)) from None
         confidences = {}
         for prediction in chosen.classifier.top(
-            look.answer, int(top_k)
+            look.output, int(top_k)
         ):  # of two classes with one name, the likelier counts
             confidences.setdefault(prediction.label, prediction.probability)
         return confidences
@@ -63,7 +63,7 @@ def classify_tab(models: Models, model: gr.Dropdown, in_use: gr.State):
         look, labels = chosen.look(image), chosen.labels
         likeliest = _likeliest(look, top_k)
         best = likeliest[0]
-        probability = float(look.answer.probabilities[best])
+        probability = float(look.output.probabilities[best])
         answer, unsure = (
             in_words(labels[best], probability, len(labels), language),
             " unsure" if probability < UNSURE else "",
@@ -204,7 +204,7 @@ def classify_tab(models: Models, model: gr.Dropdown, in_use: gr.State):
 
 
 def _likeliest(look, top_k: float) -> list[int]:
-    return [int(index) for index in (-look.answer.probabilities).argsort(kind="stable")[: int(top_k)]]
+    return [int(index) for index in (-look.output.probabilities).argsort(kind="stable")[: int(top_k)]]
 
 
 def complaint(error: ImageError, image: str, language: str = "en") -> gr.Error:

@@ -1,0 +1,281 @@
+"""The results of a run, history.csv and evaluation.json: read, checked and written in one place."""
+
+import csv
+import dataclasses
+import json
+import math
+import os
+import pathlib
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from resnext.atomic import replacing, write_atomically
+from resnext.errors import DataError
+
+HISTORY, EVALUATION = "history.csv", "evaluation.json"
+HISTORY_COLUMNS = ("epoch", "loss", "accuracy", "val_loss", "val_accuracy", "learning_rate", "seconds")
+# Limits in bytes. Parsed, JSON and CSV take up to forty times as much memory; an evaluation on ImageNet has 15 MB.
+MAX_BYTES = {HISTORY: 2**20, EVALUATION: 24 * 2**20}
+# What reading or parsing a file of unknown origin may raise.
+READ_ERRORS = (
+    OSError,
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    OverflowError,
+    RecursionError,
+    csv.Error,
+)
+
+
+class ClassScores(NamedTuple):
+    """Precision, recall and F1 of one class, each in [0, 1], and the number of its test images."""
+
+    label: str
+    precision: float
+    recall: float
+    f1: float
+    support: int
+
+
+class ImagePrediction(NamedTuple):
+    """The prediction for one test image.
+
+    Args:
+        file: name of the image.
+        true: name of the true class.
+        predicted: name of the predicted class.
+        probability: of the predicted class, in [0, 1].
+        thumbnail: file name of a small picture in the repository, if it holds one; untrusted when read.
+    """
+
+    file: str
+    true: str
+    predicted: str
+    probability: float
+    thumbnail: Any = None
+
+
+class CalibrationBin(NamedTuple):
+    """The test images whose probability lies in one interval.
+
+    Args:
+        confidence: their mean probability, in [0, 1].
+        accuracy: the fraction of them that was classified correctly.
+        images: how many they are.
+    """
+
+    confidence: float
+    accuracy: float
+    images: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+    """The test of a network, as evaluation.json holds it.
+
+    Args:
+        classes: names of the classes.
+        confusion_matrix: (classes, classes) int64, rows: true, columns: predicted.
+        per_class: scores of each class.
+        predictions: one for each test image.
+        top1: top-1 accuracy in [0, 1]; None if the file does not say.
+        top5: top-5 accuracy in [0, 1]; None if the file does not say.
+        loss: mean cross-entropy; None if the file does not say.
+        samples: number of test images; None if the file does not say.
+        dtype: what the network computed in.
+    """
+
+    classes: tuple[str, ...]
+    confusion_matrix: np.ndarray
+    per_class: tuple[ClassScores, ...]
+    predictions: tuple[ImagePrediction, ...]
+    top1: float | None = None
+    top5: float | None = None
+    loss: float | None = None
+    samples: int | None = None
+    dtype: str = "float32"
+
+    @classmethod
+    def from_json(cls, text: str) -> "Evaluation":
+        """Parses the text of evaluation.json, which may be of any origin.
+
+        Raises:
+            One of `READ_ERRORS`: it is not valid, or does not fit together.
+        """
+        values = parse_json(text)
+        classes = tuple(str(label) for label in values["classes"])
+        matrix = np.array(values["confusion_matrix"], np.int64)
+        if not classes or matrix.shape != (len(classes), len(classes)) or matrix.min() < 0:
+            raise ValueError(f"its confusion matrix does not fit {len(classes)} classes")
+        per_class = tuple(
+            ClassScores(
+                str(row["label"]),
+                *(float(row[key]) for key in ("precision", "recall", "f1")),
+                int(row["support"]),
+            )
+            for row in values["per_class"]
+        )
+        predictions = tuple(
+            ImagePrediction(
+                str(row["file"]),
+                str(row["true"]),
+                str(row["predicted"]),
+                float(row["probability"]),
+                row.get("thumbnail"),
+            )
+            for row in values["predictions"]
+        )
+        if not all(0 <= row.probability <= 1 for row in predictions):
+            raise ValueError("a probability is not between 0 and 1")
+        numbers = {
+            key: kind(values[key])
+            for key, kind in (("top1", float), ("top5", float), ("loss", float), ("samples", int))
+            if values.get(key) is not None
+        }
+        dtype = str(values.get("dtype", "float32"))
+        return cls(classes, matrix, per_class, predictions, dtype=dtype, **numbers)
+
+    def to_json(self) -> str:
+        """The text of evaluation.json."""
+        predictions = [row._asdict() for row in self.predictions]
+        for row in predictions:
+            if row["thumbnail"] is None:
+                del row["thumbnail"]
+        values = {
+            "top1": self.top1,
+            "top5": self.top5,
+            "loss": self.loss,
+            "samples": self.samples,
+            "dtype": self.dtype,
+            "classes": list(self.classes),
+            "confusion_matrix": self.confusion_matrix.tolist(),
+            "per_class": [row._asdict() for row in self.per_class],
+            "predictions": predictions,
+        }
+        return json.dumps(values, indent=1) + "\n"
+
+    def write(self, folder: pathlib.Path) -> None:
+        """Writes evaluation.json into a model repository."""
+        write_atomically(folder / EVALUATION, self.to_json())
+
+    @property
+    def calibration(self) -> list[CalibrationBin]:
+        """The predictions in ten intervals of probability of equal width, empty ones left out."""
+        return calibration_bins(self.predictions)
+
+
+def read_evaluation(folder: pathlib.Path) -> Evaluation | None:
+    """Reads evaluation.json of a model repository; None if it has none.
+
+    Raises:
+        DataError: the file is not a valid evaluation.
+    """
+    path = folder / EVALUATION
+    if not path.exists():
+        return None
+    try:
+        return Evaluation.from_json(read_text(path))
+    except READ_ERRORS as error:
+        fault = f"{path} is not a valid evaluation ({error})"
+        raise DataError(f"{fault}: run `python -m training evaluate` again, or delete it.") from None
+
+
+def calibration_bins(predictions: tuple[ImagePrediction, ...], bins: int = 10) -> list[CalibrationBin]:
+    """Groups predictions into intervals of probability of equal width (Guo et al., 2017, arXiv:1706.04599)."""
+    probability = np.array([row[3] for row in predictions], float)
+    correct = np.array([row[1] == row[2] for row in predictions], float)
+    places = np.minimum((probability * bins).astype(int), bins - 1)
+    inside = (places == index for index in range(bins))
+    return [
+        CalibrationBin(float(probability[b].mean()), float(correct[b].mean()), int(b.sum()))
+        for b in inside
+        if b.any()
+    ]
+
+
+def calibration_error(bins: list[CalibrationBin]) -> float:
+    """Expected calibration error: the gaps between confidence and accuracy, weighted by the bins' images."""
+    gaps = sum(abs(confidence - accuracy) * images for confidence, accuracy, images in bins)
+    return gaps / sum(images for *_, images in bins)
+
+
+def calibration_bias(bins: list[CalibrationBin]) -> float:
+    """Mean of accuracy minus confidence: above 0 for an under-confident network, below 0 if over-confident."""
+    gaps = sum((accuracy - confidence) * images for confidence, accuracy, images in bins)
+    return gaps / sum(images for *_, images in bins)
+
+
+def parse_history(text: str) -> list[dict[str, float]]:
+    """Parses the text of history.csv, which may be of any origin.
+
+    Returns:
+        A row for each epoch, numbers by column name. `seconds` is NaN if the file has no such column.
+
+    Raises:
+        One of `READ_ERRORS`: a column is missing, or a value is not a number.
+    """
+    rows = []
+    for row in csv.DictReader(text.splitlines()):
+        row.setdefault("seconds", "nan")
+        numbers = {key: float(row[key]) for key in HISTORY_COLUMNS}
+        rows.append({**numbers, "epoch": int(numbers["epoch"])})
+    return rows
+
+
+def read_history(folder: pathlib.Path) -> list[dict[str, float]]:
+    """Reads history.csv of a model repository; an empty list if it has none.
+
+    Raises:
+        DataError: the file is not a valid history.
+    """
+    path = folder / HISTORY
+    if not path.exists():
+        return []
+    try:
+        return parse_history(read_text(path))
+    except READ_ERRORS as error:
+        raise DataError(
+            f"{path} is not a valid training history ({error}): restore it from a copy, or delete it."
+        ) from None
+
+
+def write_history(rows: list[dict[str, float]], folder: pathlib.Path) -> None:
+    """Writes history.csv into a model repository."""
+    with replacing(folder / HISTORY) as beside, beside.open("w", newline="") as file:
+        writer = csv.DictWriter(file, HISTORY_COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({**row, **{key: f"{row[key]:.6g}" for key in HISTORY_COLUMNS[1:]}} for row in rows)
+
+
+def best_epoch(rows: list[dict[str, float]]) -> dict[str, float]:
+    """The row with the lowest validation loss, whose weights are kept; NaN counts as infinite."""
+    return min(rows, key=lambda row: math.inf if math.isnan(row["val_loss"]) else row["val_loss"])
+
+
+def read_text(path: pathlib.Path, max_bytes: int | None = None) -> str:
+    """Reads a UTF-8 file of unknown origin.
+
+    Args:
+        path: the file.
+        max_bytes: limit of its size; that of `MAX_BYTES` for its name if left out.
+
+    Raises:
+        OSError: it cannot be read, or is not a regular file (opening a pipe would block for ever).
+        ValueError: it is too large or not UTF-8.
+    """
+    limit = max_bytes or MAX_BYTES[path.name]
+    if not os.path.isfile(path):
+        raise OSError("it is not a regular file")
+    if path.stat().st_size > limit:
+        raise ValueError(f"it is larger than {limit >> 20} MiB")
+    return path.read_text("utf-8")
+
+
+def parse_json(text: str) -> Any:
+    """Parses JSON of unknown origin, and refuses text that cannot be encoded again (lone surrogates)."""
+    values = json.loads(text)
+    json.dumps(values, ensure_ascii=False).encode()
+    return values
