@@ -30,21 +30,30 @@ CHROMIUM_OPTIONS = [
 ]
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def tiny_config():
     """A network of four residual units for images of 64 x 64 pixels and three classes."""
     architecture = Architecture(layers=(1, 1, 1, 1), channels=(8, 16, 16, 32), cardinality=4, base_width=16)
     return ModelConfig("resnext50_32x4d", architecture, ("ant", "bee", "cat"), Preprocessing(64))
 
 
+@pytest.fixture(scope="session")
+def make_tiny_repository(tiny_config):
+    """Writes a model repository with random weights, always the same: config.json and model.safetensors."""
+
+    def make(folder):
+        tiny_config.write(folder / "config.json")
+        tensors = random_tensors(tiny_config.architecture, tiny_config.num_classes)
+        save_tensors(tensors, folder / "model.safetensors")
+        return folder
+
+    return make
+
+
 @pytest.fixture
-def tiny_repository(tmp_path, tiny_config):
-    """A model repository with random weights: config.json and model.safetensors."""
-    folder = tmp_path / "tiny"
-    tiny_config.write(folder / "config.json")
-    tensors = random_tensors(tiny_config.architecture, tiny_config.num_classes)
-    save_tensors(tensors, folder / "model.safetensors")
-    return folder
+def tiny_repository(tmp_path, make_tiny_repository):
+    """A model repository with random weights, which the test may change."""
+    return make_tiny_repository(tmp_path / "tiny")
 
 
 @pytest.fixture(scope="module")
