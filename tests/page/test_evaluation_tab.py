@@ -2,6 +2,7 @@
 
 import io
 import json
+import pathlib
 import re
 
 import numpy as np
@@ -13,8 +14,8 @@ from resnext.page import charts, records
 from resnext.page.i18n import CHINESE
 from resnext.page.models import Models
 from resnext.page.tabs import evaluation as tab
-from tests.page.test_app import FLOWERS, HOSTILE, make_repository, served
-from tests.page.test_browser import PATIENCE
+from tests.helpers.pages import PATIENCE, served
+from tests.helpers.repositories import FLOWERS, HOSTILE, make_repository
 
 expect.set_options(timeout=PATIENCE)
 MATRIX = np.array([[20, 3, 0, 0, 0], [0, 18, 0, 0, 0], [0, 0, 9, 0, 7], [1, 0, 0, 15, 0], [0, 0, 2, 0, 12]])
@@ -169,7 +170,7 @@ def test_names_and_files_are_text_in_a_cell(tmp_path):
 
 
 def test_the_tab_speaks_chinese_throughout(tmp_path):
-    said = set(re.findall(r'say\(language, "([^"]+)"', open(tab.__file__, encoding="utf-8").read()))
+    said = set(re.findall(r'say\(language, "([^"]+)"', pathlib.Path(tab.__file__).read_text("utf-8")))
     assert said
     assert said <= set(CHINESE)
 
