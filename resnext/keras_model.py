@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import keras
 
 from resnext.architecture import Architecture, build_network
+from resnext.batch_norm import FusedBatchNormalization
 from resnext.grouped_conv import GroupedConv2D
 
 BN_MOMENTUM, BN_EPSILON = 0.9, 1e-5  # PyTorch's BatchNorm2d defaults (its momentum of 0.1 is Keras' 0.9)
@@ -77,7 +78,7 @@ class KerasOps:
 
     def batch_norm(self, x, *, name, zero=False):
         # The last BN of a residual unit starts at 0, so that the unit starts as the identity (Goyal et al., 2017).
-        return keras.layers.BatchNormalization(
+        return FusedBatchNormalization(
             momentum=BN_MOMENTUM, epsilon=BN_EPSILON, gamma_initializer="zeros" if zero else "ones", name=name
         )(x)
 
