@@ -4,6 +4,7 @@ import contextlib
 from collections.abc import Iterator, Sequence
 
 from resnext.architecture import ARCHITECTURES, Architecture, build_network, find_architecture
+from resnext.batch_norm import FusedBatchNormalization
 from resnext.config import MAX_CLASSES, TIMM_BASE, ModelConfig, Preprocessing, unnamed_labels
 from resnext.errors import ConfigError
 from resnext.grouped_conv import GroupedConv2D
@@ -165,7 +166,7 @@ class KerasOps:
         # The last batch norm of a block starts at 0, so that the block starts as the identity
         # (Goyal et al., 2017, arXiv:1706.02677).
         gamma = "zeros" if zero_init else "ones"
-        return keras.layers.BatchNormalization(
+        return FusedBatchNormalization(
             momentum=BN_MOMENTUM, epsilon=BN_EPSILON, gamma_initializer=gamma, name=name
         )(x)
 
