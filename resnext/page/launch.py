@@ -90,7 +90,7 @@ def serve(
         What Gradio's `launch` returns: the FastAPI application, the local address and the public address.
     """
     from resnext.page.i18n import I18N
-    from resnext.page.style import CSS, THEME
+    from resnext.page.theme import CSS, THEME
 
     return page.launch(
         server_name=host,

@@ -25,10 +25,11 @@ from resnext.classifier import Classifier
 from resnext.page import cam, charts, header, records
 from resnext.page.layout import build_page
 from resnext.page.models import Model, Models, open_models
-from resnext.page.tabs.card import card_tab
-from resnext.page.tabs.evaluation import test_tab as build_test_tab
-from resnext.page.tabs.history import training_tab
+from resnext.page.tabs.card import CardTab
+from resnext.page.tabs.evaluation import EvaluationTab
+from resnext.page.tabs.history import HistoryTab
 from resnext.repository import Repository
+from resnext.results import Evaluation
 from tests.helpers.pages import served
 from tests.helpers.paths import ROOT
 from tests.helpers.photographs import save_image
@@ -43,15 +44,13 @@ def page_text(folder: pathlib.Path, warning: str = "") -> str:
 
 def tabs(folder: pathlib.Path) -> list[list]:
     """What the tabs of a repository show when they are opened."""
-    models, parts = Models([str(folder)]), []
-    with gr.Blocks():
-        for show, _ in (training_tab(models, gr.State()), build_test_tab(models, gr.State()), card_tab()):
-            parts.append(
-                [
-                    value.value if isinstance(value, gr.components.Component) else value
-                    for value in show(models.open(None), "en")
-                ]
-            )
+    models = Models([str(folder)])
+    parts = []
+    for tab in (HistoryTab(models), EvaluationTab(models), CardTab(models)):
+        values = tab.show(models.open(None), "en")
+        parts.append(
+            [value.value if isinstance(value, gr.components.Component) else value for value in values]
+        )
     return parts
 
 
@@ -116,17 +115,21 @@ def test_the_endpoints_document_their_types_and_there_are_no_others(client):
 
 def test_a_class_is_explained_over_the_crop_that_the_network_saw(client, classifier, image):
     model = Model(classifier, "flowers")
-    look = model.look(str(image))
-    positive = [index for index in range(5) if classifier.class_activation_map(look.output, index).max() > 0]
+    classification = model.classify(str(image))
+    positive = [
+        index for index in range(5) if classifier.class_activation_map(classification.output, index).max() > 0
+    ]
     for label in (None, FLOWERS[positive[-1]]):
         answer = client.predict(handle_file(image), label, api_name="/explain")
-        expected = cam.overlay(
-            model, look, FLOWERS.index(label) if label else int(look.output.probabilities.argmax())
+        expected = cam.evidence_overlay(
+            model,
+            classification,
+            FLOWERS.index(label) if label else int(classification.output.probabilities.argmax()),
         )
         with Image.open(answer) as overlay:
             assert overlay.size == (64, 64)
             assert np.array_equal(np.asarray(overlay.convert("RGB")), np.asarray(expected))
-    with pytest.raises(exceptions.AppError, match="cactus is no class of .*: it knows daisy"):
+    with pytest.raises(exceptions.AppError, match="cactus is not a class of .*: choose one of daisy"):
         client.predict(handle_file(image), "cactus", api_name="/explain")
 
 
@@ -260,11 +263,11 @@ def test_a_broken_file_costs_only_what_it_would_have_shown(classifier, tmp_path,
 def test_half_a_character_in_a_file_does_not_break_the_page():
     broken = evaluation(["\ud800"])
     with pytest.raises(ValueError, match="surrogates"):
-        records.parse_evaluation(json.dumps(broken))
+        Evaluation.from_json(json.dumps(broken))
 
 
 def test_curves_have_a_gap_where_training_diverged():
-    history = records.parse_history(
+    history = records.parse_epochs(
         "epoch,loss,accuracy,val_loss,val_accuracy,learning_rate\n1,nan,0.5,inf,0.5,0.1\n2,1,0.5,1,0.5,0.1\n"
     )
     training, validation = charts.curve(history, "loss", best_epoch=2).data[:2]
@@ -272,7 +275,7 @@ def test_curves_have_a_gap_where_training_diverged():
 
 
 def test_the_heatmap_knows_count_and_rate_of_every_cell_and_keeps_classes_of_one_name_apart():
-    heatmap = charts.heatmap(np.array([[3, 1], [0, 0]]), ["crane", "crane"], show="counts").data[0]
+    heatmap = charts.confusion_figure(np.array([[3, 1], [0, 0]]), ["crane", "crane"], values="counts").data[0]
     assert heatmap.customdata.tolist() == [[3, 1], [0, 0]]
     assert heatmap.z.tolist() == [[0.75, 0.25], [0, 0]]
     assert len(set(heatmap.x)) == 2

@@ -311,8 +311,8 @@ def test_curves_of_several_models_lie_over_one_another_and_loss_can_be_logarithm
 
 def test_an_image_of_this_machine_s_own_network_is_not_fetched(visit, address):
     page = visit(address)
-    page.get_by_label("or the address of an image").fill(f"{address}favicon.ico")
-    page.get_by_label("or the address of an image").press("Enter")
+    page.get_by_label("or the URL of an image").fill(f"{address}favicon.ico")
+    page.get_by_label("or the URL of an image").press("Enter")
     expect(page.get_by_test_id("toast-body")).to_contain_text("cannot be fetched", timeout=PATIENCE)
     expect(bars(page)).to_have_count(0)
 
@@ -358,7 +358,7 @@ def test_the_map_fades_with_the_slider(visit, address):
     page = visit(address)
     page.locator(".gallery button").first.click()
     expect(page.locator(".frame img")).to_be_visible(timeout=PATIENCE)
-    page.get_by_label("range slider for Opacity of the map").press("Home")
+    page.get_by_label("range slider for Opacity of the activation map").press("Home")
     expect(page.locator(".frame img")).to_have_css("opacity", "0", timeout=PATIENCE)
 
 
@@ -389,7 +389,7 @@ def test_the_keyboard_alone_reaches_every_tab_and_control(visit, address):
                 return
         raise AssertionError(f"{name} is out of the keyboard's reach")
 
-    for name in ("Model", "Copy link", "Classify", "Drop an image file", "or the address of an image"):
+    for name in ("Model", "Copy link", "Classify", "Drop an image file", "or the URL of an image"):
         press_tab_until(name)
     page.locator(".gallery button").first.focus()
     page.keyboard.press("Enter")

@@ -9,10 +9,11 @@ import pytest
 from PIL import Image
 from playwright.sync_api import expect
 
-from resnext.page import charts, records
+from resnext.page import charts
 from resnext.page.i18n import CHINESE
 from resnext.page.models import Models
 from resnext.page.tabs import evaluation as tab
+from resnext.results import CalibrationBin, Evaluation
 from tests.helpers.pages import PATIENCE, served
 from tests.helpers.repositories import FLOWERS, HOSTILE, make_repository
 
@@ -89,7 +90,7 @@ def test_clusters_of_classes_lie_together_whatever_their_order_was():
         np.where(clusters[:, None] == clusters, random.integers(1, 9, (60, 60)), 0)
         + np.eye(60, dtype=int) * 50
     )
-    order = charts.class_order(matrix, "similar ones together")
+    order = charts.class_order(matrix, "similar classes together")
     assert sorted(order) == list(range(60))
     assert np.count_nonzero(np.diff(clusters[order])) == 11
 
@@ -102,11 +103,13 @@ def test_every_matrix_has_every_order(matrix, order):
     assert sorted(charts.class_order(matrix, order)) == list(range(len(matrix)))
 
 
-@pytest.mark.parametrize("show", tab.SHOWN)
+@pytest.mark.parametrize("show", tab.VALUES)
 def test_a_thousand_classes_are_few_megabytes_with_every_name(show):
     matrix = np.eye(1000, dtype=int) * 200
     matrix[3, 7] = 1
-    figure = charts.heatmap(matrix, [f"class {index}" for index in range(1000)], "most confused first", show)
+    figure = charts.confusion_figure(
+        matrix, [f"class {index}" for index in range(1000)], "most confused first", show
+    )
     assert len(figure.to_json()) < 1_700_000
     row, column = figure.layout.meta.index(3), figure.layout.meta.index(7)
     assert (figure.data[0].y[row], figure.data[0].x[column]) == ("class 3", "class 7")
@@ -116,60 +119,60 @@ def test_a_thousand_classes_are_few_megabytes_with_every_name(show):
 
 
 def test_a_figure_tells_which_class_each_row_is():
-    figure = charts.heatmap(MATRIX, list(FLOWERS), "most confused first")
+    figure = charts.confusion_figure(MATRIX, list(FLOWERS), "most confused first")
     assert [FLOWERS[index] for index in figure.layout.meta] == list(figure.data[0].y)
     assert figure.data[0].y[0] == "roses"
 
 
 def test_names_that_are_the_same_become_different():
-    assert charts.distinct(["crane", "crane", "owl"]) == ["crane (0)", "crane (1)", "owl"]
-    assert len(set(charts.distinct(["crane", "crane", "crane (0)"]))) == 3
+    assert charts.unique_names(["crane", "crane", "owl"]) == ["crane (0)", "crane (1)", "owl"]
+    assert len(set(charts.unique_names(["crane", "crane", "crane (0)"]))) == 3
 
 
 # --- what is behind a cell ----------------------------------------------------------------------------------------------
 
 
 def test_the_most_frequent_confusion_is_chosen_first():
-    assert records.most_confused(MATRIX) == (2, 4)
-    assert records.most_confused(np.eye(3, dtype=int)) == (0, 0)
+    assert charts.most_confused(MATRIX) == (2, 4)
+    assert charts.most_confused(np.eye(3, dtype=int)) == (0, 0)
 
 
 def test_a_cell_shows_its_pictures_and_how_many_there_are(model):
-    shown = tab._cell(model, 0, 1, "en")
+    shown = tab.cell_html(model, 0, 1, "en")
     assert shown.count("<img") == 3
     assert text(shown).startswith(
-        "3 test images of daisy were taken for dandelion. 90.0% 1-0.jpg 89.0% 1-1.jpg"
+        "3 test images of daisy were predicted as dandelion. 90.0% 1-0.jpg 89.0% 1-1.jpg"
     )
 
 
 def test_a_cell_without_its_pictures_says_so_and_names_the_files(model):
-    some, none = tab._cell(model, 2, 4, "en"), tab._cell(model, 3, 0, "en")
+    some, none = tab.cell_html(model, 2, 4, "en"), tab.cell_html(model, 3, 0, "en")
     assert some.count("<img") == 2
-    assert "This repository holds thumbnails of 2 of them." in some
+    assert "This repository has thumbnails of 2 of them." in some
     assert "<img" not in none
-    assert "This repository holds no thumbnails of them." in none
-    assert "One test image of sunflowers was taken for daisy." in none
+    assert "This repository has no thumbnails of these images." in none
+    assert "One test image of sunflowers was predicted as daisy." in none
     assert "0-0.jpg" in none
 
 
 def test_a_cell_of_the_diagonal_tells_how_many_were_right_and_an_empty_one_that_there_are_none(model):
-    assert "9 of 16 test images of roses were right." in tab._cell(model, 2, 2, "en")
-    assert "thumbnails" not in tab._cell(model, 2, 2, "en")
-    assert text(tab._cell(model, 0, 4, "en")) == "No test image of daisy was taken for tulips."
+    assert "9 of 16 test images of roses were classified correctly." in tab.cell_html(model, 2, 2, "en")
+    assert "thumbnails" not in tab.cell_html(model, 2, 2, "en")
+    assert text(tab.cell_html(model, 0, 4, "en")) == "No test image of daisy was predicted as tulips."
 
 
 def test_a_cell_is_told_in_chinese(model):
-    assert "roses 的测试图像中有 7 张被认作 tulips" in tab._cell(model, 2, 4, "zh")
-    assert not re.search("[a-z]{3} [a-z]", text(tab._cell(model, 3, 0, "zh")))
+    assert "roses 的测试图像中有 7 张被预测为 tulips" in tab.cell_html(model, 2, 4, "zh")
+    assert not re.search("[a-z]{3} [a-z]", text(tab.cell_html(model, 3, 0, "zh")))
 
 
 def test_names_and_files_are_text_in_a_cell(tmp_path):
-    shown = tab._cell(Models([str(make_tested(tmp_path, HOSTILE))]).get(None), 0, 1, "en")
+    shown = tab.cell_html(Models([str(make_tested(tmp_path, HOSTILE))]).get(None), 0, 1, "en")
     assert re.findall("<(?:img|script|a) [^>]{0,12}", shown) == ['<img src="data:im'] * 3
 
 
 def test_the_tab_speaks_chinese_throughout(tmp_path):
-    said = set(re.findall(r'say\(language, "([^"]+)"', open(tab.__file__, encoding="utf-8").read()))
+    said = set(re.findall(r'translate\(language, "([^"]+)"', open(tab.__file__, encoding="utf-8").read()))
     assert said
     assert said <= set(CHINESE)
 
@@ -182,23 +185,21 @@ def test_what_is_no_probability_is_refused(model, probability):
     values = json.loads((model.folder / "evaluation.json").read_text("utf-8"))
     values["predictions"][0]["probability"] = probability
     with pytest.raises(ValueError, match="probability"):
-        records.parse_evaluation(json.dumps(values))
+        Evaluation.from_json(json.dumps(values))
 
 
-@pytest.mark.parametrize(
-    "given, told", [(0.5, "more often than it says"), (0.99, "less often than it says"), (0.75, "")]
-)
+@pytest.mark.parametrize("given, told", [(0.5, "under-confident"), (0.99, "over-confident"), (0.75, "")])
 def test_reliability_is_told_in_words(given, told):
-    shown = text(tab._meaning([(given, 0.75, 40)], "en"))
+    shown = text(tab.calibration_html([CalibrationBin(given, 0.75, 40)], "en"))
     assert f"{abs(given - 0.75):.1%}" in shown
     assert told in shown
-    assert ("often" in shown) == bool(told)
+    assert ("-confident" in shown) == bool(told)
 
 
 def test_top_5_of_five_classes_is_no_news(model, tmp_path):
-    assert "top-5" not in tab._headline(tab._evaluation(model, "en"), "en")
+    assert "top-5" not in tab._headline(tab._evaluation(model, "en"), [], "en")
     six = Models([str(make_tested(tmp_path, (*FLOWERS, "weeds"), np.eye(6, dtype=int)))]).get(None)
-    assert "99.0%" in text(tab._headline(tab._evaluation(six, "en"), "en"))
+    assert "99.0%" in text(tab._headline(tab._evaluation(six, "en"), [], "en"))
 
 
 # --- in the browser ---------------------------------------------------------------------------------------------------
@@ -257,46 +258,48 @@ def framed(page) -> list[float]:
 
 def test_a_click_on_a_cell_shows_its_images_in_every_order_and_the_keyboard_can_choose_too(visit):
     page = visit()
-    told = page.locator(".told")
-    expect(told).to_have_text("7 test images of roses were taken for tulips.")
+    told = page.locator(".cell-summary")
+    expect(told).to_have_text("7 test images of roses were predicted as tulips.")
     expect(page.get_by_label("True class")).to_have_value("roses")
     assert framed(page) == [2, 4]
     page.mouse.click(*place(page, 0, 1))
-    expect(told).to_have_text("3 test images of daisy were taken for dandelion.")
+    expect(told).to_have_text("3 test images of daisy were predicted as dandelion.")
     expect(page.get_by_label("Predicted class")).to_have_value("dandelion")
-    expect(page.get_by_role("region", name="daisy taken for dandelion").locator("img")).to_have_count(3)
+    expect(page.get_by_role("region", name="daisy predicted as dandelion").locator("img")).to_have_count(3)
     page.get_by_label("most confused first").click()
     expect(page.locator(".heatmap .ytick text").first).to_have_text("roses")
     page.mouse.click(*place(page, 0, 0))
-    expect(told).to_have_text("9 of 16 test images of roses were right.")
+    expect(told).to_have_text("9 of 16 test images of roses were classified correctly.")
     expect(
-        page.get_by_role("img", name="Confusion matrix of 5 classes: 74 of 87 images are right.")
+        page.get_by_role(
+            "img", name="Confusion matrix of 5 classes: 74 of 87 images are classified correctly."
+        )
     ).to_be_visible()
     chosen = page.get_by_label("Predicted class")
     chosen.fill("tul")
     chosen.press("Enter")
-    expect(told).to_have_text("7 test images of roses were taken for tulips.")
+    expect(told).to_have_text("7 test images of roses were predicted as tulips.")
 
 
 def test_a_finger_chooses_a_cell_and_another_model_starts_anew(visit):
     page = visit(has_touch=True, viewport={"width": 390, "height": 800}, locale="zh-CN")
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     page.touchscreen.tap(*place(page, 0, 1))
-    expect(page.locator(".told")).to_have_text("daisy 的测试图像中有 3 张被认作 dandelion。")
+    expect(page.locator(".cell-summary")).to_have_text("daisy 的测试图像中有 3 张被预测为 dandelion。")
     model = page.get_by_role("listbox", name="模型").or_(page.get_by_label("模型", exact=True)).first
     model.click()
     page.get_by_role("option").nth(1).click()
-    expect(page.locator(".told")).to_have_text("class 0 的测试图像中有 1 张被认作 class 1。")
+    expect(page.locator(".cell-summary")).to_have_text("class 0 的测试图像中有 1 张被预测为 class 1。")
     expect(page.get_by_label("真实类别")).to_have_value("class 0")
 
 
 def test_of_many_classes_one_is_found_sorted_and_enlarged(visit):
     page = visit("&model=many0")
     told, area = (
-        page.locator(".told"),
+        page.locator(".cell-summary"),
         "document.querySelector('.heatmap .js-plotly-plot')._fullLayout.xaxis.range",
     )
-    expect(told).to_have_text("One test image of class 0 was taken for class 1.")
+    expect(told).to_have_text("One test image of class 0 was predicted as class 1.")
     page.mouse.move(*place(page, 10, 10, 30))
     page.mouse.down()
     page.mouse.move(*place(page, 14, 14, 30), steps=4)
@@ -317,5 +320,5 @@ def test_of_many_classes_one_is_found_sorted_and_enlarged(visit):
     page.get_by_label("Find a class").fill("S 17")
     expect(rows.filter(visible=True)).to_have_count(1)
     expect(told).to_have_text(
-        "One test image of class 0 was taken for class 1."
+        "One test image of class 0 was predicted as class 1."
     )  # a double-click chooses nothing

@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from resnext.page.mistakes import MAX_BYTES, MAX_PICTURES, mistakes_in
-from resnext.page.records import parse_evaluation
 from resnext.repository import BUNDLED_FOLDER
+from resnext.results import Evaluation
 
 
 def jpeg(colour="red", size=(96, 96)) -> bytes:
@@ -29,7 +29,7 @@ def evaluation(*rows):
         "per_class": [],
         "predictions": predictions,
     }
-    return parse_evaluation(json.dumps(values))
+    return Evaluation.from_json(json.dumps(values))
 
 
 @pytest.fixture
@@ -145,9 +145,9 @@ def test_a_file_that_names_one_picture_a_thousand_times_shows_a_page_s_worth(fol
 
 
 def test_the_bundled_model_shows_every_mistake_of_every_cell():
-    read = parse_evaluation((BUNDLED_FOLDER / "evaluation.json").read_text("utf-8"))
-    for row, true in enumerate(read["classes"]):
-        for column, predicted in enumerate(read["classes"]):
+    read = Evaluation.from_json((BUNDLED_FOLDER / "evaluation.json").read_text("utf-8"))
+    for row, true in enumerate(read.classes):
+        for column, predicted in enumerate(read.classes):
             pictures, count = mistakes_in(read, BUNDLED_FOLDER, true, predicted)
-            assert count == read["confusion_matrix"][row, column]
+            assert count == read.confusion_matrix[row, column]
             assert len(pictures) == (count if true != predicted else 0)

@@ -16,24 +16,13 @@ from PIL import Image
 from resnext.classifier import Output
 from resnext.config import Preprocessing
 from resnext.errors import ImageError, RepositoryError
-from resnext.page import cam, charts, records
-from resnext.page.i18n import CHINESE, fault, say
-from resnext.page.models import Look, Models
+from resnext.page import archives, cam, charts
+from resnext.page.i18n import CHINESE, translate, translate_error
+from resnext.page.models import Classification, Models
 from resnext.page.tabs import batch
 from resnext.preprocessing import open_image
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-
-
-def test_calibration_error_is_the_gap_between_what_was_said_and_what_was_right():
-    predictions = [
-        ("a.jpg", "x", "x", 0.95, None),
-        ("b.jpg", "x", "y", 0.95, None),
-        ("c.jpg", "y", "y", 0.55, None),
-    ]
-    bins = records.calibration(predictions)
-    assert bins == [(pytest.approx(0.55), 1.0, 1), (pytest.approx(0.95), 0.5, 2)]
-    assert records.calibration_error(bins) == pytest.approx((0.45 + 2 * 0.45) / 3)
 
 
 @pytest.mark.parametrize(
@@ -47,12 +36,13 @@ def test_calibration_error_is_the_gap_between_what_was_said_and_what_was_right()
 def test_the_frame_is_what_the_network_saw_of_the_photograph(tiny_config, mode, box, layer):
     config = dataclasses.replace(tiny_config, preprocessing=Preprocessing(64, 0.8, crop_mode=mode))
     model = types.SimpleNamespace(
-        classifier=types.SimpleNamespace(config=config, class_activation_map=lambda answer, label: np.eye(2))
+        classifier=types.SimpleNamespace(config=config, class_activation_map=lambda answer, label: np.eye(2)),
+        labels=config.label_names,
     )
-    look = Look(
+    classification = Classification(
         Output(*[np.zeros(3)] * 3), np.zeros((64, 64, 3), np.uint8), Image.new("RGB", (160, 120)), 0.1, 0.2
     )
-    page = cam.why(model, look, 0, "en")
+    page = cam.explanation_html(model, classification, 0, "en")
     assert [float(number) for number in re.findall(r"(?:left|top|width|height):([\d.]+)%", page)] == list(box)
     drawn = page.split('class="frame"')[1].split("base64,")[1].split('"')[0]
     assert Image.open(io.BytesIO(base64.b64decode(drawn))).size == layer
@@ -62,7 +52,7 @@ def test_similar_classes_are_neighbours_and_the_worst_class_comes_first():
     matrix = np.diag([9, 9, 9, 9])
     matrix[0, 2] = matrix[2, 0] = matrix[1, 3] = matrix[3, 1] = 4
     matrix[3, 0] = 1
-    order = list(charts.class_order(matrix, "similar ones together"))
+    order = list(charts.class_order(matrix, "similar classes together"))
     assert abs(order.index(0) - order.index(2)) == abs(order.index(1) - order.index(3)) == 1
     assert charts.class_order(matrix, "most confused first")[0] == 3
 
@@ -70,18 +60,18 @@ def test_similar_classes_are_neighbours_and_the_worst_class_comes_first():
 @pytest.mark.parametrize("classes", [2, 5, 100, 1000])
 def test_the_heatmap_is_drawn_for_few_and_many_classes(classes):
     matrix = np.eye(classes, dtype=int) * 50
-    for order in ("as trained", "most confused first", "similar ones together"):
-        assert charts.heatmap(matrix, [f"class {index}" for index in range(classes)], order).data[
+    for order in charts.ORDERS:
+        assert charts.confusion_figure(matrix, [f"class {index}" for index in range(classes)], order).data[
             0
         ].z.shape == (classes, classes)
 
 
 def test_a_zip_is_read_without_folders_and_a_bomb_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(batch, "MAX_BYTES", 1000)
+    monkeypatch.setattr(archives, "MAX_BYTES", 1000)
     with zipfile.ZipFile(tmp_path / "all.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("../../evil.jpg", b"content")
         archive.writestr("bomb.jpg", bytes(10_000_000))
-    (evil, content), (bomb, large) = batch.files_in([str(tmp_path / "all.zip")])
+    (evil, content), (bomb, large) = archives.files_in([str(tmp_path / "all.zip")])
     assert (evil, content.read(evil)) == ("evil.jpg", b"content")
     with pytest.raises(ImageError, match="bomb.jpg is larger than"):
         large.read(bomb)
@@ -92,15 +82,15 @@ def test_a_zip_that_unpacks_to_too_much_or_lists_too_much_is_refused_unread(tmp_
     with zipfile.ZipFile(tmp_path / "all.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         for index in range(3):
             archive.writestr(f"{index}.jpg", bytes(1000))
-    monkeypatch.setattr(batch, "MAX_UNPACKED", 2500)
-    *_, (name, fault) = found = batch.files_in([str(tmp_path / "all.zip")])
+    monkeypatch.setattr(archives, "MAX_UNPACKED", 2500)
+    *_, (name, fault) = found = archives.files_in([str(tmp_path / "all.zip")])
     assert len(found) == 3
     assert name == "2.jpg"
     assert "all.zip unpacks to more than" in str(fault)
-    monkeypatch.setattr(batch, "MAX_DIRECTORY", 100)
-    ((name, fault),) = batch.files_in([str(tmp_path / "all.zip")])
+    monkeypatch.setattr(archives, "MAX_DIRECTORY", 100)
+    ((name, fault),) = archives.files_in([str(tmp_path / "all.zip")])
     assert name == "all.zip"
-    assert "lists far more than 200 files" in str(fault)
+    assert "contains far more than 200 files" in str(fault)
 
 
 def test_a_photograph_with_a_zip_behind_it_is_a_photograph(tmp_path):
@@ -109,7 +99,7 @@ def test_a_photograph_with_a_zip_behind_it_is_a_photograph(tmp_path):
     photograph = tmp_path / "photograph.jpg"
     photograph.write_bytes(b"\xff\xd8\xff" + bytes(100) + (tmp_path / "behind.zip").read_bytes())
     assert zipfile.is_zipfile(photograph)
-    assert batch.files_in([str(photograph)]) == [("photograph.jpg", str(photograph))]
+    assert archives.files_in([str(photograph)]) == [("photograph.jpg", str(photograph))]
 
 
 def test_a_spreadsheet_computes_nothing_of_the_table():
@@ -117,47 +107,42 @@ def test_a_spreadsheet_computes_nothing_of_the_table():
 
 
 def test_a_batch_ends_at_its_limit_and_says_so(tmp_path):
-    found = batch.files_in([f"{index}.jpg" for index in range(batch.MAX_FILES + 5)])
-    assert len(found) == batch.MAX_FILES + 1
+    found = archives.files_in([f"{index}.jpg" for index in range(archives.MAX_FILES + 5)])
+    assert len(found) == archives.MAX_FILES + 1
     assert "Only the first 200 files" in str(found[-1][1])
 
 
 def test_every_chinese_sentence_has_the_placeholders_of_the_english_one():
     for english, chinese in CHINESE.items():
         values = {word.partition("}")[0]: "1" for word in english.split("{")[1:]}
-        assert say("en", english, **values)
-        assert say("zh", english, **values)
+        assert translate("en", english, **values)
+        assert translate("zh", english, **values)
         assert {word.partition("}")[0] for word in chinese.split("{")[1:]} <= set(values)
 
 
-def test_all_that_the_page_says_has_a_chinese_word_and_no_chinese_word_is_left_over():
-    files = [
-        ROOT / "app.py",
-        *(file for file in (ROOT / "resnext" / "page").glob("*.py") if file.name != "words.py"),
-    ]
-    texts = {file: file.read_text("utf-8") for file in files}
-    said = {
-        argument.value
-        for text in texts.values()
-        for call in ast.walk(ast.parse(text))
-        if isinstance(call, ast.Call)
-        and isinstance(call.func, ast.Name)
-        and call.func.id in ("say", "translated")
-        for argument in call.args
-        if isinstance(argument, ast.Constant) and isinstance(argument.value, str)
-    }
-    assert said - set(CHINESE) - {"en"} == set()
-    assert [key for key in CHINESE if not any(key in text for text in texts.values())] == []
+def test_every_word_of_the_page_has_a_translation_and_none_is_unused():
+    translated, constants = set(), set()
+    for file in (ROOT / "resnext" / "page").rglob("*.py"):
+        if file.name == "i18n.py":
+            continue
+        for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                constants.add(node.value)
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") in ("translate", "translate_lazy"):
+                translated |= {arg.value for arg in node.args if isinstance(arg, ast.Constant)}
+    assert len(translated) > 50
+    assert translated - set(CHINESE) == set()
+    assert set(CHINESE) - constants == set()
 
 
 def test_a_fault_is_told_in_chinese_with_its_names_and_as_it_is_where_there_is_no_chinese():
     error = open_error(b"no image")
-    assert fault("zh", error) == "The image 无法作为图像读取：不是已知的图像格式。"
-    assert fault("en", error) == error
+    assert translate_error("zh", error) == "The image 无法作为图像读取：不是已知的图像格式。"
+    assert translate_error("en", error) == error
     with pytest.raises(RepositoryError) as refusal:
         Models([None]).open("some{one}/net")
-    assert fault("zh", str(refusal.value)) == "本页不提供 some{one}/net：请从列表中选择。"
-    assert fault("zh", "Something else.") == "Something else."
+    assert translate_error("zh", str(refusal.value)) == "本页不提供 some{one}/net：请从列表中选择。"
+    assert translate_error("zh", "Something else.") == "Something else."
 
 
 def open_error(content: bytes) -> str:
