@@ -10,7 +10,6 @@ from PIL import Image
 from playwright.sync_api import expect
 
 from resnext.page import charts
-from resnext.page.i18n import CHINESE
 from resnext.page.models import Models
 from resnext.page.tabs import evaluation as tab
 from resnext.results import CalibrationBin, Evaluation
@@ -169,12 +168,6 @@ def test_a_cell_is_told_in_chinese(model):
 def test_names_and_files_are_text_in_a_cell(tmp_path):
     shown = tab.cell_html(Models([str(make_tested(tmp_path, HOSTILE))]).get(None), 0, 1, "en")
     assert re.findall("<(?:img|script|a) [^>]{0,12}", shown) == ['<img src="data:im'] * 3
-
-
-def test_the_tab_speaks_chinese_throughout(tmp_path):
-    said = set(re.findall(r'translate\(language, "([^"]+)"', open(tab.__file__, encoding="utf-8").read()))
-    assert said
-    assert said <= set(CHINESE)
 
 
 # --- numbers ----------------------------------------------------------------------------------------------------------
