@@ -11,6 +11,8 @@ from tests.helpers.pages import PATIENCE, TABS, bars, choose_model, open_tab, se
 from tests.helpers.photographs import save_image
 from tests.helpers.repositories import FLOWERS, HOSTILE, make_repository
 
+pytestmark = pytest.mark.browser
+
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory):
@@ -54,7 +56,7 @@ def visit(browser):
     assert not strangers
 
 
-def test_an_upload_is_classified_without_another_click(visit, address, tmp_path):
+def test_an_upload_is_classified_without_a_click(visit, address, tmp_path):
     page = visit(address)
     upload(page, save_image(tmp_path / "photograph.jpg", seed=5))
     expect(bars(page)).to_have_count(5, timeout=PATIENCE)
@@ -70,13 +72,13 @@ def test_the_number_of_classes_follows_the_slider(visit, address, tmp_path):
     expect(bars(page)).to_have_count(4, timeout=PATIENCE)
 
 
-def test_an_example_is_classified_at_once_and_from_the_keyboard(visit, address):
+def test_an_example_is_classified_from_the_keyboard(visit, address):
     page = visit(address)
     page.locator(".gallery button").nth(1).press("Enter")
     expect(bars(page)).to_have_count(5, timeout=PATIENCE)
 
 
-def test_clearing_the_photograph_clears_the_answer(visit, address):
+def test_removing_the_photograph_clears_the_prediction(visit, address):
     page = visit(address)
     page.locator(".gallery button").first.click()
     expect(bars(page)).to_have_count(5, timeout=PATIENCE)
@@ -85,7 +87,7 @@ def test_clearing_the_photograph_clears_the_answer(visit, address):
 
 
 @pytest.mark.parametrize("after", ["nothing", "an example"])
-def test_a_bad_file_is_named_and_taken_away_and_the_next_upload_works(visit, address, tmp_path, after):
+def test_a_bad_file_is_named_and_removed_and_the_next_upload_works(visit, address, tmp_path, after):
     page = visit(address)
     if after == "an example":
         page.locator(".gallery button").first.click()
@@ -117,7 +119,7 @@ def test_the_training_tab_draws_the_curves_and_the_recipe(visit, address):
     expect(page.get_by_role("region", name="Data set")).to_contain_text("2182")
 
 
-def test_the_test_tab_draws_the_heatmap_and_the_tables(visit, address):
+def test_the_test_tab_draws_the_confusion_matrix_and_the_tables(visit, address):
     page = visit(address)
     page.get_by_role("tab", name="Test").click()
     expect(page.locator(".heatmap .heatmaplayer image")).to_have_count(1, timeout=PATIENCE)
@@ -146,7 +148,7 @@ def test_a_phone_needs_no_sideways_scrolling(visit, address):
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_axe_finds_no_serious_fault_in_any_tab(visit, address, theme):
+def test_axe_finds_no_serious_violation_in_any_tab(visit, address, theme):
     page = visit(address, theme=theme)
     page.locator(".gallery button").first.click()
     expect(page.locator(".why")).to_be_visible(timeout=PATIENCE)
@@ -161,7 +163,7 @@ def test_axe_finds_no_serious_fault_in_any_tab(visit, address, theme):
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_the_text_of_figures_stands_out_from_the_page(visit, address, theme):
+def test_the_text_of_figures_contrasts_with_the_page(visit, address, theme):
     page = visit(address, theme=theme)
     page.get_by_role("tab", name="Training").click()
     title = page.locator(".curve .ytitle").first
@@ -170,7 +172,7 @@ def test_the_text_of_figures_stands_out_from_the_page(visit, address, theme):
     assert red < 80 if theme == "light" else red > 180
 
 
-def test_labels_and_credits_are_shown_and_never_run(visit, hostile_address):
+def test_labels_and_credits_are_shown_as_text(visit, hostile_address):
     page = visit(hostile_address)
     page.locator(".gallery button").first.click()
     expect(bars(page)).to_have_count(5, timeout=PATIENCE)
@@ -198,9 +200,7 @@ def test_a_hostile_file_name_is_text_in_the_message(visit, address, tmp_path):
     assert page.evaluate("window.hacked") is None
 
 
-def test_an_answer_comes_in_words_with_its_reasons_and_another_class_can_be_explained(
-    visit, address, tmp_path
-):
+def test_the_prediction_is_a_sentence_and_any_class_can_be_explained(visit, address, tmp_path):
     page = visit(address)
     upload(page, save_image(tmp_path / "photograph.jpg", seed=5))
     expect(page.locator(".answer")).to_contain_text("percent", timeout=PATIENCE)
@@ -234,7 +234,7 @@ def test_cells_show_rates_when_asked_for(visit, address):
     expect(page.locator(".heatmap .annotation-text").first).to_contain_text("84%", timeout=PATIENCE)
 
 
-def test_a_chinese_browser_reads_chinese(browser, address, tmp_path):
+def test_a_chinese_browser_shows_chinese(browser, address, tmp_path):
     page = browser.new_page(locale="zh-CN")
     page.goto(address)
     expect(page.get_by_role("tab", name="训练")).to_be_visible(timeout=PATIENCE)
@@ -243,7 +243,7 @@ def test_a_chinese_browser_reads_chinese(browser, address, tmp_path):
     page.close()
 
 
-def test_another_model_is_shown_in_every_tab_and_classifies_the_photograph_anew(visit, address, tmp_path):
+def test_another_model_is_shown_in_every_tab_and_classifies_again(visit, address, tmp_path):
     page = visit(address)
     upload(page, save_image(tmp_path / "photograph.jpg", seed=5))
     expect(bars(page)).to_have_count(5, timeout=PATIENCE)
@@ -259,7 +259,7 @@ def test_another_model_is_shown_in_every_tab_and_classifies_the_photograph_anew(
     expect(page.locator(".heatmap .ytick")).to_have_count(5, timeout=PATIENCE)
 
 
-def test_the_model_in_use_stays_if_another_cannot_be_had(visit, address):
+def test_the_model_in_use_stays_if_another_cannot_be_opened(visit, address):
     page = visit(address)
     choose_model(page, "gone")
     expect(page.get_by_test_id("toast-body")).to_contain_text(
@@ -273,7 +273,7 @@ def test_the_model_in_use_stays_if_another_cannot_be_had(visit, address):
     expect(bars(page)).to_have_count(5, timeout=PATIENCE)
 
 
-def test_the_address_opens_the_same_model_and_tab_and_a_button_copies_it(visit, address, browser):
+def test_the_copied_address_opens_the_same_model_and_tab(visit, address, browser):
     page = visit(address)
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     open_tab(page, "Training")
@@ -295,7 +295,7 @@ def test_the_address_opens_the_same_model_and_tab_and_a_button_copies_it(visit, 
     other.close()
 
 
-def test_curves_of_several_models_lie_over_one_another_and_loss_can_be_logarithmic(visit, address):
+def test_curves_of_models_are_compared_with_a_logarithmic_loss(visit, address):
     page = visit(address)
     open_tab(page, "Training")
     page.get_by_label("Compare with").click()
@@ -309,7 +309,7 @@ def test_curves_of_several_models_lie_over_one_another_and_loss_can_be_logarithm
     assert page.evaluate(axis.format(1)) == "linear"
 
 
-def test_an_image_of_this_machine_s_own_network_is_not_fetched(visit, address):
+def test_an_image_at_a_private_address_is_not_fetched(visit, address):
     page = visit(address)
     page.get_by_label("or the URL of an image").fill(f"{address}favicon.ico")
     page.get_by_label("or the URL of an image").press("Enter")
@@ -354,7 +354,7 @@ def test_a_photograph_can_be_taken_by_the_camera(visit, address):
     expect(bars(page)).to_have_count(5, timeout=PATIENCE)
 
 
-def test_the_map_fades_with_the_slider(visit, address):
+def test_the_slider_changes_the_opacity_of_the_map(visit, address):
     page = visit(address)
     page.locator(".gallery button").first.click()
     expect(page.locator(".frame img")).to_be_visible(timeout=PATIENCE)
@@ -362,7 +362,7 @@ def test_the_map_fades_with_the_slider(visit, address):
     expect(page.locator(".frame img")).to_have_css("opacity", "0", timeout=PATIENCE)
 
 
-def test_the_table_of_a_batch_is_there_as_csv(visit, address, tmp_path):
+def test_the_table_of_a_batch_can_be_downloaded_as_csv(visit, address, tmp_path):
     page = visit(address)
     open_tab(page, "Batch")
     page.locator(".many input[type=file]").set_input_files(
@@ -376,7 +376,7 @@ def test_the_table_of_a_batch_is_there_as_csv(visit, address, tmp_path):
     assert all(row.split(",")[1] in FLOWERS for row in rows)
 
 
-def test_the_keyboard_alone_reaches_every_tab_and_control(visit, address):
+def test_the_keyboard_reaches_every_tab_and_control(visit, address):
     page = visit(address)
 
     def press_tab_until(name: str) -> None:

@@ -97,7 +97,7 @@ def occupy(slow, executor) -> list[concurrent.futures.Future]:
     return served
 
 
-def test_a_visitor_who_leaves_the_queue_frees_their_place_and_costs_no_work(slow):
+def test_a_visitor_who_leaves_the_queue_frees_their_place(slow):
     with concurrent.futures.ThreadPoolExecutor() as executor:
         served = occupy(slow, executor)
         with listening(slow, join(slow, slow.photograph(100))):
@@ -108,7 +108,7 @@ def test_a_visitor_who_leaves_the_queue_frees_their_place_and_costs_no_work(slow
     assert len(slow.begun) == len(served)
 
 
-def test_a_visitor_who_leaves_while_being_served_holds_a_place_only_until_the_network_is_done(slow):
+def test_a_visitor_who_leaves_while_being_served_frees_their_place(slow):
     with concurrent.futures.ThreadPoolExecutor() as executor:
         for seed in range(slow.page._queue.default_concurrency_limit):
             with listening(slow, join(slow, slow.photograph(seed))):
@@ -121,7 +121,7 @@ def test_a_visitor_who_leaves_while_being_served_holds_a_place_only_until_the_ne
     assert in_time(lambda: not any(slow.page._queue.active_jobs))
 
 
-def test_one_visitor_too_many_is_told_that_the_queue_is_full_and_may_come_again(slow):
+def test_a_full_queue_refuses_visitors_until_it_is_shorter(slow):
     slow.page._queue.max_size = 2
     client = Client(slow.address, verbose=False)
     with concurrent.futures.ThreadPoolExecutor() as executor:
