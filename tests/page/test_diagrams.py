@@ -11,6 +11,7 @@ from PIL import Image
 
 from resnext.architecture import find_architecture
 from resnext.page import arithmetic, diagrams
+from resnext.page.tabs.inside import START
 from resnext.residual_forms import FormA
 from resnext.shapes import network_modules
 

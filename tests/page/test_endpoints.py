@@ -21,16 +21,6 @@ from tests.helpers.repositories import FLOWERS, make_repository
 
 
 @pytest.fixture(scope="module")
-def repository(tmp_path_factory):
-    return make_repository(tmp_path_factory.mktemp("repository"))
-
-
-@pytest.fixture(scope="module")
-def classifier(repository):
-    return Classifier.from_pretrained(repository)
-
-
-@pytest.fixture(scope="module")
 def client(repository):
     with served(repository) as address:
         yield Client(address, verbose=False)

@@ -2,6 +2,7 @@
 
 import json
 import re
+import types
 
 import numpy as np
 import pytest
@@ -76,3 +77,20 @@ def test_top_5_of_five_classes_is_left_out(model, tmp_path):
     assert "top-5" not in tab._headline(tab._evaluation(model, "en"), [], "en")
     six = Models([str(make_tested(tmp_path, (*FLOWERS, "weeds"), np.eye(6, dtype=int)))]).get(None)
     assert "99.0%" in text(tab._headline(tab._evaluation(six, "en"), [], "en"))
+
+
+def test_a_clicked_cell_chooses_its_classes(model, models, ask):
+    opened = tab.EvaluationTab(Models([str(model.folder)]))
+    row, column, images = opened.choose_cell("", types.SimpleNamespace(true=0, predicted=1), ask())
+    assert (row, column) == (0, 1)
+    assert images == opened.show_cell("", 0, 1, ask())
+    assert "3 test images of daisy were predicted as dandelion." in images
+
+
+def test_the_confusion_matrix_is_redrawn_with_rates_and_in_another_order(model, ask):
+    opened = tab.EvaluationTab(Models([str(model.folder)]))
+    plot = opened.redraw("", "rates", "most confused first", ask("zh-CN"))
+    figure = json.loads(plot.value["plot"])
+    assert figure["layout"]["meta"][0] == FLOWERS.index("roses")
+    assert figure["layout"]["annotations"][0]["text"].endswith("%")
+    assert figure["layout"]["xaxis"]["title"]["text"] == "预测类别"

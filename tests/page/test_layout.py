@@ -9,7 +9,7 @@ import pytest
 
 import resnext.repository
 from resnext.page import header
-from resnext.page.layout import build_page
+from resnext.page.layout import TABS, Header, build_page, selected_tab
 from resnext.page.models import Model, Models, open_models
 from resnext.repository import Repository
 from tests.helpers.repositories import HOSTILE, make_repository
@@ -84,3 +84,31 @@ def test_a_stale_copy_is_shown_with_a_notice_and_a_link(classifier):
     assert "The Hub cannot be reached" in header.notice(model)
     assert "aaaaaaa" in header.notice(model)
     assert "/someone/flowers/tree/" + "a" * 40 in header.masthead(model)
+
+
+def test_the_header_shows_another_model_in_the_language_of_the_visitor(tmp_path, models, ask):
+    second = make_repository(tmp_path / "second", ["a", "b"], complete=False)
+    top = Header(Models([*filter(None, models.sources.values()), str(second)]))
+    names, name, masthead, note = top.switch("second", ask("zh-CN"), lambda *progress: None)
+    assert [choice for choice, _ in names.choices] == ["flowers", "gone", "second"]
+    assert (names.value, name, note) == ("second", "second", "")
+    assert "2 个类别" in masthead
+    with pytest.raises(gr.Error, match="gone"):
+        top.switch("gone", ask(), lambda *progress: None)
+
+
+def test_the_address_may_ask_for_a_model_and_a_tab(models, ask):
+    top = Header(models, "A warning.")
+    _, *unchanged = top.arrive(ask(), None)
+    assert unchanged == [gr.skip()] * 3
+    _, name, masthead, note = top.arrive(ask("zh-CN"), lambda *progress: None)
+    assert name == "flowers"
+    assert "5 个类别" in masthead
+    assert "A warning." in note
+    assert selected_tab(ask(tab="test")).selected == "test"
+    assert selected_tab(ask(tab="nowhere")) == gr.skip()
+    assert selected_tab(ask()) == gr.skip()
+
+
+def test_the_properties_of_a_model_are_described_for_programs(models):
+    assert Header(models).model_info()["model"] == "flowers"

@@ -8,6 +8,7 @@ from PIL import Image
 
 from resnext.page import markdown
 from resnext.page.models import BUNDLED_NAME
+from resnext.page.tabs.card import download_lines
 from tests.page.repositories import HOSTILE_CARD
 
 
