@@ -63,7 +63,7 @@ class Entry:
             if "encrypted" in str(error):
                 raise ImageError(f"{name} is encrypted: pack it again without a password.") from None
             raise ImageError(
-                f"{name} cannot be unpacked, because it is corrupt or uses an unknown compression: pack it again."
+                f"{name} cannot be unpacked: it is corrupt or its compression is unknown. Pack it again."
             ) from None
         if len(content) > MAX_BYTES:
             raise ImageError(f"{name} is larger than {MAX_BYTES >> 20} MiB: make it smaller first.")
@@ -77,8 +77,8 @@ def files_in(paths: list[str]) -> list[tuple[str, str | Entry | ImageError]]:
         paths: The uploaded files.
 
     Returns:
-        At most `MAX_FILES` files, each with its name and a path, an entry or an error. If there were more, an error
-        follows that says so.
+        At most `MAX_FILES` files, each with its name and a path, an entry or an error. If there were more, an
+        error follows that says so.
     """
     found: list[tuple[str, str | Entry | ImageError]] = []
     for path in paths:

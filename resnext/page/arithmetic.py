@@ -1,4 +1,4 @@
-"""The numbers of the lesson: weights, multiply-adds and bottleneck widths, and the three forms of a block computed."""
+"""The arithmetic of the lesson: weights, multiply-adds, bottleneck widths, the three forms of a block."""
 
 import dataclasses
 import functools
@@ -54,7 +54,7 @@ def block_weights(cardinality: int, width: int) -> int:
 
 
 def equal_width(cardinality: int) -> int:
-    """The bottleneck width at which a block has nearly as many weights as ResNet-50's (equation 4 of the paper)."""
+    """The bottleneck width at which a block has nearly as many weights as ResNet-50's (equation 4)."""
     target = block_weights(1, 64)
     return min(range(64, 0, -1), key=lambda width: abs(block_weights(cardinality, width) - target))
 

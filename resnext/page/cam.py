@@ -23,8 +23,8 @@ def evidence_map(model: Model, classification: Classification, label: int) -> Im
         label: The index of the class.
 
     Returns:
-        An RGBA image of the size of the network's input: the stronger the evidence for the class, the brighter and the
-        more opaque. Evidence against the class is transparent.
+        An RGBA image of the size of the network's input, brighter and more opaque where the evidence for the
+        class is stronger. Evidence against the class is transparent.
     """
     evidence = np.maximum(model.classifier.class_activation_map(classification.output, label), 0)
     evidence = evidence / max(float(evidence.max()), 1e-9)
@@ -47,7 +47,7 @@ def evidence_overlay(
 
 
 def explanation_html(model: Model, classification: Classification, label: int, language: str) -> str:
-    """The whole photograph with the map inside the frame that the network sees, and the network's input, as HTML."""
+    """The photograph with the map inside the network's frame, and the network's input, as HTML."""
     preprocessing = model.classifier.config.preprocessing
     name = model.labels[label]
     size = preprocessing.image_size

@@ -17,7 +17,7 @@ from resnext.results import CalibrationBin
 ORDERS = ("training order", "most confused first", "similar classes together")
 # The colors of other models' curves.
 _OTHERS = ("#228833", "#AA3377", "#66A0C8", "#BBAA33")
-# Confusion matrices of up to so many classes have numbers in their cells, every name at the axes, exact rates.
+# Confusion matrices of up to so many classes have numbers in the cells, every name at the axes, exact rates.
 MAX_COUNTED_CLASSES, MAX_NAMED_CLASSES, MAX_EXACT_CLASSES = 12, 25, 300
 # Of a confusion matrix of more classes than that, so many of the most frequent confusions are drawn as dots.
 MAX_DOTS = 400
@@ -289,7 +289,7 @@ def _shortened(name: str, longest: int) -> str:
 
 
 def unique_names(names: Iterable[str]) -> list[str]:
-    """The names, those that occur more than once with their index: Plotly merges categories of the same name."""
+    """The names, with an index if they occur more than once: Plotly merges categories of the same name."""
     names = list(names)
     uses = Counter(names)
     numbered = [f"{name} ({index})" for index, name in enumerate(names)]

@@ -114,7 +114,7 @@ def _what_groups_see(channels: int, filters: int, groups: int, possible: bool, l
 
 
 def _cost_charts(sizes: tuple[int, int, int, int], possible: bool, language: str) -> str:
-    channels, filters, kernel, groups = sizes
+    channels, filters, kernel, _ = sizes
     standard = kernel_weights(channels, filters, kernel, 1)
     grouped = kernel_weights(*sizes) if possible else None
     names = [translate(language, "standard"), translate(language, "grouped")]
@@ -167,7 +167,8 @@ def _wires(channels: int, filters: int, groups: int, alt: str, language: str) ->
         f'<g opacity="{opacity:.2f}">{"".join(lines)}</g>{"".join(dots + squares)}'
         f'<text x="160" y="14">{channels} {html.escape(translate(language, "input channels"))}'
         f"{more_channels}</text>"
-        f'<text x="160" y="152">{filters} {html.escape(translate(language, "filters"))}{more_filters}</text></svg>'
+        f'<text x="160" y="152">{filters} {html.escape(translate(language, "filters"))}'
+        f"{more_filters}</text></svg>"
     )
 
 
@@ -187,7 +188,7 @@ def _positions(count: int) -> np.ndarray:
 
 
 def kernel_matrix(channels: int, filters: int, groups: int, language: str) -> str:
-    """The kernel as a matrix, filters by channels: a block on the diagonal for each group, and zeros elsewhere (SVG)."""
+    """The kernel as a matrix, filters by channels: a block on the diagonal for each group (SVG)."""
     cell = 112 / max(channels, filters)
     width = max(cell * channels, 6)
     height = max(cell * filters, 6)
@@ -363,7 +364,8 @@ def _scale(difference: float, largest: float, language: str) -> str:
     )
     marks = "".join(
         f'<circle class="{color}" cx="{place(number):.1f}" cy="36" r="6"/>'
-        f'<text x="{min(max(place(number), 60), 345):.1f}" y="20">{html.escape(translate(language, name))}</text>'
+        f'<text x="{min(max(place(number), 60), 345):.1f}" y="20">'
+        f"{html.escape(translate(language, name))}</text>"
         for name, number, color in (
             ("largest difference", difference, "g1"),
             ("largest output", largest, "g0"),
@@ -407,7 +409,8 @@ def _stage_chart(title: str, index: int, form: Callable, names: list[str], costs
         for place, (name, total) in enumerate(zip(names, totals))
     )
     chart = _bar_chart(translate(language, "by stage"), names, rows, form)
-    return f'<section class="wires"><h3>{html.escape(title)}</h3><dl class="totals">{legend}</dl>{chart}</section>'
+    heading = f"<h3>{html.escape(title)}</h3>"
+    return f'<section class="wires">{heading}<dl class="totals">{legend}</dl>{chart}</section>'
 
 
 def _block_strips(cardinality: int, names: list[str], language: str) -> str:

@@ -111,7 +111,9 @@ CHINESE = {
     "{rate} of the true class": "占真实类别的 {rate}",
     "{true} predicted as {predicted}": "{true} 被预测为 {predicted}",
     "No test image of {true} was predicted as {predicted}.": "没有 {true} 的测试图像被预测为 {predicted}。",
-    "One test image of {true} was predicted as {predicted}.": "{true} 的测试图像中有 1 张被预测为 {predicted}。",
+    "One test image of {true} was predicted as {predicted}.": (
+        "{true} 的测试图像中有 1 张被预测为 {predicted}。"
+    ),
     "{count} test images of {true} were predicted as {predicted}.": (
         "{true} 的测试图像中有 {count} 张被预测为 {predicted}。"
     ),
@@ -127,7 +129,9 @@ CHINESE = {
         "类别太多，无法绘制矩阵：请选择其中两个。"
     ),
     "Images in a cell": "单元格中的图像",
-    "Click a cell of the confusion matrix, or choose the two classes.": "点击混淆矩阵的单元格，或选择两个类别。",
+    "Click a cell of the confusion matrix, or choose the two classes.": (
+        "点击混淆矩阵的单元格，或选择两个类别。"
+    ),
     "Find a class": "查找类别",
     "Confusion matrix of {classes} classes: {correct} of {images} images are classified correctly.": (
         "{classes} 个类别的混淆矩阵：{images} 张图像中有 {correct} 张分类正确。"
@@ -202,7 +206,9 @@ CHINESE = {
     "Download the weights": "下载权重",
     "This repository has no README.md.": "此仓库没有 README.md。",
     "Table {number}": "表格 {number}",
-    "This README is longer than 1 MiB: only the beginning is shown.": "此 README 超过 1 MiB：只显示开头部分。",
+    "This README is longer than 1 MiB: only the beginning is shown.": (
+        "此 README 超过 1 MiB：只显示开头部分。"
+    ),
     "This README takes too long to render: it is shown as plain text.": (
         "此 README 渲染耗时过长：以纯文本显示。"
     ),
@@ -265,12 +271,16 @@ _ERRORS = {
     r"(?P<file>.+) has (?P<width>\d+) x (?P<height>\d+) pixels, more than the (?P<most>[\d,]+) allowed: .+": (
         "{file} 有 {width} × {height} 像素，超过允许的 {most}：请先缩小。"
     ),
-    r"(?P<file>.+) is larger than (?P<most>\d+) MiB: make it smaller first\.": "{file} 大于 {most} MiB：请先缩小。",
+    r"(?P<file>.+) is larger than (?P<most>\d+) MiB: make it smaller first\.": (
+        "{file} 大于 {most} MiB：请先缩小。"
+    ),
     r"(?P<file>.+) is a corrupt ZIP file: pack it again\.": "{file} 是损坏的 ZIP 文件：请重新打包。",
     r"(?P<file>.+) is encrypted: .+": "{file} 已加密：请去掉密码后重新打包。",
     r"Only the first (?P<most>\d+) files are classified: .+": "只分类前 {most} 个文件：其余请另行上传。",
     r"(?P<url>.+) cannot be fetched: .+": "无法获取 {url}：请检查网址，或自行下载后把文件拖到这里。",
-    r"(?P<model>.+) is not offered on this page: choose one from the list\.": "本页不提供 {model}：请从列表中选择。",
+    r"(?P<model>.+) is not offered on this page: choose one from the list\.": (
+        "本页不提供 {model}：请从列表中选择。"
+    ),
     r"(?P<model>.+) is not on the Hub, nor a folder here.+": "Hub 上没有 {model}：请检查名称。",
     r"(?P<model>.+) has no revision (?P<revision>.+): look at its branches and commits on the Hub\.": (
         "{model} 没有版本 {revision}：请查看 Hub 上的分支与提交。"

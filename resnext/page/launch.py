@@ -10,8 +10,8 @@ import typer
 if TYPE_CHECKING:
     import gradio as gr
 
-# After every event, Gradio (6.31) computes statistics of all events so far, which this page never shows: with 10,000
-# events that takes 10 ms. Gradio's queue reads these settings when a page is built.
+# After every event, Gradio (6.31) computes statistics of all events so far, which this page never shows: with
+# 10,000 events that takes 10 ms. Gradio's queue reads these settings when a page is built.
 _STATISTICS_OFF = {
     "GRADIO_ANALYTICS_CACHE_FREQUENCY": "1000000000",
     "GRADIO_ANALYTICS_MAX_EVENTS": "1",
@@ -26,7 +26,8 @@ def main(
         str | None,
         typer.Option(
             envvar="RESNEXT_MODEL",
-            help="Folder or Hub repository (OWNER/NAME, OWNER/NAME@REVISION); default: the bundled flowers model.",
+            help="Folder or Hub repository (OWNER/NAME, OWNER/NAME@REVISION); default: the bundled "
+            "flowers model.",
         ),
     ] = None,
     models: Annotated[

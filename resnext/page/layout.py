@@ -131,7 +131,8 @@ class Header:
             model: The name of a model that the page offers; the page's first model if left out.
 
         Returns:
-            Name, revision, architecture, cardinality, bottleneck width, parameters, image size, precision and classes.
+            Name, revision, architecture, cardinality, bottleneck width, parameters, image size,
+            precision and classes.
         """
         return facts(self.models.get(model))
 

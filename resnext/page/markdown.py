@@ -40,8 +40,8 @@ class _TooSlow(Exception):
 def render_card(folder: pathlib.Path, language: str, files_on_hub: str = "") -> str:
     """Renders README.md without its YAML header.
 
-    Of the HTML in it, only text and pictures remain. Links have to be http, https or mailto, and only pictures of the
-    repository are shown.
+    Of the HTML in it, only text and pictures remain. Links have to be http, https or mailto. Only pictures of
+    the repository are shown.
 
     Args:
         folder: The model repository.
@@ -74,7 +74,7 @@ class _Pictures:
     """The pictures of a repository, as long as they are few and small.
 
     Args:
-        folder: The model repository. A snapshot of the Hub consists of links to a folder of blobs: both are its own.
+        folder: The model repository. A snapshot of the Hub consists of links to a folder of blobs.
     """
 
     def __init__(self, folder: pathlib.Path):
@@ -133,7 +133,7 @@ def _markdown() -> MarkdownIt:
 
 
 class _CardRenderer(RendererHTML):
-    """Renders untrusted Markdown safely. The methods are named after markdown-it's tokens, `env` has the settings."""
+    """Renders untrusted Markdown. The methods are named after markdown-it's tokens; `env` has settings."""
 
     def heading_open(self, tokens, index, options, env) -> str:
         """A heading one level lower, because the page has an h1 of its own, with an anchor."""

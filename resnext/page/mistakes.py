@@ -1,4 +1,4 @@
-"""The thumbnails behind a cell of the confusion matrix: small files of a repository, untrusted and checked here."""
+"""The thumbnails in a cell of the confusion matrix: small untrusted files of a repository, checked here."""
 
 import io
 import pathlib
@@ -26,13 +26,13 @@ def mistakes_in(
 
     Args:
         evaluation: The test.
-        folder: The model repository. Files from the Hub may be links to files elsewhere, so links are followed.
+        folder: The model repository. Files from the Hub may be links, so links are followed.
         true: The name of the true class.
         predicted: The name of the predicted class.
 
     Returns:
-        The thumbnails that the repository has, most confident first, each a JPEG file, the image's name (plain text, not
-        escaped) and the probability of the predicted class; and the number of images in the cell.
+        The thumbnails that the repository has, most confident first, each a JPEG file, the name of the image
+        (plain text) and the probability of the predicted class; and the number of images in the cell.
     """
     predictions = predictions_in(evaluation, true, predicted)
     named = [prediction for prediction in predictions if _is_name(prediction.thumbnail)]

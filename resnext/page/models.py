@@ -138,8 +138,8 @@ class Models:
     """The models that a visitor may choose. When too many are open, the least recently used is closed.
 
     Args:
-        offered: Folders, repository ids on the Hub, or None for the bundled model. The first is the page's default.
-        allow_any: Whether a visitor may open any other repository of the Hub, which fills this machine's disk.
+        offered: Folders, repository ids, or None for the bundled model. The first is the page's default.
+        allow_any: Whether visitors may open any other Hub repository, which fills this machine's disk.
         most: The number of models kept in memory.
     """
 
@@ -160,7 +160,7 @@ class Models:
         return next(iter(self.sources))
 
     def names(self, opened: Model | None = None) -> list[str]:
-        """The names that a visitor may choose: each model, followed by its int8 form if it is known to have one.
+        """The names that a visitor may choose: each model, followed by its int8 form if it has one.
 
         Args:
             opened: The model that the visitor has opened, which need not be on the list.
@@ -190,7 +190,7 @@ class Models:
         """Opens a model, unless it is open already.
 
         Args:
-            name: The page's name of the model, followed by `INT8` for its int8 form; the default model if empty.
+            name: The page's name of the model, plus `INT8` for its int8 form; the default model if empty.
 
         Raises:
             RepositoryError: The page does not offer the model.
@@ -258,13 +258,13 @@ def without_folders(message: str, source: str | None) -> str:
 
 
 def is_hub_id(name: str) -> bool:
-    """Whether a name can only be a Hub repository, perhaps with a revision: visitors must not reach folders here."""
+    """Whether a name can only be a Hub repository, perhaps with a revision, and not a folder here."""
     pattern = r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(@[\w./-]+)?"
     return re.fullmatch(pattern, name, re.ASCII) is not None and not os.path.exists(name)
 
 
 def _folder_has_int8(source: str | None) -> bool:
-    """Whether a model on this machine has an int8 graph. For one on the Hub, that is known when it is opened."""
+    """Whether a model on this machine has an int8 graph. For one on the Hub, opening it will tell."""
     if source and is_hub_id(source):
         return False
     return has_int8(repository.BUNDLED_FOLDER if source is None else pathlib.Path(source).expanduser())

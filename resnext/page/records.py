@@ -1,4 +1,4 @@
-"""From a file of a repository to what the page shows of it, or to a sentence that says why there is nothing."""
+"""From a file of a repository to a value, or to a sentence that tells the visitor why there is none."""
 
 import os
 import pathlib

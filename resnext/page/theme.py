@@ -15,8 +15,8 @@ QUIET = "#6B6B6B"
 RULE = "#DDDDDD"
 TRAINING = "#EE7733"
 VALIDATION = "#004488"
-# The color scale of the confusion matrix: a blue whose opacity is the square root of the rate, so that rare confusions
-# are visible on a light and on a dark page.
+# The color scale of the confusion matrix: a blue whose opacity is the square root of the rate, so that rare
+# confusions are visible on a light and on a dark page.
 RATES = [
     [rate, f"rgba(43, 116, 184, {math.sqrt(rate):.3f})"] for rate in (0, 0.01, 0.04, 0.1, 0.2, 0.4, 0.7, 1)
 ]

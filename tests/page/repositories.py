@@ -22,7 +22,8 @@ license: mit
 
 ![spy](https://example.com/spy.png) ![data](data:image/png;base64,AAAA) <svg onload="window.hacked = 3"></svg>
 [script](javascript:window.hacked=4) [data](data:text/html,x) [page](?model=evil/net) [other](//example.com/x)
-[home](https://example.com "title") [below](#results) text <img src="https://example.com/spy.png"> <a onclick="window.hacked = 5">click</a>
+[home](https://example.com "title") [below](#results) text <img src="https://example.com/spy.png">
+<a onclick="window.hacked = 5">click</a>
 
 | a | b |
 | - | -: |
@@ -43,7 +44,7 @@ def jpeg(colour) -> bytes:
 
 
 def make_tested(folder, labels=FLOWERS, matrix=MATRIX, thumbnails=5, top5=0.99):
-    """A repository whose predictions are those of the matrix, and which holds thumbnails of the first mistakes."""
+    """A repository whose predictions are those of the matrix, with thumbnails of the first mistakes."""
     make_repository(folder, labels)
     predictions, colours = [], iter(range(thumbnails))
     for (row, column), count in np.ndenumerate(matrix):

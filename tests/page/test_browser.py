@@ -1,4 +1,4 @@
-"""The page in headless Chromium: what a visitor sees and does, in light and dark, on a desk and on a phone."""
+"""The page in headless Chromium: what a visitor sees and does, on a desktop and on a phone."""
 
 import re
 import zipfile
@@ -383,7 +383,8 @@ def test_the_keyboard_reaches_every_tab_and_control(visit, address):
         for _ in range(60):
             page.keyboard.press("Tab")
             focused = page.evaluate(
-                "(e => e.getAttribute('aria-label') || e.textContent.trim() || e.title || e.labels?.[0]?.textContent.trim() || '')(document.activeElement)"
+                """(element => element.getAttribute('aria-label') || element.textContent.trim()
+                || element.title || element.labels?.[0]?.textContent.trim() || '')(document.activeElement)"""
             )
             if name in focused:
                 return

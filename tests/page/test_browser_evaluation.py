@@ -57,7 +57,8 @@ def place(page, row: int, column: int, classes: int = 5) -> tuple[float, float]:
 def framed(page) -> list[float]:
     """Row and column with the frame."""
     return page.evaluate(
-        "(([frame]) => [frame.y0 + .5, frame.x0 + .5])(document.querySelector('.heatmap .js-plotly-plot').layout.shapes)"
+        """(([frame]) => [frame.y0 + .5, frame.x0 + .5])(
+        document.querySelector('.heatmap .js-plotly-plot').layout.shapes)"""
     )
 
 

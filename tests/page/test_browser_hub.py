@@ -19,7 +19,7 @@ pytestmark = pytest.mark.browser
 
 @pytest.fixture(scope="module")
 def hub(tmp_path_factory):
-    """A Hub that has tester/flowers, and a page whose visitors may name any repository: its address is `hub.page`."""
+    """A Hub that has tester/flowers, and the address `hub.page` of a page that opens any repository."""
     folder = tmp_path_factory.mktemp("hub")
     with HubServer() as hub:
         push = [

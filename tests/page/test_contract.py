@@ -1,4 +1,4 @@
-"""The contract of the tabs: every tab shows as many values as it has outputs, when it is opened and only then."""
+"""The contract of the tabs: a tab shows a value for each of its outputs, and only when it is open."""
 
 import gradio as gr
 import pytest

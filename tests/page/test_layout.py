@@ -16,7 +16,7 @@ from tests.helpers.repositories import HOSTILE, make_repository
 
 
 def page_text(folder: pathlib.Path, warning: str = "") -> str:
-    """All that the page sends to a browser when it opens, and when the tabs of the repository are opened, as JSON."""
+    """All that the page sends to a browser when it opens and when its tabs are opened, as JSON."""
     config = build_page(Models([str(folder)]), warning).get_config_file()
     return json.dumps([config, *tabs(folder)], default=str)
 

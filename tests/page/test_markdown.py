@@ -1,4 +1,4 @@
-"""A README from an untrusted repository as HTML: nothing runs, nothing is loaded from elsewhere, and it takes no time."""
+"""An untrusted README as HTML: nothing runs, nothing is loaded from elsewhere, and nothing takes long."""
 
 import re
 import time

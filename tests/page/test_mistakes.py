@@ -1,4 +1,4 @@
-"""The pictures behind a cell of the confusion matrix, from repositories that anyone may have written."""
+"""The thumbnails in a cell of the confusion matrix, from untrusted repositories."""
 
 import io
 import json
@@ -20,7 +20,7 @@ def jpeg(colour="red", size=(96, 96)) -> bytes:
 
 
 def evaluation(*rows):
-    """What the page makes of an evaluation.json with these predictions: (file, true, predicted, probability, thumbnail)."""
+    """An evaluation with these predictions: (file, true, predicted, probability, thumbnail)."""
     keys = ("file", "true", "predicted", "probability", "thumbnail")
     predictions = [{key: value for key, value in zip(keys, row) if value is not None} for row in rows]
     values = {

@@ -1,4 +1,4 @@
-"""A component hands on uploads alone, whatever a program calls a file, and loads a web address within limits only."""
+"""A component passes on uploads only, and loads a web address only within limits."""
 
 import pathlib
 

@@ -91,7 +91,8 @@ class BatchTab(Tab):
             model: The name of a model that the page offers; the page's first model if left out.
 
         Returns:
-            For each image its file name, and either its most likely class ("label") with the probability, or an "error".
+            For each image its file name, and its most likely class ("label") with the
+            probability, or an "error".
         """
         opened = self.models.get(model)
         if not isinstance(files, list) or not all(

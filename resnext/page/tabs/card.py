@@ -61,7 +61,7 @@ def download_lines(name: str) -> dict[str, str]:
     """A line of Python by library that downloads or opens the weights of a model.
 
     Args:
-        name: The page's name of the model: the bundled one, OWNER/NAME or OWNER/NAME@REVISION, or a folder's name.
+        name: The page's name of the model: the bundled one, OWNER/NAME, OWNER/NAME@REVISION, or a folder's.
     """
     if name == BUNDLED_NAME:
         return {

@@ -1,4 +1,4 @@
-"""The contract of every tab: its name, its components, and what they show when the model or the language changes."""
+"""The contract of every tab: its name, its components, and what they show of a model in a language."""
 
 import abc
 import dataclasses
@@ -36,9 +36,9 @@ class Page:
 class Tab(abc.ABC):
     """A tab of the page.
 
-    `build` makes the components and connects their events to methods of the tab. These methods take and return plain
-    values, so that tests call them without a server. `show` gives the values of the tab's outputs: an open tab is
-    filled as soon as the model or the language changes, any other when it is opened next.
+    `build` makes the components and connects their events to methods of the tab. These methods take and
+    return plain values, so that tests call them without a server. `show` gives the values of the outputs.
+    The open tab is filled as soon as the model changes, any other when it is opened next.
 
     Args:
         models: The models that the page offers.

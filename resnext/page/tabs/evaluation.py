@@ -290,7 +290,7 @@ def _per_class(evaluation: Evaluation, language: str) -> str:
 
 
 def calibration_html(bins: list[CalibrationBin], language: str) -> str:
-    """What the reliability diagram shows, in words: the calibration error, and whether the network is over-confident."""
+    """The reliability diagram in words: the calibration error, and whether the network is over-confident."""
     error = calibration_error(bins)
     bias = calibration_bias(bins)
     text = translate(

@@ -1,4 +1,4 @@
-"""The tab of the lesson: grouped convolution, the three forms of a block, and ResNet-50 compared with ResNeXt-50."""
+"""The tab of the lesson: grouped convolution, the three forms of a block, ResNet-50 and ResNeXt-50."""
 
 import functools
 import secrets
