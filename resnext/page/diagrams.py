@@ -160,15 +160,15 @@ def _wires(channels: int, filters: int, groups: int, alt: str, language: str) ->
         f'<rect class="{color(i, drawn_filters)}" x="{x - 4:.1f}" y="126" width="8" height="8"/>'
         for i, x in enumerate(below)
     ]
+    above_text = translate(language, "{count} input channels", count=channels)
+    below_text = translate(language, "{count} filters", count=filters)
     more_channels = "" if drawn_channels == channels else " …"
     more_filters = "" if drawn_filters == filters else " …"
     return (
         f'<svg viewBox="0 0 320 162" role="img" aria-label="{html.escape(alt)}">'
         f'<g opacity="{opacity:.2f}">{"".join(lines)}</g>{"".join(dots + squares)}'
-        f'<text x="160" y="14">{channels} {html.escape(translate(language, "input channels"))}'
-        f"{more_channels}</text>"
-        f'<text x="160" y="152">{filters} {html.escape(translate(language, "filters"))}'
-        f"{more_filters}</text></svg>"
+        f'<text x="160" y="14">{html.escape(above_text)}{more_channels}</text>'
+        f'<text x="160" y="152">{html.escape(below_text)}{more_filters}</text></svg>'
     )
 
 

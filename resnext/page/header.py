@@ -5,7 +5,7 @@ from typing import Any
 
 from huggingface_hub import constants
 
-from resnext.page.i18n import translate, translate_error
+from resnext.page.i18n import join_sentences, translate, translate_error
 from resnext.page.models import Model, without_folders
 from resnext.shapes import network_modules
 
@@ -46,7 +46,7 @@ def notice(model: Model, language: str = "en") -> str:
         sentences.append(translate(language, text, commit=repository.revision[:7]))
     if model.classifier.notice:
         sentences.append(translate_error(language, without_folders(model.classifier.notice, repository.name)))
-    return " ".join(sentences)
+    return join_sentences(language, sentences)
 
 
 def facts(model: Model) -> dict[str, Any]:

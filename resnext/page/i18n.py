@@ -1,6 +1,7 @@
 """The page's words in English and Simplified Chinese. The English text is the key."""
 
 import re
+from collections.abc import Iterable
 
 import gradio as gr
 
@@ -174,7 +175,8 @@ CHINESE = {
     "Parameters": "参数量",
     "Multiply-adds": "乘加运算量",
     "Multiply-adds on 56 × 56 pixels": "56 × 56 像素上的乘加运算量",
-    "input channels": "输入通道",
+    "{count} input channels": "{count} 个输入通道",
+    "{count} filters": "{count} 个卷积核",
     "channels": "通道",
     "filters": "卷积核",
     "The kernel as a matrix, filters by channels. Cells without color are zero.": (
@@ -286,10 +288,10 @@ _ERRORS = {
         "{model} 没有版本 {revision}：请查看 Hub 上的分支与提交。"
     ),
     r"(?P<model>.+) has no int8 graph: .+": "{model} 没有 int8 计算图：以 float32 分类。",
-    r"(?P<model>.+) has an int8 graph of other weights: .+": (
+    r"(?P<model>.+) has (?:a stale int8 graph|an int8 graph of other weights).*: .+": (
         "{model} 的 int8 计算图属于另一组权重：以 float32 分类。"
     ),
-    r"(?P<model>.+) has an int8 graph of no use .+": "{model} 的 int8 计算图无法使用：以 float32 分类。",
+    r"(?P<model>.+) has an? .*int8 graph .+": "{model} 的 int8 计算图无法使用：以 float32 分类。",
     r"An int8 graph needs OpenVINO: .+": "int8 计算图需要 OpenVINO：以 float32 分类。",
     r"The Hub cannot be reached and (?P<model>.+) was never downloaded.+": (
         "无法连接 Hub，且 {model} 从未下载过：请稍后再试。"
@@ -319,6 +321,11 @@ def translate(language: str, text: str, **values) -> str:
         values: The values of the placeholders.
     """
     return (CHINESE.get(text, text) if language == "zh" else text).format(**values)
+
+
+def join_sentences(language: str, sentences: Iterable[str]) -> str:
+    """Sentences as one text. Chinese has no spaces between them."""
+    return ("" if language == "zh" else " ").join(sentences)
 
 
 def translate_setting(language: str, name: str) -> str:

@@ -11,7 +11,7 @@ from markdown_it import MarkdownIt
 from markdown_it.renderer import RendererHTML
 from PIL import Image
 
-from resnext.page.i18n import translate
+from resnext.page.i18n import join_sentences, translate
 from resnext.page.markup import Picture
 
 # Of the README, and of one picture in it.
@@ -66,7 +66,7 @@ def render_card(folder: pathlib.Path, language: str, files_on_hub: str = "") -> 
             0, translate(language, "This README takes too long to render: it is shown as plain text.")
         )
         rendered = f'<pre class="plain" tabindex="0">{html.escape(text)}</pre>'
-    notice = f'<p class="notice">{html.escape(" ".join(notes))}</p>' if notes else ""
+    notice = f'<p class="notice">{html.escape(join_sentences(language, notes))}</p>' if notes else ""
     return f'<article class="card">{notice}{rendered}</article>'
 
 

@@ -13,6 +13,7 @@ from resnext.page import launch
 from tests.helpers.paths import ROOT
 
 
+@pytest.mark.slow
 def test_the_page_never_imports_tensorflow(repository):
     program = (
         "import sys, app\n"
@@ -37,6 +38,7 @@ def test_wrong_usage_exits_with_status_2(tmp_path):
     assert "Traceback" not in result.stderr
 
 
+@pytest.mark.slow
 def test_a_port_in_use_exits_with_status_1_and_one_line(repository):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

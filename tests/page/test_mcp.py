@@ -10,6 +10,8 @@ from mcp.client.streamable_http import streamable_http_client
 from tests.helpers.pages import page_process
 from tests.helpers.repositories import FLOWERS, make_repository
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory):

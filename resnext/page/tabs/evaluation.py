@@ -11,7 +11,7 @@ from resnext.page.charts import (
     reliability_figure,
     unique_names,
 )
-from resnext.page.i18n import request_language, translate, translate_lazy
+from resnext.page.i18n import join_sentences, request_language, translate, translate_lazy
 from resnext.page.markup import Picture, album, headline, sentence, table, title
 from resnext.page.mistakes import mistakes_in, predictions_in, thumbnail
 from resnext.page.models import Model
@@ -162,11 +162,16 @@ def _headline(evaluation: Evaluation, bins: list[CalibrationBin], language: str)
 
 
 def _guide(evaluation: Evaluation, language: str) -> str:
-    text = translate(language, "The bluer the cell, the larger its share of the true class.")
-    if len(evaluation.classes) > MAX_DRAWN_CLASSES:
-        text = translate(language, "There are too many classes to draw the matrix: choose two of them.")
-    elif len(evaluation.classes) > MAX_NAMED_CLASSES:
-        text += " " + translate(language, "Drag to zoom in, double-click to zoom out.")
+    count = len(evaluation.classes)
+    if count > MAX_DRAWN_CLASSES:
+        sentences = [
+            translate(language, "There are too many classes to draw the matrix: choose two of them.")
+        ]
+    else:
+        sentences = [translate(language, "The bluer the cell, the larger its share of the true class.")]
+    if MAX_NAMED_CLASSES < count <= MAX_DRAWN_CLASSES:
+        sentences.append(translate(language, "Drag to zoom in, double-click to zoom out."))
+    text = join_sentences(language, sentences)
     return title(translate(language, "Confusion matrix")) + sentence(text, "quiet")
 
 
@@ -258,23 +263,26 @@ def matrix_in_words(evaluation: Evaluation, language: str) -> str:
     """The confusion matrix for screen readers: its accuracy and the most frequent confusion."""
     matrix = evaluation.confusion_matrix
     names = unique_names(evaluation.classes)
-    text = translate(
-        language,
-        "Confusion matrix of {classes} classes: {correct} of {images} images are classified correctly.",
-        classes=f"{len(names):,}",
-        correct=f"{matrix.trace():,}",
-        images=f"{matrix.sum():,}",
-    )
+    sentences = [
+        translate(
+            language,
+            "Confusion matrix of {classes} classes: {correct} of {images} images are classified correctly.",
+            classes=f"{len(names):,}",
+            correct=f"{matrix.trace():,}",
+            images=f"{matrix.sum():,}",
+        )
+    ]
     row, column = most_confused(matrix)
     if row != column:
-        text += " " + translate(
+        frequent = translate(
             language,
             "The most frequent confusion: {count} images of {true} predicted as {predicted}.",
             count=f"{matrix[row, column]:,}",
             true=names[row],
             predicted=names[column],
         )
-    return text
+        sentences.append(frequent)
+    return join_sentences(language, sentences)
 
 
 def _per_class(evaluation: Evaluation, language: str) -> str:
@@ -293,20 +301,21 @@ def calibration_html(bins: list[CalibrationBin], language: str) -> str:
     """The reliability diagram in words: the calibration error, and whether the network is over-confident."""
     error = calibration_error(bins)
     bias = calibration_bias(bins)
-    text = translate(
-        language,
-        "On the dashed line, confidence equals accuracy. "
-        "The mean distance from it is the expected calibration error: {error}.",
-        error=f"{error:.1%}",
-    )
+    sentences = [
+        translate(
+            language,
+            "On the dashed line, confidence equals accuracy. "
+            "The mean distance from it is the expected calibration error: {error}.",
+            error=f"{error:.1%}",
+        )
+    ]
     if bias > error / 2:
-        text += " " + translate(
-            language, "The network is under-confident: its accuracy is higher than its confidence."
-        )
+        text = "The network is under-confident: its accuracy is higher than its confidence."
+        sentences.append(translate(language, text))
     elif bias < -error / 2:
-        text += " " + translate(
-            language, "The network is over-confident: its accuracy is lower than its confidence."
-        )
+        text = "The network is over-confident: its accuracy is lower than its confidence."
+        sentences.append(translate(language, text))
+    text = join_sentences(language, sentences)
     return title(translate(language, "Reliability diagram")) + sentence(text, "quiet")
 
 
