@@ -18,7 +18,8 @@ MAX_UNPACKED = 512 * 2**20
 # Of an archive's list of entries: Python's objects for it take 20 times as much memory.
 MAX_DIRECTORY = 4 * 2**20
 # The end record of a ZIP archive without its comment, and the longest comment (APPNOTE.TXT 6.3.10, 4.3.16).
-_END_RECORD, _MAX_COMMENT = 22, 2**16
+_END_RECORD = 22
+_MAX_COMMENT = 2**16
 
 # What zipfile and its decompressors raise on corrupt files.
 _ZIP_ERRORS = (

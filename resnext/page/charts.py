@@ -17,9 +17,13 @@ from resnext.results import CalibrationBin
 ORDERS = ("training order", "most confused first", "similar classes together")
 # The colors of other models' curves.
 _OTHERS = ("#228833", "#AA3377", "#66A0C8", "#BBAA33")
-# Confusion matrices of up to so many classes have numbers in the cells, every name at the axes, exact rates.
-MAX_COUNTED_CLASSES, MAX_NAMED_CLASSES, MAX_EXACT_CLASSES = 12, 25, 300
-# Of a confusion matrix of more classes than that, so many of the most frequent confusions are drawn as dots.
+# Confusion matrices of up to so many classes have numbers in their cells.
+MAX_COUNTED_CLASSES = 12
+# Those of up to so many classes have every name at their axes.
+MAX_NAMED_CLASSES = 25
+# Those of up to so many classes have exact rates.
+MAX_EXACT_CLASSES = 300
+# Of a matrix of more classes, so many of the most frequent confusions are drawn as dots.
 MAX_DOTS = 400
 _MAX_EPOCHS_WITH_MARKERS = 12
 _AXIS = {"zeroline": False, "tickfont": {"color": QUIET}, "automargin": True}

@@ -217,8 +217,8 @@ CHINESE = {
     "This model comes with the project: run these lines in the project's folder.": (
         "此模型随项目提供：请在项目文件夹中运行这些代码。"
     ),
-    "This model is in a folder of this server, not on the Hub: run these lines beside that folder.": (
-        "此模型位于本服务器的文件夹中，不在 Hub 上：请在该文件夹旁运行这些代码。"
+    "This model is in a folder of this server, not on the Hub: run these lines in its parent folder.": (
+        "此模型位于本服务器的文件夹中，不在 Hub 上：请在其上级文件夹中运行这些代码。"
     ),
     # files
     "This repository has no {file}, so {otherwise}.": "此仓库没有 {file}：{otherwise}。",

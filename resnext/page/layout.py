@@ -58,7 +58,7 @@ def build_page(models: Models, warning: str = "") -> gr.Blocks:
             container.select(None, None, None, js=update, **PRIVATE)
         gr.api(header.model_info, queue=False)
     limit_downloads(page)
-    # More events at once than there are cores would not be served sooner; one waits for the disk or the Hub.
+    # More events at once than cores would not finish sooner. On one core, one of two waits for disk or Hub.
     return page.queue(max_size=64, default_concurrency_limit=max(2, os.cpu_count() or 2))
 
 

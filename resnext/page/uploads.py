@@ -1,4 +1,4 @@
-"""What a visitor may hand to the page: uploads and images from the web, but no other file of this server."""
+"""The files that a visitor may give to the page: uploads and images from the web, no files of this server."""
 
 import functools
 import html

@@ -37,16 +37,17 @@ license: mit
 """
 
 
-def jpeg(colour) -> bytes:
+def jpeg(color) -> bytes:
     buffer = io.BytesIO()
-    Image.new("RGB", (8, 8), colour).save(buffer, "JPEG")
+    Image.new("RGB", (8, 8), color).save(buffer, "JPEG")
     return buffer.getvalue()
 
 
 def make_tested(folder, labels=FLOWERS, matrix=MATRIX, thumbnails=5, top5=0.99):
     """A repository whose predictions are those of the matrix, with thumbnails of the first mistakes."""
     make_repository(folder, labels)
-    predictions, colours = [], iter(range(thumbnails))
+    predictions = []
+    numbers = iter(range(thumbnails))
     for (row, column), count in np.ndenumerate(matrix):
         for index in range(count):
             file = f"test/{row}/{column}-{index}.jpg"
@@ -58,7 +59,7 @@ def make_tested(folder, labels=FLOWERS, matrix=MATRIX, thumbnails=5, top5=0.99):
                     "probability": 0.9 - index / 100,
                 }
             )
-            if row != column and (number := next(colours, None)) is not None:
+            if row != column and (number := next(numbers, None)) is not None:
                 predictions[-1]["thumbnail"] = f"mistakes/{number:04}.jpg"
                 (folder / "mistakes").mkdir(exist_ok=True)
                 (folder / "mistakes" / f"{number:04}.jpg").write_bytes(jpeg((40 * number, 0, 0)))

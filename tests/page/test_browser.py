@@ -35,26 +35,26 @@ def hostile_address(tmp_path_factory):
 def visit(browser):
     """Opens an address in a new page. No page may ask another server for anything."""
     opened = []
-    strangers = []
+    foreign = []
 
     def visit(address: str, width: int = 1280, theme: str = "light") -> Page:
-        opened.append(open_page(browser, address, strangers, width, theme))
+        opened.append(open_page(browser, address, foreign, width, theme))
         return opened[-1]
 
     yield visit
     for page in opened:
         page.close()
-    assert not strangers
+    assert not foreign
 
 
 @pytest.fixture(scope="module")
 def shared_page(browser, address):
     """A page that several tests share, because loading a page takes longer than most of these tests."""
-    strangers = []
-    page = open_page(browser, address, strangers)
+    foreign = []
+    page = open_page(browser, address, foreign)
     yield page
     page.close()
-    assert not strangers
+    assert not foreign
 
 
 @pytest.fixture
@@ -76,21 +76,21 @@ def page(shared_page):
 @pytest.fixture(scope="module", params=["light", "dark"])
 def themed_page(browser, address, request):
     """A page in each theme, with its theme."""
-    strangers = []
-    page = open_page(browser, address, strangers, theme=request.param)
+    foreign = []
+    page = open_page(browser, address, foreign, theme=request.param)
     yield page, request.param
     page.close()
-    assert not strangers
+    assert not foreign
 
 
-def open_page(browser, address: str, strangers: list, width: int = 1280, theme: str = "light") -> Page:
-    """Opens an address in a new page that adds what it asks other servers for to `strangers`."""
+def open_page(browser, address: str, foreign: list, width: int = 1280, theme: str = "light") -> Page:
+    """Opens an address in a new page. Requests to other servers are added to `foreign`."""
     page = browser.new_page(viewport={"width": width, "height": 850})
     page.set_default_timeout(PATIENCE)
 
     def note(request):
         if not request.url.startswith((address, "blob:", "data:")):
-            strangers.append(request.url)
+            foreign.append(request.url)
 
     page.on("request", note)
     page.goto(f"{address}?__theme={theme}")

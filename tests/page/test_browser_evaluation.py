@@ -64,18 +64,18 @@ def framed(page) -> list[float]:
 
 def test_a_click_on_a_cell_or_the_keyboard_shows_its_images(visit):
     page = visit()
-    told = page.locator(".cell-summary")
-    expect(told).to_have_text("7 test images of roses were predicted as tulips.")
+    summary = page.locator(".cell-summary")
+    expect(summary).to_have_text("7 test images of roses were predicted as tulips.")
     expect(page.get_by_label("True class")).to_have_value("roses")
     assert framed(page) == [2, 4]
     page.mouse.click(*place(page, 0, 1))
-    expect(told).to_have_text("3 test images of daisy were predicted as dandelion.")
+    expect(summary).to_have_text("3 test images of daisy were predicted as dandelion.")
     expect(page.get_by_label("Predicted class")).to_have_value("dandelion")
     expect(page.get_by_role("region", name="daisy predicted as dandelion").locator("img")).to_have_count(3)
     page.get_by_label("most confused first").click()
     expect(page.locator(".heatmap .ytick text").first).to_have_text("roses")
     page.mouse.click(*place(page, 0, 0))
-    expect(told).to_have_text("9 of 16 test images of roses were classified correctly.")
+    expect(summary).to_have_text("9 of 16 test images of roses were classified correctly.")
     expect(
         page.get_by_role(
             "img", name="Confusion matrix of 5 classes: 74 of 87 images are classified correctly."
@@ -84,7 +84,7 @@ def test_a_click_on_a_cell_or_the_keyboard_shows_its_images(visit):
     chosen = page.get_by_label("Predicted class")
     chosen.fill("tul")
     chosen.press("Enter")
-    expect(told).to_have_text("7 test images of roses were predicted as tulips.")
+    expect(summary).to_have_text("7 test images of roses were predicted as tulips.")
 
 
 def test_a_tap_chooses_a_cell_and_another_model_resets_it(visit):
@@ -101,11 +101,9 @@ def test_a_tap_chooses_a_cell_and_another_model_resets_it(visit):
 
 def test_many_classes_can_be_zoomed_sorted_and_searched(visit):
     page = visit("&model=many0")
-    told, area = (
-        page.locator(".cell-summary"),
-        "document.querySelector('.heatmap .js-plotly-plot')._fullLayout.xaxis.range",
-    )
-    expect(told).to_have_text("One test image of class 0 was predicted as class 1.")
+    summary = page.locator(".cell-summary")
+    area = "document.querySelector('.heatmap .js-plotly-plot')._fullLayout.xaxis.range"
+    expect(summary).to_have_text("One test image of class 0 was predicted as class 1.")
     page.mouse.move(*place(page, 10, 10, 30))
     page.mouse.down()
     page.mouse.move(*place(page, 14, 14, 30), steps=4)
@@ -125,6 +123,6 @@ def test_many_classes_can_be_zoomed_sorted_and_searched(visit):
     expect(rows.nth(2)).to_contain_text("class 2")
     page.get_by_label("Find a class").fill("S 17")
     expect(rows.filter(visible=True)).to_have_count(1)
-    expect(told).to_have_text(
+    expect(summary).to_have_text(
         "One test image of class 0 was predicted as class 1."
     )  # a double-click chooses nothing

@@ -20,15 +20,16 @@ def address(tmp_path_factory):
 
 @pytest.fixture
 def visit(browser, address):
-    """Opens a tab in a new page, which may ask no other server for anything."""
-    pages, strangers = [], []
+    """Opens a tab in a new page. No page may ask another server for anything."""
+    pages = []
+    foreign = []
 
     def visit(tab: str, width: int = 1280, locale: str = "en-US", height: int = 850):
         page = browser.new_page(viewport={"width": width, "height": height}, locale=locale)
         page.on(
             "request",
             lambda request: (
-                request.url.startswith((address, "blob:", "data:")) or strangers.append(request.url)
+                request.url.startswith((address, "blob:", "data:")) or foreign.append(request.url)
             ),
         )
         page.goto(f"{address}?tab={tab}")
@@ -40,7 +41,7 @@ def visit(browser, address):
     yield visit
     for page in pages:
         page.close()
-    assert not strangers
+    assert not foreign
 
 
 def test_the_lesson_works_from_the_keyboard(visit):

@@ -17,10 +17,10 @@ def test_curves_have_a_gap_where_training_diverged():
 
 
 def test_a_confusion_matrix_has_the_count_and_rate_of_every_cell():
-    heatmap = charts.confusion_figure(np.array([[3, 1], [0, 0]]), ["crane", "crane"], values="counts").data[0]
-    assert heatmap.customdata.tolist() == [[3, 1], [0, 0]]
-    assert heatmap.z.tolist() == [[0.75, 0.25], [0, 0]]
-    assert len(set(heatmap.x)) == 2
+    cells = charts.confusion_figure(np.array([[3, 1], [0, 0]]), ["crane", "crane"], values="counts").data[0]
+    assert cells.customdata.tolist() == [[3, 1], [0, 0]]
+    assert cells.z.tolist() == [[0.75, 0.25], [0, 0]]
+    assert len(set(cells.x)) == 2
 
 
 def test_similar_classes_are_adjacent_and_the_worst_class_is_first():

@@ -99,7 +99,7 @@ def test_the_three_forms_agree_to_rounding(cardinality):
     shown = diagrams.form_outputs(cardinality, "en", seed=3)
     assert re.search(r"<dd>(0|\d\.\d × 10⁻[⁵⁶⁷])</dd>", shown)
     first, second, third = pictures_in(shown)
-    assert max(abs(first - second).max(), abs(first - third).max()) <= 1  # a rounding of colours
+    assert max(abs(first - second).max(), abs(first - third).max()) <= 1  # a color is rounded
     assert abs(first - pictures_in(diagrams.form_outputs(cardinality, "en", seed=4))[0]).max() > 99
 
 

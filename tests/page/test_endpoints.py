@@ -191,7 +191,8 @@ def test_the_program_in_the_readme_works(client, image, tmp_path):
     program = program.replace("http://127.0.0.1:7860", client.src).replace(
         'handle_file("', f'handle_file("{tmp_path}/'
     )
-    answers, names = [], {}
+    answers = []
+    names = {}
     for statement in ast.parse(program).body:  # as at a prompt: an expression's value is shown
         if isinstance(statement, ast.Expr):
             answers.append(eval(ast.unparse(statement), names))

@@ -65,12 +65,12 @@ def test_an_invalid_probability_is_refused(model, probability):
         Evaluation.from_json(json.dumps(values))
 
 
-@pytest.mark.parametrize("given, told", [(0.5, "under-confident"), (0.99, "over-confident"), (0.75, "")])
-def test_calibration_is_described_in_words(given, told):
-    shown = text(tab.calibration_html([CalibrationBin(given, 0.75, 40)], "en"))
-    assert f"{abs(given - 0.75):.1%}" in shown
-    assert told in shown
-    assert ("-confident" in shown) == bool(told)
+@pytest.mark.parametrize("confidence, said", [(0.5, "under-confident"), (0.99, "over-confident"), (0.75, "")])
+def test_calibration_is_described_in_words(confidence, said):
+    shown = text(tab.calibration_html([CalibrationBin(confidence, 0.75, 40)], "en"))
+    assert f"{abs(confidence - 0.75):.1%}" in shown
+    assert said in shown
+    assert ("-confident" in shown) == bool(said)
 
 
 def test_top_5_of_five_classes_is_left_out(model, tmp_path):

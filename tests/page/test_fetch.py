@@ -88,7 +88,7 @@ def test_the_connection_goes_to_the_ip_address_that_was_checked(website, tmp_pat
         return ["127.0.0.1"]
 
     fetched(website.address("/picture.jpg", "rebinding.example"), tmp_path, look_up=rebinding)
-    assert asked == ["rebinding.example"]  # and the system, asked again, would not have known it
+    assert asked == ["rebinding.example"]  # the system could not resolve it again
     with pytest.raises(OSError):
         socket.getaddrinfo("rebinding.example", 80)
 

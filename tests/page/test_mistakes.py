@@ -13,9 +13,9 @@ from resnext.repository import BUNDLED_FOLDER
 from resnext.results import Evaluation
 
 
-def jpeg(colour="red", size=(96, 96)) -> bytes:
+def jpeg(color="red", size=(96, 96)) -> bytes:
     buffer = io.BytesIO()
-    Image.new("RGB", size, colour).save(buffer, "JPEG")
+    Image.new("RGB", size, color).save(buffer, "JPEG")
     return buffer.getvalue()
 
 

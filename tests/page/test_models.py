@@ -43,7 +43,8 @@ def test_the_least_recently_used_model_is_closed(folders):
 
 
 def test_a_model_is_opened_once_for_simultaneous_visitors(folders, monkeypatch):
-    opened, real = [], models_module.Classifier.from_pretrained
+    opened = []
+    real = models_module.Classifier.from_pretrained
     monkeypatch.setattr(
         models_module.Classifier, "from_pretrained", lambda source: opened.append(source) or real(source)
     )

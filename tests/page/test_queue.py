@@ -1,4 +1,4 @@
-"""Places in the queue: a visitor who leaves frees theirs, and one too many is told so."""
+"""The queue: a visitor who leaves frees a place, and a full queue refuses visitors."""
 
 import concurrent.futures
 import contextlib
@@ -28,7 +28,9 @@ def slow(tmp_path, monkeypatch):
         page, address, the event `go`, `begun` (how many times the network was begun) and `photograph(seed)`.
     """
     models = Models([str(make_repository(tmp_path, complete=False))])
-    classifier, go, begun = models.open(None).classifier, threading.Event(), []
+    classifier = models.open(None).classifier
+    go = threading.Event()
+    begun = []
     run = classifier.run
 
     def wait_and_run(pixels):
@@ -86,7 +88,7 @@ def in_time(condition, seconds: float = 10) -> bool:
 
 
 def occupy(slow, executor) -> list[concurrent.futures.Future]:
-    """Visitors who are being served, as many as there may be at once."""
+    """As many visitors being served as the page serves at once."""
     most = slow.page._queue.default_concurrency_limit
     client = Client(slow.address, verbose=False)
     served = [

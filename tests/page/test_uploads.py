@@ -14,7 +14,7 @@ from resnext.page import uploads
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """The folder of uploads, with one file in it and another beside it."""
+    """The folder of uploads, with one file in it and one outside."""
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "uploads"))
     (tmp_path / "uploads" / "hash").mkdir(parents=True)
     (tmp_path / "uploads" / "hash" / "rose.jpg").write_bytes(b"rose")

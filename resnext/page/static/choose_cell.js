@@ -21,7 +21,7 @@ const frame = () => {
   const summary = element.querySelector('[data-cell]');
   if (!plot?._fullLayout?.xaxis || !summary) return;
   plot.setAttribute('role', 'img');
-  plot.setAttribute('aria-label', summary.dataset.heatmap);
+  plot.setAttribute('aria-label', summary.dataset.description);
   const name = summary.dataset.cell;
   if (plot.layout.shapes?.[0]?.name === name) return;
   const [y, x] = name.split(' ').map(index => plot.layout.meta.indexOf(Number(index)));

@@ -15,7 +15,7 @@ _LIBRARIES = ("huggingface_hub", "resnext", "timm")
 
 
 class CardTab(Tab):
-    """The model card, and beside it the lines of Python that download the weights."""
+    """The model card, and lines of Python that download the weights."""
 
     name = "card"
     label = "Model card"
@@ -98,7 +98,7 @@ def _where_to_run(model: Model, language: str) -> str:
     else:
         text = translate(
             language,
-            "This model is in a folder of this server, not on the Hub: run these lines beside that folder.",
+            "This model is in a folder of this server, not on the Hub: run these lines in its parent folder.",
         )
     return f'<p class="quiet">{html.escape(text)}</p>'
 

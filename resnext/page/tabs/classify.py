@@ -17,9 +17,11 @@ from resnext.page.tabs.contract import PRIVATE, UNQUEUED, Page, Tab
 from resnext.page.theme import read_static
 from resnext.page.uploads import printable, take_uploads
 
-# The sentence calls a prediction certain from the first probability, and uncertain below the second.
-SURE, UNSURE = 0.9, 0.5
-_SET_OPACITY = "value => { document.documentElement.style.setProperty('--heat', value) }"
+# From this probability, a prediction is called certain.
+SURE = 0.9
+# Below this probability, a prediction is called uncertain.
+UNSURE = 0.5
+_SET_OPACITY = "value => { document.documentElement.style.setProperty('--map-opacity', value) }"
 
 
 class ClassifyTab(Tab):
@@ -96,7 +98,7 @@ class ClassifyTab(Tab):
             fetch, url, photograph, api_visibility="private", show_progress="minimal", show_progress_on=url
         )
         gallery.click(self.choose_example, page.in_use, photograph, **UNQUEUED)
-        # An endpoint for programs alone, which nobody can click.
+        # An endpoint for programs only.
         gr.Button(visible=False).click(
             self.explain,
             (photograph, gr.Textbox(label="label", visible=False), page.choice),
@@ -179,7 +181,7 @@ class ClassifyTab(Tab):
         """
         opened = self.models.get(model)
         if image is None:
-            raise gr.Error("There is no image to explain: give one.", print_exception=False)
+            raise gr.Error("There is no image to explain: upload one.", print_exception=False)
         try:
             classification = opened.classify(image)
         except ImageError as error:

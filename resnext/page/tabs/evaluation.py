@@ -123,8 +123,8 @@ class EvaluationTab(Tab):
 
     def choose_cell(self, name: str, event: gr.EventData, request: gr.Request) -> tuple[int, int, str]:
         """The two classes of the cell that was clicked, and its images."""
-        row, column = event.true, event.predicted
-        return row, column, cell_html(self.models.get(name), row, column, request_language(request))
+        images = self.show_cell(name, event.true, event.predicted, request)
+        return event.true, event.predicted, images
 
 
 def _radio(label: str, options: tuple[str, ...], scale: int) -> gr.Radio:
@@ -220,7 +220,7 @@ def cell_html(model: Model, row: int, column: int, language: str) -> str:
         images=f"{evaluation.confusion_matrix[row].sum():,}",
     )
     description = matrix_in_words(evaluation, language)
-    parts = [sentence(summary, "cell-summary", live=True, cell=f"{row} {column}", heatmap=description)]
+    parts = [sentence(summary, "cell-summary", live=True, cell=f"{row} {column}", description=description)]
     if row != column and count > len(pictures):
         parts.append(sentence(_missing_thumbnails(len(pictures), language), "quiet"))
     if pictures:
