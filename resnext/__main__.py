@@ -59,7 +59,7 @@ def classify(
     if find_runtime(runtime) == "keras":
         import_tensorflow()
     classifier = Classifier.from_pretrained(
-        model, revision, precision=precision, runtime=runtime, test_size=test_size
+        model, revision=revision, precision=precision, runtime=runtime, test_size=test_size
     )
     if classifier.notice:
         typer.echo(f"python -m resnext: {classifier.notice}", err=True)

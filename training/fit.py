@@ -136,7 +136,7 @@ def _train(data, output, recipe, config, pretrained, checkpoint, resume, report)
     strategy = tf.distribute.MirroredStrategy().scope() if several else contextlib.nullcontext()
     with dtype_policy(_policy(recipe.precision)), strategy:
         model = build_model(
-            config.architecture, config.num_classes, mean=prep.mean, std=prep.std, name=recipe.model
+            config.architecture, label_names=config.label_names, preprocessing=prep, name=recipe.model
         )
         for layer in model.layers:
             if isinstance(layer, keras.layers.BatchNormalization):

@@ -63,7 +63,7 @@ def quantize(
     config = ModelConfig.read(repository.folder / "config.json")
     expected = tensor_shapes(config.architecture, config.num_classes)
     tensors = read_tensors(repository.folder / "model.safetensors", expected)
-    exact = Classifier(config, tensors, "float32", repository, "openvino")
+    exact = Classifier(config, tensors, precision="float32", runtime="openvino", repository=repository)
     true = true_classes(data, config.label_names)
     if "train" not in data.splits:
         raise DataError(

@@ -288,10 +288,10 @@ _ERRORS = {
         "{model} 没有版本 {revision}：请查看 Hub 上的分支与提交。"
     ),
     r"(?P<model>.+) has no int8 graph: .+": "{model} 没有 int8 计算图：以 float32 分类。",
-    r"(?P<model>.+) has (?:a stale int8 graph|an int8 graph of other weights).*: .+": (
+    r"(?P<model>.+) has a stale int8 graph, made of other weights: .+": (
         "{model} 的 int8 计算图属于另一组权重：以 float32 分类。"
     ),
-    r"(?P<model>.+) has an? .*int8 graph .+": "{model} 的 int8 计算图无法使用：以 float32 分类。",
+    r"(?P<model>.+) has an invalid int8 graph .+": "{model} 的 int8 计算图无法使用：以 float32 分类。",
     r"An int8 graph needs OpenVINO: .+": "int8 计算图需要 OpenVINO：以 float32 分类。",
     r"The Hub cannot be reached and (?P<model>.+) was never downloaded.+": (
         "无法连接 Hub，且 {model} 从未下载过：请稍后再试。"

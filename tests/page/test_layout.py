@@ -3,7 +3,6 @@
 import copy
 import json
 import pathlib
-import re
 
 import gradio as gr
 import pytest
@@ -71,7 +70,7 @@ def test_the_bundled_model_replaces_one_that_cannot_be_opened(repository, monkey
     monkeypatch.setattr(resnext.repository, "BUNDLED_FOLDER", repository)
     models, warning = open_models(str(tmp_path))
     assert models.open(None).folder == repository
-    assert re.search("is (no|not a) model repository", warning)
+    assert "is not a model repository" in warning
     assert "bundled" in warning
     assert str(tmp_path.parent) not in warning
 

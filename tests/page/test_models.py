@@ -129,7 +129,7 @@ def test_an_int8_graph_found_when_a_model_opens_is_offered_then(folders, tmp_pat
     assert models.names() == [BUNDLED_NAME, BUNDLED_NAME + INT8, "someone/net", "someone/net, int8"]
     typed = models.open("someone/other, int8")
     assert models.names(typed)[-2:] == ["someone/other", "someone/other, int8"]
-    assert notice(typed).startswith("hub has an int8 graph of no use")
+    assert notice(typed).startswith("hub has an invalid int8 graph")
     assert notice(typed, "zh") == "hub 的 int8 计算图无法使用：以 float32 分类。"
 
 
