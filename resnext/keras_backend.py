@@ -8,7 +8,7 @@ import os
 
 from resnext.errors import ConfigError
 
-BACKENDS = {"tensorflow": "tensorflow", "jax": "jax", "torch": "torch"}
+BACKENDS = ("tensorflow", "jax", "torch")
 __all__ = ["keras", "require_tensorflow"]
 
 
