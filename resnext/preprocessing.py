@@ -90,14 +90,19 @@ def open_image(
             with _memory_for(source):
                 return _to_rgb(ImageOps.exif_transpose(source))
         file = io.BytesIO(source) if isinstance(source, bytes) else pathlib.Path(source)
-        image = Image.open(file, formats=FORMATS)
-        _check_pixels(image, name)
-        _refuse_slow(image, name)
-        if shorter_side:
-            _draft(image, _DRAFT_MARGIN * shorter_side)
-        with _memory_for(image):
-            ImageOps.exif_transpose(image, in_place=True)
-            return _to_rgb(image)
+        with contextlib.ExitStack() as on_error:
+            image = Image.open(file, formats=FORMATS)
+            on_error.callback(image.close)
+            _check_pixels(image, name)
+            _refuse_slow(image, name)
+            if shorter_side:
+                _draft(image, _DRAFT_MARGIN * shorter_side)
+            with _memory_for(image):
+                ImageOps.exif_transpose(image, in_place=True)
+                rgb = _to_rgb(image)
+            # Closing a decoded image would discard its pixels.
+            on_error.pop_all()
+            return rgb
 
 
 def load_pixels(source: str | os.PathLike | bytes | Image.Image, preprocessing: Preprocessing) -> np.ndarray:
