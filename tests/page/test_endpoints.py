@@ -182,7 +182,8 @@ def test_of_two_classes_with_one_name_the_more_likely_counts(tmp_path, image):
 
 
 def test_the_program_in_the_readme_works(client, image, tmp_path):
-    text = (ROOT / "README.md").read_text("utf-8")
+    files = [ROOT / "README.md", ROOT / "resnext" / "page" / "README.md"]
+    text = "".join(file.read_text("utf-8") for file in files if file.exists())
     program = next(block for block in text.split("```") if "gradio_client" in block).removeprefix("python\n")
     shutil.copy(image, tmp_path / "photo.jpg")
     with zipfile.ZipFile(tmp_path / "photos.zip", "w") as archive:
@@ -193,7 +194,8 @@ def test_the_program_in_the_readme_works(client, image, tmp_path):
     )
     answers = []
     names = {}
-    for statement in ast.parse(program).body:  # as at a prompt: an expression's value is shown
+    # As at a prompt, which shows the value of an expression.
+    for statement in ast.parse(program).body:
         if isinstance(statement, ast.Expr):
             answers.append(eval(ast.unparse(statement), names))
         else:
