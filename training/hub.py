@@ -12,7 +12,8 @@ from huggingface_hub import errors
 from resnext.errors import RepositoryError
 from resnext.int8 import GRAPH, NOTES, WEIGHTS, is_stale
 from resnext.repository import NEEDED, PATTERNS
-from training.card import write_card
+
+from .card import write_card
 
 ROOT = pathlib.Path(__file__).parent.parent
 _TRAINING_ONLY = ("tensorflow", "matplotlib", "nncf")  # in requirements.txt, but of no use to a page

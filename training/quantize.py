@@ -20,8 +20,9 @@ from resnext.int8 import GRAPH, NOTES, WEIGHTS, weights_digest
 from resnext.repository import NEEDED, PATTERNS, Repository
 from resnext.shapes import tensor_shapes
 from resnext.weights import read_tensors
-from training.data import ImageFolders
-from training.evaluate import logits_of, pixels_of, scores, true_classes
+
+from .data import ImageFolders
+from .evaluate import logits_of, pixels_of, scores, true_classes
 
 CALIBRATION = 300  # training images at most; NNCF's own default
 _EXACT = (

@@ -21,7 +21,7 @@ from resnext.weights import read_tensors, save_tensors
 from tests.helpers.hub_server import TOKEN, HubServer, environment
 from tests.helpers.repositories import random_tensors
 from tests.training.test_training import CLASSES, RECIPE, ROOT, paint, run_training
-from training.__main__ import app
+from training.cli import app
 from training.data import find_images
 from training.fit import Checkpoint, _commands, fit
 from training.history import read_history

@@ -23,7 +23,7 @@ from resnext.preprocessing import open_image, preprocess
 from resnext.pretrained import from_pretrained, save_pretrained
 from resnext.weights import read_tensors
 from tests.helpers.hub_server import TOKEN, HubServer, environment
-from training.__main__ import _command, _training_seed
+from training.cli import _command, _training_seed
 from training.data import find_images
 from training.evaluate import evaluate, first_predictions, measure
 from training.fit import Checkpoint, fit
