@@ -11,8 +11,8 @@ import threading
 from playwright.sync_api import expect
 
 from tests.helpers.hub_server import TOKEN, HubServer, environment
-from tests.page.test_browser import PATIENCE, bars, upload
-from tests.training.test_training import paint
+from tests.helpers.pages import PATIENCE, bars, upload
+from tests.helpers.photographs import paint
 
 ROOT = pathlib.Path(__file__).parents[2]
 

@@ -1,9 +1,7 @@
 """The page's endpoint answers as the Classifier does, and the page is whole whatever the repository lacks or hides."""
 
 import ast
-import contextlib
 import copy
-import csv
 import json
 import os
 import pathlib
@@ -24,133 +22,17 @@ from PIL import Image
 
 import app
 import resnext.repository
-from resnext.architecture import find_architecture
 from resnext.classifier import Classifier
-from resnext.config import ModelConfig, Preprocessing
 from resnext.page import cam, charts, header, records
 from resnext.page.models import Model, Models, open_models
 from resnext.page.tabs.card import card_tab
 from resnext.page.tabs.evaluation import test_tab as build_test_tab
 from resnext.page.tabs.history import training_tab
 from resnext.repository import Repository
-from resnext.shapes import tensor_shapes
-from resnext.weights import save_tensors
-
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-FLOWERS = ("daisy", "dandelion", "roses", "sunflowers", "tulips")
-HOSTILE = (
-    '<img src=x onerror="window.hacked = 1">',
-    "<script>window.hacked = 2</script>",
-    "${window.hacked = 3}",
-    "{{hacked}} `${window.hacked = 4}`",
-    '<a href="javascript:window.hacked = 5">tulips</a>',
-)
-
-
-def make_repository(folder: pathlib.Path, labels=FLOWERS, *, complete: bool = True) -> pathlib.Path:
-    """A tiny model repository with random weights; a complete one was trained, tested and has examples."""
-    random = np.random.default_rng(0)
-    architecture = find_architecture("resnext26_small")
-    ModelConfig("resnext26_small", architecture, tuple(labels), Preprocessing(64)).write(
-        folder / "config.json"
-    )
-    tensors = {
-        key: random.uniform(0.5, 1.5, shape) if key.endswith("running_var") else random.normal(0, 0.1, shape)
-        for key, shape in tensor_shapes(architecture, len(labels)).items()
-    }
-    tensors["fc.weight"] = tensors["fc.weight"] * 0.1
-    save_tensors(
-        {key: tensor.astype(np.float32) for key, tensor in tensors.items()}, folder / "model.safetensors"
-    )
-    if complete:
-        _write_training(folder)
-        (folder / "evaluation.json").write_text(json.dumps(evaluation(labels)), "utf-8")
-        (folder / "README.md").write_text("---\nlicense: mit\n---\n# A model\n\nFor tests.\n", "utf-8")
-        (folder / "examples").mkdir()
-        for index in range(3):
-            save_image(folder / "examples" / f"example{index}.jpg", seed=index)
-        (folder / "examples" / "CREDITS.md").write_text("By <b>nobody</b>, public domain.", "utf-8")
-    return folder
-
-
-def _write_training(folder):
-    with (folder / "history.csv").open("w", newline="") as file:
-        rows = csv.writer(file)
-        rows.writerow(("epoch", "loss", "accuracy", "val_loss", "val_accuracy", "learning_rate", "seconds"))
-        for epoch in range(1, 21):
-            rows.writerow(
-                (
-                    epoch,
-                    2 / epoch,
-                    1 - 1 / epoch,
-                    1 + (epoch - 14) ** 2 / 99,
-                    0.9 - 0.5 / epoch,
-                    0.1 / epoch,
-                    7,
-                )
-            )
-    recipe = {
-        "recipe": {
-            "model": "resnext26_small",
-            "learning_rate": 0.05,
-            "cosine": True,
-            "mean": [0.5, 0.5, 0.5],
-        },
-        "dataset": {"name": "flowers", "fingerprint": "fc87" * 16, "images": {"train": 2182, "val": 385}},
-        "versions": {"python": "3.11.7"},
-        "hardware": "one CPU",
-    }
-    (folder / "recipe.json").write_text(json.dumps(recipe), "utf-8")
-
-
-def evaluation(labels):
-    count = len(labels)
-    rows = [
-        {"label": label, "precision": 0.9, "recall": 0.8, "f1": 0.85, "support": 20 + count}
-        for label in labels
-    ]
-    predictions = [
-        {
-            "file": f"test/{index}.jpg",
-            "true": labels[index % count],
-            "predicted": labels[0],
-            "probability": 0.5,
-        }
-        for index in range(12)
-    ]
-    matrix = (np.eye(count, dtype=int) * 20 + 1).tolist()
-    return {
-        "top1": 0.84,
-        "top5": 1.0,
-        "loss": 0.61,
-        "samples": 125,
-        "dtype": "float32",
-        "classes": list(labels),
-        "confusion_matrix": matrix,
-        "per_class": rows,
-        "predictions": predictions,
-    }
-
-
-def save_image(path: pathlib.Path, seed: int = 0, size=(90, 70)) -> pathlib.Path:
-    pixels = np.random.default_rng(seed).integers(0, 256, (*size, 3), np.uint8)
-    Image.fromarray(pixels).resize((180, 140)).save(path)
-    return path
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-@contextlib.contextmanager
-def served(*folders: pathlib.Path, warning: str = "", **options):
-    """The address of a page on repositories."""
-    page = app.build_page(Models(map(str, folders), **options), warning)
-    _, address, _ = app.serve(page, "127.0.0.1", free_port(), prevent_thread_lock=True, quiet=True)
-    yield address
-    page.close(verbose=False)
+from tests.helpers.pages import served
+from tests.helpers.paths import ROOT
+from tests.helpers.photographs import save_image
+from tests.helpers.repositories import FLOWERS, HOSTILE, evaluation, make_repository
 
 
 def page_text(folder: pathlib.Path, warning: str = "") -> str:

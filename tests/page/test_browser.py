@@ -7,10 +7,9 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
-from tests.page.test_app import FLOWERS, HOSTILE, make_repository, save_image, served
-
-PATIENCE = 15_000  # milliseconds
-TABS = ("Classify", "Batch", "Training", "Test", "Inside ResNeXt", "Model card")
+from tests.helpers.pages import PATIENCE, TABS, bars, choose_model, open_tab, served, upload
+from tests.helpers.photographs import save_image
+from tests.helpers.repositories import FLOWERS, HOSTILE, make_repository
 
 
 @pytest.fixture(scope="module")
@@ -53,33 +52,6 @@ def visit(browser):
     for page in opened:
         page.close()
     assert not strangers
-
-
-def open_tab(page: Page, name: str) -> None:
-    """Opens a tab and waits until it is filled."""
-    page.get_by_role("tab", name=name, exact=True).click()
-    filled = {
-        "Classify": ".photograph",
-        "Batch": ".many",
-        "Training": ".curve .main-svg",
-        "Test": ".heatmap .main-svg",
-        "Inside ResNeXt": ".wires",
-        "Model card": ".card",
-    }
-    expect(page.locator(filled[name]).first).to_be_visible(timeout=PATIENCE)
-
-
-def choose_model(page: Page, name: str) -> None:
-    page.get_by_label("Model", exact=True).click()
-    page.get_by_role("option", name=name).click()
-
-
-def upload(page: Page, file) -> None:
-    page.locator("input[type=file]").first.set_input_files(file)
-
-
-def bars(page: Page):
-    return page.locator("[data-testid$=-confidence-set]")
 
 
 def test_an_upload_is_classified_without_another_click(visit, address, tmp_path):

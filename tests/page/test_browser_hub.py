@@ -10,8 +10,9 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.helpers.hub_server import TOKEN, HubServer, environment
-from tests.page.test_app import ROOT, free_port, make_repository
-from tests.page.test_browser import PATIENCE, bars
+from tests.helpers.pages import PATIENCE, bars, free_port
+from tests.helpers.paths import ROOT
+from tests.helpers.repositories import make_repository
 
 
 @pytest.fixture(scope="module")

@@ -13,8 +13,8 @@ from resnext.page import charts, records
 from resnext.page.i18n import CHINESE
 from resnext.page.models import Models
 from resnext.page.tabs import evaluation as tab
-from tests.page.test_app import FLOWERS, HOSTILE, make_repository, served
-from tests.page.test_browser import PATIENCE
+from tests.helpers.pages import PATIENCE, served
+from tests.helpers.repositories import FLOWERS, HOSTILE, make_repository
 
 expect.set_options(timeout=PATIENCE)
 MATRIX = np.array([[20, 3, 0, 0, 0], [0, 18, 0, 0, 0], [0, 0, 9, 0, 7], [1, 0, 0, 15, 0], [0, 0, 2, 0, 12]])

@@ -19,7 +19,8 @@ from resnext.page.models import BUNDLED_NAME
 from resnext.page.tabs import card, inside
 from resnext.residual_forms import FormA
 from resnext.shapes import network_modules
-from tests.page.test_app import make_repository, served
+from tests.helpers.pages import served
+from tests.helpers.repositories import make_repository
 
 PATIENCE = 15_000  # milliseconds
 HOSTILE_CARD = """---

@@ -12,7 +12,9 @@ import pytest
 from mcp import ClientSession
 from mcp.client.streamable_http import streamable_http_client
 
-from tests.page.test_app import FLOWERS, ROOT, free_port, make_repository
+from tests.helpers.pages import free_port
+from tests.helpers.paths import ROOT
+from tests.helpers.repositories import FLOWERS, make_repository
 
 
 @pytest.fixture(scope="module")

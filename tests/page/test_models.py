@@ -11,7 +11,7 @@ from resnext.int8 import weights_digest
 from resnext.page import models as models_module
 from resnext.page.header import facts, notice
 from resnext.page.models import BUNDLED_NAME, INT8, Models, is_hub_id, open_models
-from tests.page.test_app import make_repository
+from tests.helpers.repositories import make_repository
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,9 @@ from gradio_client.utils import QueueError
 
 import app
 from resnext.page.models import Models
-from tests.page.test_app import free_port, make_repository, save_image
+from tests.helpers.pages import free_port
+from tests.helpers.photographs import save_image
+from tests.helpers.repositories import make_repository
 
 
 @pytest.fixture

@@ -19,8 +19,10 @@ from resnext.keras_model import build_model
 from resnext.repository import find_repository
 from resnext.weights import read_tensors, save_tensors
 from tests.helpers.hub_server import TOKEN, HubServer, environment
+from tests.helpers.paths import ROOT
+from tests.helpers.photographs import CLASSES, paint
 from tests.helpers.repositories import random_tensors
-from tests.training.test_training import CLASSES, RECIPE, ROOT, paint, run_training
+from tests.helpers.training import RECIPE, run_training
 from training.cli import app
 from training.data import find_images
 from training.fit import Checkpoint, _commands, fit

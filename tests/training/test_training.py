@@ -23,29 +23,16 @@ from resnext.preprocessing import open_image, preprocess
 from resnext.pretrained import from_pretrained, save_pretrained
 from resnext.weights import read_tensors
 from tests.helpers.hub_server import TOKEN, HubServer, environment
+from tests.helpers.paths import ROOT
+from tests.helpers.photographs import CLASSES, paint
+from tests.helpers.training import RECIPE, run_training
 from training.cli import _command, _training_seed
 from training.data import find_images
 from training.evaluate import evaluate, first_predictions, measure
 from training.fit import Checkpoint, fit
 from training.history import best_epoch, read_history
 from training.mistakes import MAX_MISTAKES, choose_mistakes
-from training.recipe import RECIPES, Recipe
-
-ROOT = pathlib.Path(__file__).parents[2]
-RECIPE = Recipe(epochs=2, batch_size=8, image_size=32, train_size=32, warmup_epochs=1, precision="float32")
-CLASSES = {"blue": (40, 60, 200), "green": (50, 180, 60), "red": (200, 50, 40)}
-
-
-def paint(folder, classes=CLASSES, train=12, val=4, test=4, seed=0):
-    """Noisy images of one colour each: a class is its colour."""
-    rng, splits = np.random.default_rng(seed), {"train": train, "val": val, "test": test}
-    for split, count in splits.items():
-        for name, colour in classes.items() if count else ():
-            (folder / split / name).mkdir(parents=True)
-            for index in range(count):
-                pixels = np.clip(rng.normal(colour, 40, (40, 48, 3)), 0, 255).astype(np.uint8)
-                Image.fromarray(pixels).save(folder / split / name / f"{index}.jpg")
-    return folder
+from training.recipe import RECIPES
 
 
 def thumbnails(output):
@@ -76,11 +63,6 @@ def mistakes(cells):
             for value in probabilities
         ]
     return rows
-
-
-def run_training(*arguments, **options):
-    command = [sys.executable, "-m", "training", *map(str, arguments)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, **options)
 
 
 @pytest.fixture(scope="module")

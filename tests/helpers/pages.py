@@ -1,0 +1,69 @@
+"""A page on a free port, and what a visitor does in it through Playwright."""
+
+import contextlib
+import pathlib
+import socket
+from collections.abc import Iterator
+
+PATIENCE = 15_000  # milliseconds
+TABS = ("Classify", "Batch", "Training", "Test", "Inside ResNeXt", "Model card")
+
+
+def free_port() -> int:
+    """A TCP port of 127.0.0.1 that no program listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@contextlib.contextmanager
+def served(*folders: pathlib.Path, warning: str = "", **options) -> Iterator[str]:
+    """Serves a page in this process for as long as the block runs.
+
+    Args:
+        folders: The model repositories that the page offers.
+        warning: The warning that the page shows at its top.
+        options: The options of `Models`.
+
+    Yields:
+        The address of the page.
+    """
+    import app
+    from resnext.page.models import Models
+
+    page = app.build_page(Models(map(str, folders), **options), warning)
+    _, address, _ = app.serve(page, "127.0.0.1", free_port(), prevent_thread_lock=True, quiet=True)
+    yield address
+    page.close(verbose=False)
+
+
+def open_tab(page, name: str) -> None:
+    """Opens a tab of a Playwright page and waits until the tab is filled."""
+    from playwright.sync_api import expect
+
+    page.get_by_role("tab", name=name, exact=True).click()
+    filled = {
+        "Classify": ".photograph",
+        "Batch": ".many",
+        "Training": ".curve .main-svg",
+        "Test": ".heatmap .main-svg",
+        "Inside ResNeXt": ".wires",
+        "Model card": ".card",
+    }
+    expect(page.locator(filled[name]).first).to_be_visible(timeout=PATIENCE)
+
+
+def choose_model(page, name: str) -> None:
+    """Chooses a model in the page's list of models."""
+    page.get_by_label("Model", exact=True).click()
+    page.get_by_role("option", name=name).click()
+
+
+def upload(page, file) -> None:
+    """Uploads a photograph, a path or a Playwright file payload, in the tab that classifies."""
+    page.locator("input[type=file]").first.set_input_files(file)
+
+
+def bars(page):
+    """The locator of the predicted classes, one bar each."""
+    return page.locator("[data-testid$=-confidence-set]")
