@@ -14,7 +14,7 @@ from resnext.command import import_tensorflow, run
 from resnext.errors import ImageError, printable
 from resnext.page import launch
 from resnext.runtimes import Output
-from resnext.stream import answers, image_files
+from resnext.stream import image_files, infer_images
 
 app = typer.Typer(
     help="Classify images with a ResNeXt, train one on your own photographs, and share it.",
@@ -82,10 +82,10 @@ def classify(
     total = 0
     failed = 0
     try:
-        for file, answer in answers(classifier, image_files(images)):
+        for file, output in infer_images(classifier, image_files(images)):
             total += 1
-            failed += isinstance(answer, ImageError)
-            show(classifier, file, answer, top_k)
+            failed += isinstance(output, ImageError)
+            show(classifier, file, output, top_k)
     except BrokenPipeError:  # whoever reads the output, such as `head`, has closed it
         _discard_output()
         raise typer.Exit() from None
@@ -94,20 +94,20 @@ def classify(
         raise typer.Exit(1)
 
 
-def _show_json(classifier: Classifier, file: pathlib.Path, answer: Output | ImageError, top_k: int) -> None:
-    if isinstance(answer, ImageError):
-        line = {"file": str(file), "error": str(answer)}
+def _show_json(classifier: Classifier, file: pathlib.Path, output: Output | ImageError, top_k: int) -> None:
+    if isinstance(output, ImageError):
+        line = {"file": str(file), "error": str(output)}
     else:
-        predictions = [prediction._asdict() for prediction in classifier.top(answer, top_k)]
+        predictions = [prediction._asdict() for prediction in classifier.top(output, top_k)]
         line = {"file": str(file), "predictions": predictions}
     typer.echo(json.dumps(line))
 
 
-def _show_text(classifier: Classifier, file: pathlib.Path, answer: Output | ImageError, top_k: int) -> None:
-    if isinstance(answer, ImageError):
-        typer.echo(str(answer), err=True)
+def _show_text(classifier: Classifier, file: pathlib.Path, output: Output | ImageError, top_k: int) -> None:
+    if isinstance(output, ImageError):
+        typer.echo(str(output), err=True)
         return
-    predictions = classifier.top(answer, top_k)
+    predictions = classifier.top(output, top_k)
     named = [f"{printable(prediction.label)} {prediction.probability:.1%}" for prediction in predictions]
     typer.echo(f"{file}: {', '.join(named)}")
 
