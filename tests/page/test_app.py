@@ -20,10 +20,10 @@ import pytest
 from gradio_client import Client, exceptions, handle_file
 from PIL import Image
 
-import app
 import resnext.repository
 from resnext.classifier import Classifier
 from resnext.page import cam, charts, header, records
+from resnext.page.layout import build_page
 from resnext.page.models import Model, Models, open_models
 from resnext.page.tabs.card import card_tab
 from resnext.page.tabs.evaluation import test_tab as build_test_tab
@@ -37,7 +37,7 @@ from tests.helpers.repositories import FLOWERS, HOSTILE, evaluation, make_reposi
 
 def page_text(folder: pathlib.Path, warning: str = "") -> str:
     """All that the page sends to a browser when it opens, and when the tabs of the repository are opened, as JSON."""
-    config = app.build_page(Models([str(folder)]), warning).get_config_file()
+    config = build_page(Models([str(folder)]), warning).get_config_file()
     return json.dumps([config, *tabs(folder)], default=str)
 
 
@@ -299,7 +299,13 @@ def test_a_stale_copy_is_shown_with_a_notice_and_a_link(classifier):
 
 
 def test_the_page_never_imports_tensorflow(repository):
-    program = "import sys, app; app.build_page(app.open_models(sys.argv[1])[0]); print(*sys.modules)"
+    program = (
+        "import sys, app\n"
+        "from resnext.page.layout import build_page\n"
+        "from resnext.page.models import open_models\n"
+        "build_page(open_models(sys.argv[1])[0])\n"
+        "print(*sys.modules)"
+    )
     modules = subprocess.run(
         [sys.executable, "-c", program, str(repository)], cwd=ROOT, capture_output=True, text=True, check=True
     )

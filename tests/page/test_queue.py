@@ -12,7 +12,8 @@ import pytest
 from gradio_client import Client, handle_file
 from gradio_client.utils import QueueError
 
-import app
+from resnext.page.launch import serve
+from resnext.page.layout import build_page
 from resnext.page.models import Models
 from tests.helpers.pages import free_port
 from tests.helpers.photographs import save_image
@@ -36,8 +37,8 @@ def slow(tmp_path, monkeypatch):
         return run(pixels)
 
     monkeypatch.setattr(classifier, "run", wait_and_run)
-    page = app.build_page(models)
-    _, address, _ = app.serve(page, "127.0.0.1", free_port(), prevent_thread_lock=True, quiet=True)
+    page = build_page(models)
+    _, address, _ = serve(page, "127.0.0.1", free_port(), prevent_thread_lock=True, quiet=True)
 
     def photograph(seed: int):
         return save_image(tmp_path / f"{seed}.png", seed)
