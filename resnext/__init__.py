@@ -1,4 +1,4 @@
-"""ResNeXt for Keras and OpenVINO, in timm's format: train it, push it to the Hugging Face Hub, classify with it."""
+"""Train ResNeXt with Keras, serve it with OpenVINO, and share it on the Hugging Face Hub in timm's format."""
 
 import importlib
 import sys
@@ -11,8 +11,7 @@ if TYPE_CHECKING:
     from resnext.keras_model import build_model
     from resnext.pretrained import from_pretrained, save_pretrained
 
-# Importing OpenVINO (2026.4) or NNCF reports it to Google Analytics through this package if it is importable, and the user was
-# not asked.
+# OpenVINO (2026.4) and NNCF report every import to Google Analytics, unasked, if this package is importable.
 sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 
 __version__ = "0.2.0"
@@ -27,7 +26,7 @@ __all__ = [
     "save_pretrained",
 ]
 
-# Each name and its module, which is imported when the name is first used, so that classifying never imports TensorFlow.
+# A module is imported when its name is first used, so that classifying never imports TensorFlow.
 _MODULES = {
     "Classifier": "resnext.classifier",
     "ModelConfig": "resnext.config",

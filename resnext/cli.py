@@ -1,4 +1,4 @@
-"""The `resnext` command: classify here, train and push by `training.cli`, and show the web page by `resnext.page.launch`."""
+"""The `resnext` command: `classify`, the commands of `training.cli`, and `app`, the web page."""
 
 import importlib
 import json
@@ -25,7 +25,7 @@ app = typer.Typer(
 
 
 def training_app() -> typer.Typer:
-    """The training commands: installed with this package as `resnext.training`, at the top level of a checkout."""
+    """The training commands: `resnext.training` where this package is installed, `training` in a checkout."""
     try:
         return importlib.import_module("resnext.training.cli").app
     except ModuleNotFoundError as error:
@@ -43,7 +43,7 @@ def classify(
     model: Annotated[
         str | None,
         typer.Option(
-            help="Folder or Hub repository (OWNER/NAME, OWNER/NAME@REVISION); default: the bundled flowers model."
+            help="Folder or Hub repository (OWNER/NAME, OWNER/NAME@REVISION); default: the bundled flowers."
         ),
     ] = None,
     revision: Annotated[str | None, typer.Option(help="Branch, tag or commit of the Hub repository.")] = None,
@@ -69,7 +69,10 @@ def classify(
         bool, typer.Option("--json", help="Print one JSON object per line instead of text.")
     ] = False,
 ):
-    """Print the most likely classes of images. A file that cannot be read is reported, and the rest are classified."""
+    """Print the most likely classes of images.
+
+    A file that cannot be read is reported, and the rest are classified.
+    """
     prog = context.find_root().info_name
     if find_runtime(runtime) == "keras":
         import_tensorflow()

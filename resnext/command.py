@@ -70,8 +70,8 @@ def import_tensorflow() -> None:
 def run(app: typer.Typer, prog: str) -> None:
     """Runs a command line and exits.
 
-    The exit status is 0 for success, 2 for wrong usage, 130 for SIGINT, 143 for SIGTERM, and 1, with one line on
-    standard error, for any other error.
+    The exit status is 0 for success, 2 for wrong usage, 130 for SIGINT, 143 for SIGTERM, and 1 for any other
+    error, which is one line on standard error.
 
     Args:
         app: The command line.
@@ -92,17 +92,17 @@ def run(app: typer.Typer, prog: str) -> None:
         except OSError as error:
             sys.exit(f"{prog}: {error.filename or 'The system'}: {error.strerror or error}.")
         finally:
-            # Whatever the exception became on its way here: Typer makes a status of it, Gradio ends normally.
+            # The KeyboardInterrupt may not arrive here: Typer exits with a status of its own, Gradio returns.
             if received:
                 sys.exit(128 + received[0])
 
 
 @contextlib.contextmanager
 def _stop_on_signals() -> Iterator[list[int]]:
-    """Makes SIGINT and SIGTERM a KeyboardInterrupt, and yields the list of those that have come.
+    """Turns SIGINT and SIGTERM into a KeyboardInterrupt, and yields the list of those received.
 
-    A second signal of the same kind ends the process at once. A signal that the parent process has switched off, as a
-    shell does for background jobs, stays off.
+    A second signal of the same kind ends the process at once. A signal that the parent process ignores, as a
+    shell does for background jobs, stays ignored.
     """
     received: list[int] = []
 

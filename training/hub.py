@@ -20,9 +20,21 @@ from resnext.repository import NEEDED, PATTERNS
 from .card import write_card
 
 _PACKAGE = pathlib.Path(resnext.__file__).parent
-_NOT_IN_A_SPACE = ("__pycache__", "training")  # folders of the package; the training is in it where it is installed
+# Folders of the package that a Space does without. `training` is in it only where the package is installed.
+_NOT_IN_A_SPACE = {"__pycache__", "training"}
 # The checkout's app.py, which an installed package does not have. A test compares the two.
 _SPACE_APP = '''\
+"""The web page's command, and the entry point of a Space: classify photographs with ResNeXts from the Hub."""
+
+import typer
+
+from resnext.command import run
+from resnext.page.launch import main
+
+if __name__ == "__main__":
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    app.command()(main)
+    run(app, "app.py")
 '''
 
 
@@ -41,13 +53,11 @@ def push(folder: pathlib.Path, repo_id: str, *, private: bool = False, create_pr
         The URL of the commit or pull request.
 
     Raises:
-        RepositoryError: The folder is incomplete, you are not logged in, or the Hub refuses or cannot be reached.
+        RepositoryError: The folder is incomplete, the login is missing, or the Hub refuses or is offline.
     """
     missing = [name for name in NEEDED if not (folder / name).is_file()]
     if missing:
-        raise RepositoryError(
-            f"{folder} has no {missing[0]}: make a model repository with the `fit` command first."
-        )
+        raise RepositoryError(f"{folder} has no {missing[0]}: make a model repository with the fit command.")
     write_card(folder, repo_id)
     with _clear_errors(repo_id):
         api = huggingface_hub.HfApi()
@@ -93,7 +103,7 @@ def make_space(repo_id: str, model: str) -> str:
 
 
 def _space_files(model: str, folder: pathlib.Path) -> dict[str, pathlib.Path]:
-    """The files of a Space by their names there; those that this package does not have are written to the folder."""
+    """The files of a Space by their names there. The generated ones are written to the folder."""
     requirements, readme = _project()
     header = readme.split("---\n", 2)[1]  # title, SDK and app_file, in YAML
     texts = {
@@ -107,13 +117,13 @@ def _space_files(model: str, folder: pathlib.Path) -> dict[str, pathlib.Path]:
         files[name].write_text(text, encoding="utf-8")
     for file in sorted(_PACKAGE.rglob("*")):
         inside = file.relative_to(_PACKAGE)
-        if file.is_file() and not set(_NOT_IN_A_SPACE) & set(inside.parts):
+        if file.is_file() and _NOT_IN_A_SPACE.isdisjoint(inside.parts):
             files[f"resnext/{inside.as_posix()}"] = file
     return files
 
 
 def _project() -> tuple[list[str], str]:
-    """What the page requires, and README.md: from the checkout, otherwise from the installed package's metadata."""
+    """The page's requirements and README.md, from the checkout or the metadata of the installed package."""
     root = _PACKAGE.parent
     if (root / "pyproject.toml").is_file():
         project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -125,12 +135,12 @@ def _project() -> tuple[list[str], str]:
         requirement, _, marker = line.partition(";")
         if marker.strip() in ("", 'extra == "page"'):
             requirements.append(requirement.strip())
-    return sorted(requirements), metadata.json["description"]
+    return sorted(requirements), metadata["Description"]
 
 
 @contextlib.contextmanager
 def _clear_errors(repo_id: str) -> Iterator[None]:
-    """Turns what can go wrong between here and the Hub into a RepositoryError with a sentence for the user."""
+    """Turns the errors of a push into a RepositoryError whose message is one sentence for the user."""
     try:
         yield
     except errors.HFValidationError as error:
@@ -143,8 +153,8 @@ def _clear_errors(repo_id: str) -> Iterator[None]:
         status = error.response.status_code
         if status in (401, 403):
             raise RepositoryError(
-                f"The Hub does not let you write to {repo_id} (HTTP {status}): log in with `hf auth login` and a token "
-                "that has write access."
+                f"The Hub does not let you write to {repo_id} (HTTP {status}): log in with `hf auth login` "
+                "and a token that has write access."
             ) from None
         raise RepositoryError(
             f"The Hub did not accept the push to {repo_id} (HTTP {status}): try again."
