@@ -1,4 +1,4 @@
-"""The four READMEs: their programs run, their commands parse, their links have targets, and they stay short."""
+"""The four READMEs: their programs run, their commands parse, their links lead somewhere, they are short."""
 
 import ast
 import json
@@ -92,10 +92,8 @@ def test_the_first_readme_stays_short():
 
 @pytest.mark.parametrize("readme", READMES)
 def test_lines_of_text_have_at_most_140_characters(readme):
-    lines = (ROOT / readme).read_text("utf-8").splitlines()
-    assert [
-        line for line in lines if len(line) > 140 and not line.startswith(("|", "stage", "layer", "---"))
-    ] == []
+    text = re.sub(r"^```.*?^```$", "", (ROOT / readme).read_text("utf-8"), flags=re.DOTALL | re.MULTILINE)
+    assert [line for line in text.splitlines() if len(line) > 140 and not line.startswith("|")] == []
 
 
 @pytest.fixture
