@@ -26,7 +26,7 @@ from tests.helpers.hub_server import TOKEN, HubServer, environment
 from tests.helpers.paths import ROOT
 from tests.helpers.photographs import CLASSES, paint
 from tests.helpers.training import RECIPE, run_training
-from training.__main__ import _command, _training_seed
+from training.cli import _command, _training_seed
 from training.data import find_images
 from training.evaluate import evaluate, first_predictions, measure
 from training.fit import Checkpoint, fit
