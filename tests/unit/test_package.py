@@ -23,7 +23,14 @@ OUR_PACKAGES = {"resnext", "training"}
 # Distributions whose module has another name.
 MODULES = {"markdown-it-py": "markdown_it", "pillow": "PIL"}
 # Files of resnext/ that only somebody who trains or runs Keras imports.
-KERAS_FILES = {"grouped_conv.py", "keras_model.py", "pretrained.py", "runtimes.py"}
+KERAS_FILES = {
+    "batch_norm.py",
+    "grouped_conv.py",
+    "keras_backend.py",
+    "keras_model.py",
+    "pretrained.py",
+    "runtimes.py",
+}
 
 
 def name_of(requirement):
