@@ -49,10 +49,10 @@ def missing_package(module: str, extra: str) -> str:
 
 
 def import_tensorflow() -> None:
-    """Imports TensorFlow without the notes on its own build that it writes before any log level applies.
+    """Imports Keras on TensorFlow, without the notes that TensorFlow writes before any log level applies.
 
     Raises:
-        ConfigError: TensorFlow is not installed.
+        ConfigError: Keras or TensorFlow is not installed, or Keras is set to another backend.
     """
     require("tensorflow", "train")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -60,11 +60,12 @@ def import_tensorflow() -> None:
     devnull = os.open(os.devnull, os.O_WRONLY)
     os.dup2(devnull, 2)
     try:
-        importlib.import_module("tensorflow")
+        backend = importlib.import_module("resnext.keras_backend")
     finally:
         os.dup2(error_output, 2)
         os.close(error_output)
         os.close(devnull)
+    backend.require_tensorflow("This command")
 
 
 def run(app: typer.Typer, prog: str) -> None:

@@ -322,3 +322,12 @@ def test_a_second_signal_ends_the_process_at_once(number):
 
 def test_an_ignored_signal_stays_ignored():
     assert signal_to(signal.SIGINT, "os.kill(os.getpid(), NUMBER)", ignored=True) == (0, "")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("backend", "reason"), [("jax", "needs TensorFlow"), ("nonsense", "KERAS_BACKEND")])
+def test_another_keras_backend_ends_in_one_line(photographs, backend, reason):
+    result = classify("--runtime", "keras", photographs, KERAS_BACKEND=backend)
+    assert result.returncode == 1
+    assert reason in result.stderr
+    assert result.stderr.count("\n") == 1
