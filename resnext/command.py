@@ -54,6 +54,7 @@ def import_tensorflow() -> None:
     Raises:
         ConfigError: Keras or TensorFlow is not installed, or Keras is set to another backend.
     """
+    require("keras", "train")
     require("tensorflow", "train")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     error_output = os.dup(2)
