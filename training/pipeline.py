@@ -1,4 +1,4 @@
-"""Batches for training and validation: decoded, cached in memory where they fit, and shuffled by seed and epoch."""
+"""Batches for training and validation: decoded, cached where memory allows, shuffled by seed and epoch."""
 
 import os
 
@@ -7,7 +7,7 @@ import psutil
 import tensorflow as tf
 
 from resnext.config import Preprocessing
-from resnext.preprocessing import center_crop, load_pixels, open_image, resize
+from resnext.preprocessing import centre_crop, load_pixels, open_image, resize
 
 from .augmentation import draw
 from .data import Split
@@ -26,8 +26,8 @@ def training_batches(
 ) -> tf.data.Dataset:
     """The batches of all epochs from `first_epoch` on, one after the other.
 
-    What a batch holds depends on the seed, the epoch and the step alone, so that a run which resumes at an epoch gets
-    the batches that it would have got.
+    What a batch holds depends on the seed, the epoch and the step alone, so that a run which resumes at an
+    epoch gets the batches that it would have got.
 
     Args:
         split: the training images.
@@ -37,8 +37,8 @@ def training_batches(
         first_epoch: from 0.
 
     Returns:
-        Batches of (batch, side, side, 3) uint8 RGB, labels as `encode_labels` gives them, and the draws that augment
-        the images (`training.augmentation.draw`). There are `steps_per_epoch` of them in an epoch.
+        Batches of (batch, side, side, 3) uint8 RGB, labels as `encode_labels` gives them, and the draws that
+        augment the images (`augmentation.draw`). There are `steps_per_epoch` of them in an epoch.
     """
     side = preprocessing.resize_to
     images = _Images(split, side, lambda file: load_square(file, side, preprocessing.interpolation))
@@ -47,7 +47,8 @@ def training_batches(
 
     def order(epoch: tf.Tensor) -> tf.data.Dataset:
         seed = tf.stack([tf.constant(recipe.seed, tf.int64), epoch])
-        # All images, not a window of them: files come class by class, and batches of few classes mislead batch norm.
+        # All images, not a window of them: files come class by class, and batches of few classes mislead
+        # batch norm.
         indices = tf.random.experimental.stateless_shuffle(tf.range(len(split)), seed)[:taken]
         return tf.data.Dataset.from_tensor_slices((indices, tf.fill([taken], epoch)))
 
@@ -85,7 +86,7 @@ def encode_labels(labels: tf.Tensor, kind: str, num_classes: int) -> tf.Tensor:
     """Class indices (batch,) as the loss takes them.
 
     Returns:
-        For "int" (batch,) int64, for "categorical" (batch, num_classes) float32, for "binary" (batch, 1) float32.
+        (batch,) int64 for "int", (batch, num_classes) float32 for "categorical", (batch, 1) float32 for "binary".
     """
     if kind == "categorical":
         return tf.one_hot(labels, num_classes)
@@ -97,7 +98,7 @@ def encode_labels(labels: tf.Tensor, kind: str, num_classes: int) -> tf.Tensor:
 def load_square(file: os.PathLike | str, side: int, interpolation: str) -> np.ndarray:
     """An image resized to that shorter side and center-cropped: (side, side, 3) uint8 RGB."""
     image = resize(open_image(file, side), side, interpolation)
-    return np.asarray(center_crop(image, side))
+    return np.asarray(centre_crop(image, side))
 
 
 class _Images:
@@ -119,7 +120,7 @@ class _Images:
             self._cached = np.zeros(len(split), bool)
 
     def load(self, index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """(side, side, 3) uint8 pixels and () int64 label of the image at a place, in a tf.data pipeline."""
+        """(side, side, 3) uint8 pixels and () int64 label of the image at a place, within tf.data."""
         pixels = tf.numpy_function(self._pixels, [index], tf.uint8)
         return tf.ensure_shape(pixels, (self._side, self._side, 3)), tf.gather(self._split.labels, index)
 
