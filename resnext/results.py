@@ -167,8 +167,12 @@ class Evaluation:
         return calibration_bins(self.predictions)
 
 
-def read_evaluation(folder: pathlib.Path) -> Evaluation | None:
+def read_evaluation(folder: pathlib.Path, max_bytes: int | None = None) -> Evaluation | None:
     """Reads evaluation.json of a model repository; None if it has none.
+
+    Args:
+        folder: the model repository.
+        max_bytes: see `read_text`.
 
     Raises:
         DataError: the file is not a valid evaluation.
@@ -177,7 +181,7 @@ def read_evaluation(folder: pathlib.Path) -> Evaluation | None:
     if not path.exists():
         return None
     try:
-        return Evaluation.from_json(read_text(path))
+        return Evaluation.from_json(read_text(path, max_bytes))
     except READ_ERRORS as error:
         fault = f"{path} is not a valid evaluation ({error})"
         raise DataError(f"{fault}: run `python -m training evaluate` again, or delete it.") from None
