@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.helpers.hub_server import TOKEN, HubServer, environment
-from tests.helpers.pages import PATIENCE, bars, free_port
+from tests.helpers.pages import PATIENCE, bars, page_process
 from tests.helpers.paths import ROOT
 from tests.helpers.repositories import make_repository
 
@@ -35,27 +35,11 @@ def hub(tmp_path_factory):
             check=True,
             capture_output=True,
         )
-        command = [
-            sys.executable,
-            "-u",
-            "app.py",
-            "--allow-any-model",
-            "--models-in-memory",
-            "1",
-            "--port",
-            str(free_port()),
-        ]
-        variables = {
-            **os.environ,
-            **environment(hub.url, folder / "visitor"),
-            "RESNEXT_MODELS": "tester/flowers, tester/gone",
-        }
-        server = subprocess.Popen(command, cwd=ROOT, env=variables, stdout=subprocess.PIPE, text=True)
-        hub.page = next(match[0] for line in server.stdout if (match := re.search(r"http://[\d.:]+", line)))
-        threading.Thread(target=server.stdout.read, daemon=True).start()
-        yield hub
-        server.terminate()
-        server.wait(30)
+        variables = environment(hub.url, folder / "visitor")
+        variables["RESNEXT_MODELS"] = "tester/flowers, tester/gone"
+        with page_process("--allow-any-model", "--models-in-memory", 1, **variables) as address:
+            hub.page = address
+            yield hub
 
 
 def test_a_model_is_pulled_from_the_hub_when_chosen_and_by_its_revision_when_typed(browser, hub):

@@ -2,6 +2,7 @@
 
 import io
 import json
+import pathlib
 import re
 
 import numpy as np
@@ -169,7 +170,7 @@ def test_names_and_files_are_text_in_a_cell(tmp_path):
 
 
 def test_the_tab_speaks_chinese_throughout(tmp_path):
-    said = set(re.findall(r'say\(language, "([^"]+)"', open(tab.__file__, encoding="utf-8").read()))
+    said = set(re.findall(r'say\(language, "([^"]+)"', pathlib.Path(tab.__file__).read_text("utf-8")))
     assert said
     assert said <= set(CHINESE)
 

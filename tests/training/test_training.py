@@ -193,6 +193,7 @@ def test_a_training_killed_with_sigkill_goes_on_where_it_was(photographs, tmp_pa
             os.kill(process.pid, signal.SIGKILL)
             break
     process.wait()
+    process.stdout.close()
     before = (output / "history.csv").read_text().splitlines()
     assert not (output / "evaluation.json").exists()
     again = run_training(*options)

@@ -165,9 +165,9 @@ def unread(photographs, tiny_repository):
     """A classification of more than a pipe holds (64 KiB), of which one line has been read."""
     process = start_classify("--json", *photographs * 15, "--model", tiny_repository)
     assert json.loads(process.stdout.readline())["file"] == str(photographs[0])
-    yield process
-    process.kill()
-    process.wait()
+    with process:
+        yield process
+        process.kill()
 
 
 def test_a_reader_that_has_enough_ends_it_quietly(unread):

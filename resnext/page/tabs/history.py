@@ -46,7 +46,7 @@ def training_tab(models: Models, in_use: gr.State):
         if isinstance(history, str):
             return history, gr.Row(visible=False), gr.skip(), gr.skip(), *[gr.Plot(visible=False)] * 2, how
         choices = [name for name in models.sources if name != chosen.plain_name]
-        compare = gr.Dropdown(choices=choices, value=[], visible=bool(choices))
+        compare = gr.Dropdown(choices=choices, value=[], multiselect=True, visible=bool(choices))
         drawn = [gr.Plot(_curve(chosen, kind, {}, False, language), visible=True) for kind in KINDS]
         return _headline(history, language), gr.Row(visible=True), compare, False, *drawn, how
 
