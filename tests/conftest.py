@@ -1,4 +1,4 @@
-"""The environment of all tests, and small model repositories to try things on."""
+"""The environment of all tests, a small model repository, and the browser."""
 
 import os
 import shutil
@@ -11,52 +11,73 @@ os.environ |= {
     "HF_HUB_DISABLE_XET": "1",
     "GRADIO_ANALYTICS_ENABLED": "False",
     "TF_CPP_MIN_LOG_LEVEL": "3",
-    "TF_ENABLE_ONEDNN_OPTS": "1",  # as training has it
+    "TF_ENABLE_ONEDNN_OPTS": "1",  # as training sets it
 }
 
 import pytest
-from playwright.sync_api import sync_playwright
 
 from resnext.architecture import Architecture
 from resnext.config import ModelConfig, Preprocessing
 from resnext.weights import save_tensors
 from tests.helpers.repositories import random_tensors
 
-
-@pytest.fixture
-def tiny_config():
-    """A net of four units on 64 x 64 pixels with three classes."""
-    architecture = Architecture(layers=(1, 1, 1, 1), channels=(8, 16, 16, 32), cardinality=4, base_width=16)
-    return ModelConfig("resnext50_32x4d", architecture, ("ant", "bee", "cat"), Preprocessing(64))
-
-
-@pytest.fixture
-def tiny_repository(tmp_path, tiny_config):
-    """A model repository of random weights: config.json and model.safetensors."""
-    folder = tmp_path / "tiny"
-    tiny_config.write(folder / "config.json")
-    save_tensors(
-        random_tensors(tiny_config.architecture, tiny_config.num_classes), folder / "model.safetensors"
-    )
-    return folder
-
-
-# Of Chromium; the last two are a camera without a camera.
-ARGUMENTS = [
+CHROMIUM_OPTIONS = [
     "--no-sandbox",
     "--disable-gpu",
+    # A camera that shows a test picture, and that a page may use without asking.
     "--use-fake-device-for-media-stream",
     "--use-fake-ui-for-media-stream",
 ]
 
 
+@pytest.fixture(scope="session")
+def tiny_config():
+    """A network of four residual units for images of 64 x 64 pixels and three classes."""
+    architecture = Architecture(layers=(1, 1, 1, 1), channels=(8, 16, 16, 32), cardinality=4, base_width=16)
+    return ModelConfig("resnext50_32x4d", architecture, ("ant", "bee", "cat"), Preprocessing(64))
+
+
+@pytest.fixture(scope="session")
+def make_tiny_repository(tiny_config):
+    """Writes a model repository with random weights, always the same: config.json and model.safetensors."""
+
+    def make(folder):
+        tiny_config.write(folder / "config.json")
+        tensors = random_tensors(tiny_config.architecture, tiny_config.num_classes)
+        save_tensors(tensors, folder / "model.safetensors")
+        return folder
+
+    return make
+
+
+@pytest.fixture
+def tiny_repository(tmp_path, make_tiny_repository):
+    """A model repository with random weights, which the test may change."""
+    return make_tiny_repository(tmp_path / "tiny")
+
+
 @pytest.fixture(scope="module")
 def browser():
-    """Headless Chromium."""
-    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    """Headless Chromium.
+
+    Of a module, not of the session: while Playwright runs, its thread cannot start another event loop, which
+    tests of other modules do.
+    """
+    # Imported here so that tests that use no browser also run where Playwright is not installed.
+    from playwright.sync_api import sync_playwright
+
+    names = ("chromium", "chromium-browser", "google-chrome")
+    chromium = next(filter(None, map(shutil.which, names)), None)
     if chromium is None:
         pytest.fail("These tests need Chromium: run `apt-get update && apt-get install -y chromium`.")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
+        browser = playwright.chromium.launch(executable_path=chromium, args=CHROMIUM_OPTIONS)
         yield browser
         browser.close()
+
+
+def pytest_collection_modifyitems(items):
+    """Marks every test that uses the browser."""
+    for item in items:
+        if "browser" in item.fixturenames:
+            item.add_marker("browser")

@@ -35,12 +35,13 @@ def draw(recipe: Recipe, epoch: tf.Tensor, index: tf.Tensor) -> dict[str, tf.Ten
     """Draws the random numbers that augment one image in one epoch.
 
     Args:
-        recipe: its seed, and the alphas of MixUp and CutMix.
-        epoch: () int, from 0.
-        index: () int, the place of the image in the training set.
+        recipe: The recipe: seed, and the alphas of MixUp and CutMix.
+        epoch: The epoch, () int from 0.
+        index: The index of the image in the training set, () int.
 
     Returns:
-        `uniform` (12,) float32 in [0, 1); `mixup` and `cutmix`, each () float32 in [0, 1] from Beta(alpha, alpha).
+        `uniform`, (12,) float32 in [0, 1), and `mixup` and `cutmix`, () float32 in [0, 1], from
+        Beta(alpha, alpha).
     """
     seed = tf.constant([recipe.seed, 0], tf.int64)
     for number in (epoch, index):
@@ -59,10 +60,10 @@ def augment(
     """Augments a batch: mirror, turn, zoom, crop, colour, blend.
 
     Args:
-        recipe: how much of each.
+        recipe: The recipe: how strong each change is.
         images: (batch, side, side, 3) uint8 or float RGB in [0, 255].
         labels: (batch,) int, or (batch, classes) float, which blending needs.
-        draws: of `draw`, for each image of the batch.
+        draws: The draws of each image, from `draw`.
 
     Returns:
         (batch, train_size, train_size, 3) float32 RGB in [0, 255], and the labels, blended as the images are.
@@ -122,10 +123,10 @@ def _jitter(images, strength, uniform):
 
 
 def _blend(recipe, images, labels, uniform, draws):
-    """MixUp (arXiv:1710.09412) or CutMix (arXiv:1905.04899) of each image with the next one of the batch, or neither.
+    """MixUp (arXiv:1710.09412) or CutMix (arXiv:1905.04899) of each image with the next one of its batch.
 
-    Each image draws which of the two it meets, and its own share. Both are a mask of what stays of the image:
-    one number in MixUp; 0 in a box and 1 around it in CutMix.
+    Each image draws which of the two it gets, or neither, and its own share. Both are a mask of what is kept
+    of the image: MixUp's is one number, CutMix's is 0 in a box and 1 around it.
     """
     kinds = [name for name, alpha in (("mixup", recipe.mixup), ("cutmix", recipe.cutmix)) if alpha]
     kind = tf.cast(uniform["blend"] * (len(kinds) + 1), tf.int32)
@@ -143,7 +144,7 @@ def _blend(recipe, images, labels, uniform, draws):
 
 
 def _boxes(size, share, uniform):
-    """(batch, size, size, 1) float32: 1 in a box of the fraction 1 - share of the area, cut off at the border, else 0."""
+    """(batch, size, size, 1) float32, 1 in a box with 1 - share of the area, clipped at the border."""
     half = tf.sqrt(1 - share)[:, None] / 2
     places = (tf.range(size, dtype=tf.float32)[None] + 0.5) / size
     rows = tf.cast(tf.abs(places - uniform["box_y"][:, None]) < half, tf.float32)

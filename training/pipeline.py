@@ -1,23 +1,23 @@
 """Batches for training and validation: decoded, cached where memory allows, shuffled by seed and epoch."""
 
-import os
+import dataclasses
 
 import numpy as np
 import psutil
 import tensorflow as tf
 
 from resnext.config import Preprocessing
-from resnext.preprocessing import centre_crop, load_pixels, open_image, resize
+from resnext.preprocessing import load_pixels
 
 from .augmentation import draw
 from .data import Split
 from .recipe import Recipe
 
-_CACHE_SHARE = 0.25  # of the free memory, which decoded images may take
+_CACHE_SHARE = 0.25  # of the free memory, which decoded images may use
 
 
 def steps_per_epoch(split: Split, recipe: Recipe) -> int:
-    """Whole batches of an epoch; the images that are left over differ from epoch to epoch."""
+    """The number of whole batches in an epoch. The images left over differ from epoch to epoch."""
     return max(1, len(split) // recipe.batch_size)
 
 
@@ -30,18 +30,21 @@ def training_batches(
     epoch gets the batches that it would have got.
 
     Args:
-        split: the training images.
-        num_classes: for one-hot labels.
-        recipe: sizes, batch size, epochs, labels and seed.
-        preprocessing: that of the network.
-        first_epoch: from 0.
+        split: The training images.
+        num_classes: The number of classes, for one-hot labels.
+        recipe: The recipe: batch size, epochs, label format and seed.
+        preprocessing: The preprocessing of the network.
+        first_epoch: The first epoch, from 0.
 
     Returns:
         Batches of (batch, side, side, 3) uint8 RGB, labels as `encode_labels` gives them, and the draws that
         augment the images (`augmentation.draw`). There are `steps_per_epoch` of them in an epoch.
     """
-    side = preprocessing.resize_to
-    images = _Images(split, side, lambda file: load_square(file, side, preprocessing.interpolation))
+    # The whole center square: the augmentation crops.
+    square = dataclasses.replace(
+        preprocessing, image_size=preprocessing.resize_to, crop_pct=1.0, crop_mode="center"
+    )
+    images = _Images(split, square)
     batch_size = min(recipe.batch_size, len(split))
     taken = steps_per_epoch(split, recipe) * batch_size
 
@@ -72,8 +75,7 @@ def validation_batches(
     Returns:
         Batches of (batch, image_size, image_size, 3) float32 RGB in [0, 255], and labels.
     """
-    size = preprocessing.image_size
-    images = _Images(split, size, lambda file: load_pixels(file, preprocessing))
+    images = _Images(split, preprocessing)
 
     def encode(pixels, labels):
         return tf.cast(pixels, tf.float32), encode_labels(labels, recipe.labels, num_classes)
@@ -86,7 +88,8 @@ def encode_labels(labels: tf.Tensor, kind: str, num_classes: int) -> tf.Tensor:
     """Class indices (batch,) as the loss takes them.
 
     Returns:
-        (batch,) int64 for "int", (batch, num_classes) float32 for "categorical", (batch, 1) float32 for "binary".
+        (batch,) int64 for "int", (batch, num_classes) float32 for "categorical", or (batch, 1) float32 for
+        "binary".
     """
     if kind == "categorical":
         return tf.one_hot(labels, num_classes)
@@ -95,39 +98,39 @@ def encode_labels(labels: tf.Tensor, kind: str, num_classes: int) -> tf.Tensor:
     return labels
 
 
-def load_square(file: os.PathLike | str, side: int, interpolation: str) -> np.ndarray:
-    """An image resized to that shorter side and center-cropped: (side, side, 3) uint8 RGB."""
-    image = resize(open_image(file, side), side, interpolation)
-    return np.asarray(centre_crop(image, side))
+def free_memory() -> int:
+    """Memory in bytes that this process may still allocate without swapping."""
+    return psutil.virtual_memory().available
 
 
 class _Images:
     """Decoded images by their place in a split; kept in memory from their first use on if all of them fit.
 
     Args:
-        split: the images.
-        side: height and width that `decode` gives.
-        decode: from a path to (side, side, 3) uint8 RGB.
+        split: The images.
+        preprocessing: How they are prepared.
     """
 
-    def __init__(self, split: Split, side: int, decode):
-        self._split, self._side, self._decode = split, side, decode
+    def __init__(self, split: Split, preprocessing: Preprocessing):
+        self._split = split
+        self._preprocessing = preprocessing
+        side = preprocessing.image_size
+        self._shape = (side, side, 3)
         self._cache = None
-        size = len(split) * side * side * 3
-        if size < _CACHE_SHARE * psutil.virtual_memory().available:
-            # Pages of memory are taken when an image is written to them.
-            self._cache = np.empty((len(split), side, side, 3), np.uint8)
+        if len(split) * side * side * 3 < _CACHE_SHARE * free_memory():
+            # The operating system provides a page of memory when an image is written to it.
+            self._cache = np.empty((len(split), *self._shape), np.uint8)
             self._cached = np.zeros(len(split), bool)
 
     def load(self, index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """(side, side, 3) uint8 pixels and () int64 label of the image at a place, within tf.data."""
         pixels = tf.numpy_function(self._pixels, [index], tf.uint8)
-        return tf.ensure_shape(pixels, (self._side, self._side, 3)), tf.gather(self._split.labels, index)
+        return tf.ensure_shape(pixels, self._shape), tf.gather(self._split.labels, index)
 
     def _pixels(self, index: np.ndarray) -> np.ndarray:
         if self._cache is None:
-            return self._decode(self._split.files[index])
+            return load_pixels(self._split.files[index], self._preprocessing)
         if not self._cached[index]:
-            self._cache[index] = self._decode(self._split.files[index])
+            self._cache[index] = load_pixels(self._split.files[index], self._preprocessing)
             self._cached[index] = True
         return self._cache[index]

@@ -1,7 +1,9 @@
-"""The Keras model that is trained: the network, with its batches augmented on the device that computes it."""
+"""The Keras model that is trained: the network, with batches augmented on the device that computes it."""
 
 import keras
 import tensorflow as tf
+
+from resnext.config import ModelConfig
 
 from .augmentation import augment
 from .recipe import Recipe
@@ -10,18 +12,27 @@ from .recipe import Recipe
 class AugmentingModel(keras.Model):
     """A functional model whose training step augments the batch first.
 
-    It trains on batches of images, labels and the draws of `augmentation.draw`, as `pipeline.training_batches` gives
-    them, and validates on images and labels alone.
+    It trains on batches of images, labels and draws, as `pipeline.training_batches` makes them, and
+    validates on batches of images and labels.
     """
 
     recipe: Recipe
+    resnext_config: ModelConfig
 
     @classmethod
-    def of(cls, network: keras.Model, recipe: Recipe) -> "AugmentingModel":
-        """The same layers and weights as `network`, trained by `recipe`."""
+    def wrap(cls, network: keras.Model, recipe: Recipe) -> "AugmentingModel":
+        """Makes a model of the layers and weights of `network`, trained by `recipe`."""
         model = cls(network.inputs, network.outputs[0], name=network.name)
         model.recipe = recipe
+        model.resnext_config = network.resnext_config
         return model
+
+    def build_metrics(self, num_classes: int) -> None:
+        """Builds loss and metrics, which Keras would otherwise do with the draws as sample weights."""
+        size = self.recipe.image_size
+        shapes = {"int": (), "categorical": (num_classes,), "binary": (1,)}
+        labels = tf.zeros((self.recipe.batch_size, *shapes[self.recipe.labels]))
+        self.test_on_batch(tf.zeros((self.recipe.batch_size, size, size, 3)), labels)
 
     def train_step(self, data):
         images, labels, draws = data

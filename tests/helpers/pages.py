@@ -1,9 +1,16 @@
 """A page on a free port, and what a visitor does in it through Playwright."""
 
 import contextlib
+import os
 import pathlib
+import re
 import socket
+import subprocess
+import sys
+import threading
 from collections.abc import Iterator
+
+from tests.helpers.paths import ROOT
 
 PATIENCE = 15_000  # milliseconds
 TABS = ("Classify", "Batch", "Training", "Test", "Inside ResNeXt", "Model card")
@@ -28,13 +35,47 @@ def served(*folders: pathlib.Path, warning: str = "", **options) -> Iterator[str
     Yields:
         The address of the page.
     """
-    import app
+    from resnext.page.launch import serve
+    from resnext.page.layout import build_page
     from resnext.page.models import Models
 
-    page = app.build_page(Models(map(str, folders), **options), warning)
-    _, address, _ = app.serve(page, "127.0.0.1", free_port(), prevent_thread_lock=True, quiet=True)
+    page = build_page(Models(map(str, folders), **options), warning)
+    _, address, _ = serve(page, "127.0.0.1", free_port(), prevent_thread_lock=True, quiet=True)
     yield address
     page.close(verbose=False)
+
+
+@contextlib.contextmanager
+def page_process(*options, path: str = "", **variables: str) -> Iterator[str]:
+    """Runs `python app.py OPTIONS...` in a process of its own for as long as the block runs.
+
+    Args:
+        options: The options of the command line. A free port is chosen unless they name one.
+        path: A regular expression of what has to follow the page's address in the line that is waited for.
+        variables: Environment variables beside those of this process.
+
+    Yields:
+        The address of the page, with what `path` matched.
+    """
+    port = () if "--port" in options else ("--port", free_port())
+    command = [sys.executable, "-u", "app.py", *map(str, (*options, *port))]
+    process = subprocess.Popen(
+        command, cwd=ROOT, env={**os.environ, **variables}, stdout=subprocess.PIPE, text=True
+    )
+    address = re.compile(rf"http://[\d.:]+{path}")
+    # A page whose output is not read stops when the pipe is full.
+    reader = threading.Thread(target=process.stdout.read, daemon=True)
+    try:
+        found = next((match[0] for line in process.stdout if (match := address.search(line))), None)
+        assert found, "app.py ended before it printed its address"
+        reader.start()
+        yield found
+    finally:
+        process.terminate()
+        process.wait(30)
+        if reader.ident:
+            reader.join(30)
+        process.stdout.close()
 
 
 def open_tab(page, name: str) -> None:

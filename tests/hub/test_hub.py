@@ -1,8 +1,8 @@
-"""The commands that talk to the Hub, each as a process of its own against a Hub on loopback."""
+"""The commands that talk to the Hub, each in a process of its own, against a Hub on the loopback interface."""
 
+import copy
 import json
 import os
-import pathlib
 import shutil
 import subprocess
 import sys
@@ -12,8 +12,9 @@ from PIL import Image
 
 from resnext.config import ModelConfig
 from tests.helpers.hub_server import TOKEN, HubServer, environment
+from tests.helpers.paths import ROOT
 
-ROOT = pathlib.Path(__file__).parents[2]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
@@ -24,19 +25,43 @@ def hub():
 
 @pytest.fixture
 def run(hub, tmp_path):
-    """Runs `python -m NAME ARGUMENTS...` with a token, unless it is left out, and a cache of its own."""
+    """Runs `python -m NAME ARGUMENTS...` with a cache of its own, and with a token unless it is given as ""."""
 
     def run(*arguments, token=TOKEN):
-        return subprocess.run(
-            [sys.executable, "-m", *map(str, arguments)],
-            cwd=ROOT,
-            env={**os.environ, **environment(hub.url, tmp_path / "home", token)},
-            capture_output=True,
-            text=True,
-            timeout=120,
-        )
+        return run_module(arguments, environment(hub.url, tmp_path / "home", token))
 
     return run
+
+
+def run_module(arguments, variables):
+    return subprocess.run(
+        [sys.executable, "-m", *map(str, arguments)],
+        cwd=ROOT,
+        env=os.environ | variables,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+@pytest.fixture(scope="module")
+def first_push(tmp_path_factory, make_tiny_repository):
+    """What `python -m training push FOLDER tester/colours` printed, and the repositories that the Hub has then."""
+    root = tmp_path_factory.mktemp("first push")
+    folder = make_tiny_repository(root / "tiny")
+    with HubServer() as server:
+        arguments = ("training", "push", folder, "tester/colours")
+        result = run_module(arguments, environment(server.url, root / "home", TOKEN))
+        assert result.returncode == 0, result.stderr
+        return result.stdout, server.repos
+
+
+@pytest.fixture
+def pushed(hub, first_push):
+    """Has the Hub begin with tester/colours, which holds the weights of `tiny_repository`; returns its commit."""
+    text, repos = first_push
+    hub.repos.update(copy.deepcopy(repos))
+    return text.strip().rsplit("/", 1)[1]
 
 
 @pytest.fixture
@@ -46,7 +71,7 @@ def photograph(tmp_path):
 
 
 def one_line(result):
-    """The error: one line, no traceback, status 1, and never the token."""
+    """The error message, after checks: status 1, one line, no traceback, and not the token."""
     assert result.returncode == 1
     assert TOKEN not in result.stdout + result.stderr
     lines = result.stderr.strip().splitlines()
@@ -54,7 +79,7 @@ def one_line(result):
     return lines[0]
 
 
-def test_push_makes_one_commit_that_classifies_like_the_folder(hub, run, tiny_repository, photograph):
+def test_push_makes_one_commit_that_predicts_like_the_folder(hub, run, tiny_repository, photograph):
     pushed = run("training", "push", tiny_repository, "tester/colours")
     assert pushed.returncode == 0, pushed.stderr
     assert "tester/colours/commit/" in pushed.stdout
@@ -70,7 +95,7 @@ def test_push_makes_one_commit_that_classifies_like_the_folder(hub, run, tiny_re
     assert there.stdout == here.stdout
 
 
-def test_files_beside_the_repository_s_own_are_not_pushed(hub, run, tiny_repository):
+def test_files_that_do_not_belong_to_a_repository_are_not_pushed(hub, run, tiny_repository):
     (tiny_repository / "checkpoint").mkdir()
     (tiny_repository / "checkpoint" / "state.safetensors").write_bytes(b"unfinished")
     (tiny_repository / ".env").write_text("SECRET=1")
@@ -79,8 +104,8 @@ def test_files_beside_the_repository_s_own_are_not_pushed(hub, run, tiny_reposit
     assert set(files) == {".gitattributes", "README.md", "config.json", "model.safetensors"}
 
 
-def with_mistakes(repository, count):
-    """An evaluation with so many pictures of mistakes."""
+def write_mistakes(repository, count):
+    """Replaces the evaluation of a repository by one with `count` pictures of mistakes."""
     (repository / "mistakes").mkdir(exist_ok=True)
     for path in (repository / "mistakes").iterdir():
         path.unlink()
@@ -101,9 +126,7 @@ def with_mistakes(repository, count):
     (repository / "evaluation.json").write_text(json.dumps(evaluation))
 
 
-def test_a_pushed_repository_holds_the_pictures_of_its_evaluation_and_none_of_an_older_one(
-    hub, run, tiny_repository, photograph, tmp_path
-):
+def test_push_replaces_the_pictures_of_an_older_evaluation(hub, run, tiny_repository, photograph, tmp_path):
     def pictures():
         _, _, files = hub.repos["model", "tester/colours"].find("main")
         return {name: file.content for name, file in files.items() if name.startswith("mistakes/")}
@@ -113,11 +136,11 @@ def test_a_pushed_repository_holds_the_pictures_of_its_evaluation_and_none_of_an
             f"mistakes/{path.name}": path.read_bytes() for path in (tiny_repository / "mistakes").iterdir()
         }
 
-    with_mistakes(tiny_repository, 3)
+    write_mistakes(tiny_repository, 3)
     assert run("training", "push", tiny_repository, "tester/colours").returncode == 0
     assert pictures() == local()
     assert len(local()) == 3
-    with_mistakes(tiny_repository, 2)
+    write_mistakes(tiny_repository, 2)
     before = len(hub.requests)
     result = run("training", "push", tiny_repository, "tester/colours")
     assert result.returncode == 0, result.stderr
@@ -133,8 +156,8 @@ def test_a_pushed_repository_holds_the_pictures_of_its_evaluation_and_none_of_an
     assert pulled == local()
 
 
-def test_a_push_without_an_evaluation_leaves_the_hub_s_evaluation_and_its_pictures(hub, run, tiny_repository):
-    with_mistakes(tiny_repository, 2)
+def test_a_push_without_an_evaluation_keeps_the_one_on_the_hub(hub, run, tiny_repository):
+    write_mistakes(tiny_repository, 2)
     assert run("training", "push", tiny_repository, "tester/colours").returncode == 0
     (tiny_repository / "evaluation.json").unlink()
     shutil.rmtree(tiny_repository / "mistakes")
@@ -146,8 +169,7 @@ def test_a_push_without_an_evaluation_leaves_the_hub_s_evaluation_and_its_pictur
     assert {"evaluation.json", "mistakes/0001.jpg", "mistakes/0002.jpg", "history.csv"} < set(files)
 
 
-def test_an_older_revision_is_still_served(hub, run, tiny_repository, photograph):
-    first = run("training", "push", tiny_repository, "tester/colours").stdout.strip().rsplit("/", 1)[1]
+def test_an_older_revision_can_still_be_used(run, pushed, tiny_repository, photograph):
     before = run("resnext", "classify", photograph, "--model", "tester/colours", "--json").stdout
     config = ModelConfig.read(tiny_repository / "config.json")
     names = tuple(f"new {name}" for name in config.label_names)
@@ -157,15 +179,17 @@ def test_an_older_revision_is_still_served(hub, run, tiny_repository, photograph
     assert run("training", "push", tiny_repository, "tester/colours").returncode == 0
     after = run("resnext", "classify", photograph, "--model", "tester/colours", "--json").stdout
     assert json.loads(after)["predictions"][0]["label"].startswith("new ")
-    again = run("resnext", "classify", photograph, "--model", "tester/colours", "--revision", first, "--json")
+    again = run(
+        "resnext", "classify", photograph, "--model", "tester/colours", "--revision", pushed, "--json"
+    )
     assert again.stdout == before
     assert (
-        run("resnext", "classify", photograph, "--model", f"tester/colours@{first}", "--json").stdout
+        run("resnext", "classify", photograph, "--model", f"tester/colours@{pushed}", "--json").stdout
         == before
     )
 
 
-def test_a_private_repository_opens_with_a_token_only(hub, run, tiny_repository, photograph):
+def test_a_private_repository_opens_only_with_a_token(hub, run, tiny_repository, photograph):
     assert run("training", "push", tiny_repository, "tester/secret", "--private").returncode == 0
     assert hub.repos["model", "tester/secret"].private
     assert run("resnext", "classify", photograph, "--model", "tester/secret").returncode == 0
@@ -175,8 +199,7 @@ def test_a_private_repository_opens_with_a_token_only(hub, run, tiny_repository,
     )
 
 
-def test_a_pull_request_leaves_main_as_it_was(hub, run, tiny_repository):
-    assert run("training", "push", tiny_repository, "tester/colours").returncode == 0
+def test_a_pull_request_does_not_change_the_main_branch(hub, run, pushed, tiny_repository):
     main = hub.repos["model", "tester/colours"].refs["refs/heads/main"]
     (tiny_repository / "history.csv").write_text(
         "epoch,loss,accuracy,val_loss,val_accuracy,learning_rate,seconds\n"
@@ -187,27 +210,24 @@ def test_a_pull_request_leaves_main_as_it_was(hub, run, tiny_repository):
     assert "refs/pr/1" in hub.repos["model", "tester/colours"].refs
 
 
-def test_without_a_login_push_says_how_to_log_in(run, tiny_repository):
+def test_push_without_a_login_says_how_to_log_in(run, tiny_repository):
     assert "hf auth login" in one_line(run("training", "push", tiny_repository, "tester/colours", token=""))
 
 
-def test_another_s_repository_is_refused(run, tiny_repository):
+def test_push_to_a_repository_of_another_user_is_refused(run, tiny_repository):
     assert "somebody/colours" in one_line(run("training", "push", tiny_repository, "somebody/colours"))
 
 
-def test_a_wrong_token_is_refused_and_not_repeated(run, tiny_repository):
+def test_a_wrong_token_is_refused_and_not_printed(run, tiny_repository):
     result = run("training", "push", tiny_repository, "tester/colours", token="hf_wrongwrongwrong")
     assert "hf_wrong" not in one_line(result)
 
 
-def test_an_unknown_repository_revision_and_a_repository_that_is_no_model(
-    hub, run, tiny_repository, photograph
-):
+def test_unknown_and_incomplete_repositories_are_refused(hub, run, pushed, photograph):
     def classify(*options):
         return one_line(run("resnext", "classify", photograph, *options))
 
     assert "tester/nowhere is not on the Hub" in classify("--model", "tester/nowhere")
-    assert run("training", "push", tiny_repository, "tester/colours").returncode == 0
     assert "no revision 'v9'" in classify("--model", "tester/colours", "--revision", "v9")
     repo = hub.repos["model", "tester/colours"]
     _, _, files = repo.find("main")
@@ -220,8 +240,7 @@ def test_an_unknown_repository_revision_and_a_repository_that_is_no_model(
     assert "no model.safetensors" in classify("--model", "tester/colours")
 
 
-def test_the_copy_downloaded_last_serves_while_the_hub_is_down(hub, run, tiny_repository, photograph):
-    assert run("training", "push", tiny_repository, "tester/colours").returncode == 0
+def test_the_last_download_is_used_while_the_hub_is_down(hub, run, pushed, photograph):
     online = run("resnext", "classify", photograph, "--model", "tester/colours", "--json")
     hub.fail_next(1000, 503)
     broken = run("resnext", "classify", photograph, "--model", "tester/colours", "--json")
@@ -230,22 +249,20 @@ def test_the_copy_downloaded_last_serves_while_the_hub_is_down(hub, run, tiny_re
     assert "never downloaded" in one_line(run("resnext", "classify", photograph, "--model", "tester/other"))
 
 
-def test_a_push_that_the_hub_breaks_off_can_be_tried_again(hub, run, tiny_repository):
+def test_a_push_that_failed_on_the_hub_can_be_repeated(hub, run, tiny_repository):
     hub.fail_next(1, 500, "/commit/")
     assert "HTTP 500" in one_line(run("training", "push", tiny_repository, "tester/colours"))
     assert run("training", "push", tiny_repository, "tester/colours").returncode == 0
 
 
-def test_a_download_that_breaks_off_is_taken_up_again(hub, run, tiny_repository, photograph):
-    assert run("training", "push", tiny_repository, "tester/colours").returncode == 0
+def test_an_interrupted_download_is_repeated(hub, run, pushed, photograph):
     hub.truncate_next_download()
     result = run("resnext", "classify", photograph, "--model", "tester/colours", "--json")
     assert result.returncode == 0, result.stderr
 
 
-def test_space_holds_the_page_and_names_the_model(hub, run, tiny_repository):
-    assert run("training", "push", tiny_repository, "tester/colours").returncode == 0
-    for _ in range(2):  # make, then update
+def test_a_space_holds_the_page_and_names_the_model(hub, run, pushed):
+    for _ in range(2):  # the second command updates the Space
         result = run("training", "space", "tester/page", "--model", "tester/colours")
         assert result.returncode == 0, result.stderr
     space = hub.repos["space", "tester/page"]

@@ -10,14 +10,16 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.helpers.hub_server import TOKEN, HubServer, environment
-from tests.helpers.pages import PATIENCE, bars, free_port
+from tests.helpers.pages import PATIENCE, bars, page_process
 from tests.helpers.paths import ROOT
 from tests.helpers.repositories import make_repository
+
+pytestmark = pytest.mark.browser
 
 
 @pytest.fixture(scope="module")
 def hub(tmp_path_factory):
-    """A Hub that has tester/flowers, and a page whose visitors may name any repository: its address is `hub.page`."""
+    """A Hub that has tester/flowers, and the address `hub.page` of a page that opens any repository."""
     folder = tmp_path_factory.mktemp("hub")
     with HubServer() as hub:
         push = [
@@ -35,30 +37,14 @@ def hub(tmp_path_factory):
             check=True,
             capture_output=True,
         )
-        command = [
-            sys.executable,
-            "-u",
-            "app.py",
-            "--allow-any-model",
-            "--models-in-memory",
-            "1",
-            "--port",
-            str(free_port()),
-        ]
-        variables = {
-            **os.environ,
-            **environment(hub.url, folder / "visitor"),
-            "RESNEXT_MODELS": "tester/flowers, tester/gone",
-        }
-        server = subprocess.Popen(command, cwd=ROOT, env=variables, stdout=subprocess.PIPE, text=True)
-        hub.page = next(match[0] for line in server.stdout if (match := re.search(r"http://[\d.:]+", line)))
-        threading.Thread(target=server.stdout.read, daemon=True).start()
-        yield hub
-        server.terminate()
-        server.wait(30)
+        variables = environment(hub.url, folder / "visitor")
+        variables["RESNEXT_MODELS"] = "tester/flowers, tester/gone"
+        with page_process("--allow-any-model", "--models-in-memory", 1, **variables) as address:
+            hub.page = address
+            yield hub
 
 
-def test_a_model_is_pulled_from_the_hub_when_chosen_and_by_its_revision_when_typed(browser, hub):
+def test_a_chosen_model_and_a_typed_revision_are_downloaded(browser, hub):
     page = browser.new_page()
     page.goto(hub.page)
     box = page.get_by_label("Model", exact=True)
@@ -73,7 +59,7 @@ def test_a_model_is_pulled_from_the_hub_when_chosen_and_by_its_revision_when_typ
     hub.gates.popitem()[1].set()
     expect(page.get_by_role("heading", name="tester/flowers")).to_be_visible(timeout=PATIENCE)
     link = page.locator(".masthead a")
-    expect(link).to_contain_text("on the Hub at")
+    expect(link).to_contain_text("on the Hub")
     commit = link.get_attribute("href").rpartition("/")[2]
     page.locator(".gallery button").first.click()
     expect(bars(page)).to_have_count(5, timeout=PATIENCE)
@@ -87,7 +73,7 @@ def test_a_model_is_pulled_from_the_hub_when_chosen_and_by_its_revision_when_typ
     page.close()
 
 
-def test_a_repository_that_is_not_there_is_named_with_what_to_do(browser, hub):
+def test_a_missing_repository_is_named_in_the_error(browser, hub):
     page = browser.new_page()
     page.goto(f"{hub.page}/?model=nobody/nothing")
     expect(page.get_by_test_id("toast-body")).to_contain_text(
@@ -97,7 +83,7 @@ def test_a_repository_that_is_not_there_is_named_with_what_to_do(browser, hub):
     page.close()
 
 
-def test_the_int8_form_of_a_model_is_chosen_from_the_list_and_named_in_the_address(browser, hub):
+def test_the_int8_form_of_a_model_can_be_chosen_and_linked_to(browser, hub):
     page = browser.new_page()
     page.goto(hub.page)
     page.get_by_label("Model", exact=True).click()

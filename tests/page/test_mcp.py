@@ -1,48 +1,26 @@
 """The page as tools of the Model Context Protocol, asked by the protocol's own client."""
 
 import ast
-import os
-import re
-import subprocess
-import sys
-import threading
 
 import anyio
 import pytest
 from mcp import ClientSession
 from mcp.client.streamable_http import streamable_http_client
 
-from tests.helpers.pages import free_port
-from tests.helpers.paths import ROOT
+from tests.helpers.pages import page_process
 from tests.helpers.repositories import FLOWERS, make_repository
+
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory):
-    command = [
-        sys.executable,
-        "-u",
-        "app.py",
-        "--mcp",
-        "--model",
-        str(make_repository(tmp_path_factory.mktemp("model"))),
-        "--port",
-        str(free_port()),
-    ]
-    server = subprocess.Popen(
-        command,
-        cwd=ROOT,
-        env={**os.environ, "GRADIO_ANALYTICS_ENABLED": "False"},
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    yield next(match[0] for line in server.stdout if (match := re.search(r"http://\S+/mcp/", line)))
-    threading.Thread(target=server.stdout.read, daemon=True).start()
-    server.terminate()
-    server.wait(30)
+    model = make_repository(tmp_path_factory.mktemp("model"))
+    with page_process("--mcp", "--model", model, path=r"\S*/mcp/") as address:
+        yield address
 
 
-def test_the_endpoints_are_tools_that_say_what_they_do(address):
+def test_the_endpoints_are_tools_with_descriptions(address):
     async def ask():
         async with streamable_http_client(address) as (read, write, _), ClientSession(read, write) as session:
             await session.initialize()

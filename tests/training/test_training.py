@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
+from training.history import best_epoch, read_history
 
 from resnext.classifier import Classifier
 from resnext.config import ModelConfig, Preprocessing
@@ -30,7 +31,6 @@ from training.cli import _command, _training_seed
 from training.data import find_images
 from training.evaluate import evaluate, first_predictions, measure
 from training.fit import Checkpoint, fit
-from training.history import best_epoch, read_history
 from training.mistakes import MAX_MISTAKES, choose_mistakes
 from training.recipe import RECIPES
 
@@ -193,6 +193,7 @@ def test_a_training_killed_with_sigkill_goes_on_where_it_was(photographs, tmp_pa
             os.kill(process.pid, signal.SIGKILL)
             break
     process.wait()
+    process.stdout.close()
     before = (output / "history.csv").read_text().splitlines()
     assert not (output / "evaluation.json").exists()
     again = run_training(*options)
@@ -238,8 +239,7 @@ def test_a_checkpoint_restores_weights_optimizer_and_epoch_bit_for_bit(tmp_path)
     from resnext.keras_model import build_model
 
     architecture = Architecture(layers=(1, 1, 1, 1), channels=(8, 8, 8, 8), cardinality=2, base_width=32)
-    config = ModelConfig("resnext50_32x4d", architecture, ("a", "b"))
-    save_pretrained(build_model(architecture, 2), config, tmp_path / "m")
+    save_pretrained(build_model(architecture, label_names=("a", "b")), tmp_path / "m")
     rng = np.random.default_rng(0)
     x, y = rng.uniform(0, 255, (4, 32, 32, 3)).astype("float32"), np.eye(2, dtype="float32")[[0, 1, 0, 1]]
     model = compiled()
