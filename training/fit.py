@@ -203,13 +203,14 @@ def _compile(recipe: Recipe, config: ModelConfig, steps: int) -> AugmentingModel
         network = build_model(
             config.architecture, label_names=config.label_names, preprocessing=prep, name=recipe.model
         )
-        model = AugmentingModel.wrap(network, recipe)
+        model = AugmentingModel.wrap(network, recipe, _loss(recipe, label_smoothing=0.0))
         for layer in model.layers:
             if isinstance(layer, keras.layers.BatchNormalization):
                 layer.trainable = not recipe.freeze_bn
         optimizer = make_optimizer(recipe, steps, config.architecture.classifier)
         # XLA, which Keras uses on a GPU by default, has no kernel for the augmentation's affine transforms.
-        model.compile(optimizer, _loss(recipe), metrics=[_accuracy(recipe)], jit_compile=False)
+        loss = _loss(recipe, recipe.label_smoothing)
+        model.compile(optimizer, loss, metrics=[_accuracy(recipe)], jit_compile=False)
     return model
 
 
@@ -287,12 +288,12 @@ def _policy(precision: str) -> str:
     return {"float32": "float32", "bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}[precision]
 
 
-def _loss(recipe: Recipe):
-    smoothing = recipe.label_smoothing
+def _loss(recipe: Recipe, label_smoothing: float) -> Callable:
+    """Cross-entropy from logits, for the labels of a recipe."""
     if recipe.labels == "categorical":
-        return keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=smoothing)
+        return keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=label_smoothing)
     if recipe.labels == "binary":
-        binary = keras.losses.BinaryCrossentropy(from_logits=True, label_smoothing=smoothing)
+        binary = keras.losses.BinaryCrossentropy(from_logits=True, label_smoothing=label_smoothing)
         return lambda labels, logits: binary(labels, _one_logit(logits))
     return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
