@@ -1,23 +1,48 @@
-"""ResNeXt for Keras and OpenVINO, in timm's format: train it, push it to the Hugging Face Hub, classify with it."""
+"""Train ResNeXt with Keras, serve it with OpenVINO, and share it on the Hugging Face Hub in timm's format."""
 
 import importlib
 import sys
+from typing import TYPE_CHECKING, Any
 
-# Importing OpenVINO (2026.4) or NNCF reports it to Google Analytics through this package, unless it is not there. Nobody was asked.
-sys.modules.setdefault("openvino_telemetry", None)
+if TYPE_CHECKING:
+    from resnext.classifier import Classifier, Prediction
+    from resnext.config import ModelConfig
+    from resnext.errors import ResNeXtError
+    from resnext.keras_model import build_model
+    from resnext.pretrained import from_pretrained, save_pretrained
 
-# Name -> module. Imported when first used, so that classifying never imports TensorFlow.
-_PUBLIC = {
+# OpenVINO (2026.4) and NNCF report every import to Google Analytics, unasked, if this package is importable.
+sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+
+__version__ = "0.2.0"
+__all__ = [
+    "Classifier",
+    "ModelConfig",
+    "Prediction",
+    "ResNeXtError",
+    "__version__",
+    "build_model",
+    "from_pretrained",
+    "save_pretrained",
+]
+
+# A module is imported when its name is first used, so that classifying never imports TensorFlow.
+_MODULES = {
     "Classifier": "resnext.classifier",
+    "ModelConfig": "resnext.config",
     "Prediction": "resnext.classifier",
+    "ResNeXtError": "resnext.errors",
+    "build_model": "resnext.keras_model",
     "from_pretrained": "resnext.pretrained",
     "save_pretrained": "resnext.pretrained",
-    "ResNeXtError": "resnext.errors",
 }
-__all__ = list(_PUBLIC)
 
 
-def __getattr__(name):
-    if name not in _PUBLIC:
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
         raise AttributeError(f"module 'resnext' has no attribute {name!r}")
-    return getattr(importlib.import_module(_PUBLIC[name]), name)
+    return getattr(importlib.import_module(_MODULES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,4 +1,4 @@
-"""Files that are never half-written: made beside their place and renamed into it."""
+"""Writes files that are never incomplete: each is written beside its place, and then renamed into it."""
 
 import contextlib
 import os
@@ -9,7 +9,12 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def replacing(path: pathlib.Path) -> Iterator[pathlib.Path]:
-    """Yields a path beside `path` (same suffix) to write to; renamed to `path` at the end, removed on an error."""
+    """Yields a path beside `path` to write to, which is renamed to `path` at the end, or removed on an error.
+
+    Args:
+        path: The file to write. Its folder is made if it does not exist. The path that is yielded has the
+            same suffix.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=".writing-", suffix=path.suffix, dir=path.parent)
     os.close(handle)
@@ -23,6 +28,6 @@ def replacing(path: pathlib.Path) -> Iterator[pathlib.Path]:
 
 
 def write_atomically(path: pathlib.Path, content: str | bytes) -> None:
-    """Writes text (UTF-8) or bytes to a file that is either whole or not there."""
+    """Writes text (as UTF-8) or bytes to a file that is either complete or not there."""
     with replacing(path) as beside:
         beside.write_bytes(content.encode() if isinstance(content, str) else content)

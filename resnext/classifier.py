@@ -18,7 +18,8 @@ if typing.TYPE_CHECKING:
     import openvino
 
 PRECISIONS = ("auto", "float32", "bfloat16", "int8")
-RUNTIMES = {"auto": None, "openvino": "openvino", "keras": "tensorflow"}  # and the package that each needs
+RUNTIMES = ("auto", "openvino", "keras")
+_PACKAGES = {"openvino": "openvino", "keras": "tensorflow"}
 
 
 class Prediction(typing.NamedTuple):
@@ -29,24 +30,27 @@ class Prediction(typing.NamedTuple):
 
 
 class Classifier:
-    """A network that is ready to classify; may be called from several threads.
+    """A network that is ready to classify, and may be called from several threads.
 
     Args:
-        config: what config.json says.
-        tensors: the weights under timm's keys.
-        precision: "float32", the same on every machine; "bfloat16"; "int8", the repository's quantised graph, or float32 where
-            there is none to use; or "auto", bfloat16 where OpenVINO runs and the processor computes in it (a few images in a
-            thousand may change their class) and float32 elsewhere.
-        repository: where they came from.
-        runtime: "openvino"; "keras", TensorFlow on a GPU if it sees one; or "auto", OpenVINO where it is installed.
+        config: The content of config.json.
+        tensors: The weights, arrays by timm's key.
+        precision: "float32" for the same results on every machine; "bfloat16"; "int8" for the repository's
+            quantized graph, or float32 if there is no valid one; or "auto" for bfloat16 where OpenVINO runs
+            and the processor computes in it (a few images in a thousand may change their class), otherwise
+            float32.
+        runtime: "openvino"; "keras" for TensorFlow, on a GPU if it sees one; or "auto" for OpenVINO where it
+            is installed.
+        repository: The repository that config and tensors came from, which may hold an int8 graph.
 
     Attributes:
-        precision, runtime: what runs in fact: "float32", "bfloat16", "float16" or "int8"; "openvino" or "keras".
-        notice: one sentence that says why it is not what was asked for, or "".
+        precision: The precision in use: "float32", "bfloat16", "float16" or "int8".
+        runtime: The runtime in use: "openvino" or "keras".
+        notice: One sentence that says why the precision is not the requested one, or "".
 
     Raises:
-        ConfigError: precision or runtime is none of these, or the runtime is not installed.
-        WeightsError: the tensors do not fit the network.
+        ConfigError: The precision or the runtime is unknown, or the runtime is not installed.
+        WeightsError: The tensors do not fit the network.
 
     Example:
         >>> from resnext import Classifier
@@ -59,41 +63,57 @@ class Classifier:
         self,
         config: ModelConfig,
         tensors: dict[str, np.ndarray],
+        *,
         precision: str = "auto",
-        repository: Repository | None = None,
         runtime: str = "auto",
+        repository: Repository | None = None,
     ):
         if precision not in PRECISIONS:
-            raise ConfigError(f"precision can be {', '.join(PRECISIONS)}, not {precision!r}.")
-        self.config, self.repository, self.notice = config, repository, ""
+            raise ConfigError(f"precision must be one of {', '.join(PRECISIONS)}, not {precision!r}.")
+        self.config = config
+        self.repository = repository
+        self.notice = ""
         where = repository.folder / "model.safetensors" if repository else "The file"
+        self._runtime: KerasRuntime | OpenVINORuntime
         if find_runtime(runtime) == "keras":
-            if precision == "int8":
-                precision, self.notice = "float32", "An int8 graph needs OpenVINO: classifying in float32."
-            self._runtime = KerasRuntime(config, tensors, precision, where)
+            self._runtime = self._keras_runtime(tensors, precision, where)
         else:
-            from resnext.int8 import read_int8
-            from resnext.openvino_graph import build_graph
-
-            graph = build_graph(config, tensors, where=where)
-            if precision == "int8":
-                try:
-                    self._runtime = OpenVINORuntime(read_int8(repository, graph), precision)
-                except WeightsError as error:
-                    precision, self.notice = "float32", str(error)
-            if precision != "int8":
-                self._runtime = OpenVINORuntime(graph, precision)
-                if precision not in ("auto", self._runtime.precision):
-                    self.notice = f"This processor does not compute in {precision}: classifying in {self._runtime.precision}."
+            self._runtime = self._openvino_runtime(tensors, precision, where)
         self._class_weights = np.asarray(tensors[f"{config.architecture.classifier}.weight"], np.float32)
-        self.precision, self.runtime = self._runtime.precision, self._runtime.runtime
+        self.precision = self._runtime.precision
+        self.runtime = self._runtime.runtime
+
+    def _keras_runtime(self, tensors: dict[str, np.ndarray], precision: str, where: object) -> KerasRuntime:
+        if precision == "int8":
+            precision = "float32"
+            self.notice = "An int8 graph needs OpenVINO: classifying in float32."
+        return KerasRuntime(self.config, tensors, precision, where)
+
+    def _openvino_runtime(
+        self, tensors: dict[str, np.ndarray], precision: str, where: object
+    ) -> OpenVINORuntime:
+        from resnext.int8 import read_int8
+        from resnext.openvino_graph import build_graph
+
+        graph = build_graph(self.config, tensors, where=where)
+        if precision == "int8":
+            try:
+                return OpenVINORuntime(read_int8(self.repository, graph), precision)
+            except WeightsError as error:
+                precision = "float32"
+                self.notice = str(error)
+        runtime = OpenVINORuntime(graph, precision)
+        if precision not in ("auto", runtime.precision):
+            used = runtime.precision
+            self.notice = f"This processor does not compute in {precision}: classifying in {used}."
+        return runtime
 
     @classmethod
     def from_pretrained(
         cls,
         model: str | os.PathLike | None = None,
-        revision: str | None = None,
         *,
+        revision: str | None = None,
         precision: str = "auto",
         runtime: str = "auto",
         test_size: bool = False,
@@ -101,34 +121,40 @@ class Classifier:
         """Opens a model repository.
 
         Args:
-            model: a folder, or a repository id on the Hub such as "OWNER/NAME" or "OWNER/NAME@REVISION"; the bundled model if left out.
-            revision: branch, tag or commit of a Hub repository.
-            precision, runtime: see the class.
-            test_size: see images at the larger size that the weights were tested at, if config.json has one (`test_input_size`):
-                better and slower. The accuracies that timm publishes are at this size.
+            model: A folder, or a repository id on the Hub such as "OWNER/NAME" or "OWNER/NAME@REVISION".
+                Defaults to the bundled model.
+            revision: A branch, tag or commit of a Hub repository.
+            precision: See the class.
+            runtime: See the class.
+            test_size: Whether to classify at the larger image size that the weights were tested at, if
+                config.json has one (`test_input_size`). That is slower and more accurate. The accuracies that
+                timm publishes are at this size.
 
         Raises:
-            RepositoryError, ConfigError, WeightsError: it cannot be found, reached or used.
+            RepositoryError: The repository cannot be found or reached.
+            ConfigError: Its config.json or an argument is not valid.
+            WeightsError: Its weights are corrupt, or do not fit its config.json.
         """
         repository = find_repository(model, revision)
         config = load_config(repository)
         if test_size:
             config = dataclasses.replace(config, preprocessing=config.preprocessing.at_test_size())
-        return cls(config, load_tensors(repository, config), precision, repository, runtime)
+        tensors = load_tensors(repository, config)
+        return cls(config, tensors, precision=precision, runtime=runtime, repository=repository)
 
     def __call__(self, image: str | os.PathLike | bytes | Image.Image, top_k: int = 5) -> list[Prediction]:
         """Classifies an image.
 
         Args:
-            image: a path, an encoded file's bytes, or an image that Pillow has opened.
-            top_k: how many classes at most, 1 or more.
+            image: A path, the bytes of an encoded file, or an image that Pillow has opened.
+            top_k: The largest number of classes to return, 1 or more.
 
         Returns:
-            The likeliest classes, likeliest first.
+            The likeliest classes, the likeliest first.
 
         Raises:
-            ImageError: it is no image.
-            ConfigError: top_k is below 1.
+            ImageError: The image cannot be decoded.
+            ConfigError: `top_k` is below 1.
         """
         return self.top(self.infer(image), top_k)
 
@@ -137,49 +163,68 @@ class Classifier:
         return self.run(load_pixels(image, self.config.preprocessing))
 
     def run(self, pixels: np.ndarray) -> Output:
-        """Runs the network on (image_size, image_size, 3) uint8 RGB pixels, as `preprocess` gives them.
+        """Runs the network on pixels.
+
+        Args:
+            pixels: `(image_size, image_size, 3)` uint8 RGB, as `load_pixels` returns them.
 
         Raises:
-            WeightsError: the answer is no number.
+            WeightsError: The output is NaN or infinite.
         """
         return self._runtime.run(pixels)
 
     def throughput_model(self) -> "openvino.CompiledModel | None":
-        """The network compiled for many images at once (`OpenVINORuntime.throughput_model`); None where Keras runs it."""
-        return self._runtime.throughput_model() if self.runtime == "openvino" else None
+        """Returns the network compiled for many images at once, or None where Keras runs it.
 
-    def top(self, answer: Output, top_k: int = 5) -> list[Prediction]:
-        """The likeliest classes of an answer, likeliest first; of equal ones, the first."""
-        if top_k < 1:
-            raise ConfigError(f"top_k has to be at least 1, not {top_k}.")
-        order = np.argsort(-answer.probabilities, kind="stable")[:top_k]
-        return [
-            Prediction(self.config.label_names[index], float(answer.probabilities[index])) for index in order
-        ]
+        See `OpenVINORuntime.throughput_model`.
+        """
+        runtime = self._runtime
+        return runtime.throughput_model() if isinstance(runtime, OpenVINORuntime) else None
 
-    def class_activation_map(self, answer: Output, label: int) -> np.ndarray:
-        """How much each place of the last feature map speaks for a class (Zhou et al., 2016, arXiv:1512.04150).
+    def top(self, output: Output, top_k: int = 5) -> list[Prediction]:
+        """Returns the likeliest classes, the likeliest first, and equally likely ones in their order.
 
         Args:
-            answer: of `infer`.
-            label: index of the class.
+            output: The output of `infer`.
+            top_k: The largest number of classes to return, 1 or more.
+
+        Raises:
+            ConfigError: `top_k` is below 1.
+        """
+        if top_k < 1:
+            raise ConfigError(f"top_k must be at least 1, not {top_k}.")
+        names = self.config.label_names
+        order = np.argsort(-output.probabilities, kind="stable")[:top_k]
+        return [Prediction(names[index], float(output.probabilities[index])) for index in order]
+
+    def class_activation_map(self, output: Output, label: int) -> np.ndarray:
+        """Computes the evidence for a class at each place of the last feature map.
+
+        This is the class activation map of Zhou et al., 2016 (arXiv:1512.04150).
+
+        Args:
+            output: The output of `infer`.
+            label: The index of the class.
 
         Returns:
-            (height, width) float32: the class' logit without its bias is the mean of it.
+            `(height, width)` float32, whose mean is the logit of the class without its bias.
         """
-        return np.tensordot(self._class_weights[label], answer.features, 1)
+        return np.tensordot(self._class_weights[label], output.features, 1)
 
 
 def find_runtime(runtime: str = "auto") -> str:
-    """ "openvino" or "keras": what a runtime comes to on this machine.
+    """Returns the runtime that is used on this machine, "openvino" or "keras".
+
+    Args:
+        runtime: One of `RUNTIMES`.
 
     Raises:
-        ConfigError: it is unknown or not installed.
+        ConfigError: The runtime is unknown or not installed.
     """
     if runtime not in RUNTIMES:
-        raise ConfigError(f"runtime can be {', '.join(RUNTIMES)}, not {runtime!r}.")
+        raise ConfigError(f"runtime must be one of {', '.join(RUNTIMES)}, not {runtime!r}.")
     for name in ("openvino", "keras") if runtime == "auto" else (runtime,):
-        if importlib.util.find_spec(RUNTIMES[name]):
+        if importlib.util.find_spec(_PACKAGES[name]):
             return name
-    package = RUNTIMES[runtime] or "openvino"
+    package = _PACKAGES.get(runtime, "openvino")
     raise ConfigError(f"The runtime {runtime!r} is not installed: pip install {package}.")

@@ -1,43 +1,44 @@
-"""The errors that this project raises on purpose: one sentence that names the thing, the fault and the next step."""
+"""The errors that this project raises: one sentence that names the cause, the fault and the next step."""
 
-_LONGEST = 1000  # characters of a message
+_MAX_LENGTH = 1000  # characters of a message
 
 
 class ResNeXtError(Exception):
-    """Base of every error whose message is meant for the person at the keyboard.
+    """The base of all errors whose message is meant for the user.
 
-    Messages quote files that nobody vouches for: a long one is cut in the middle, and what cannot be printed is replaced.
+    Messages quote files of unknown origin. A long message is cut in the middle, and characters that cannot be
+    printed are replaced.
     """
 
     def __str__(self) -> str:
         text = super().__str__()
-        if len(text) > _LONGEST:
-            text = f"{text[: _LONGEST // 2]} … {text[-_LONGEST // 3 :]}"
+        if len(text) > _MAX_LENGTH:
+            text = f"{text[: _MAX_LENGTH // 2]} … {text[-_MAX_LENGTH // 3 :]}"
         return printable(text)
 
 
 def printable(text: str) -> str:
-    """Text of anyone's for a terminal: what cannot be printed, such as its control codes, is replaced."""
+    """Returns text of any origin with unprintable characters, such as control codes, replaced."""
     return "".join(
         character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text
     )
 
 
 class ConfigError(ResNeXtError):
-    """A `config.json` or an architecture that cannot be read or built."""
+    """A `config.json`, an architecture or an option is not valid."""
 
 
 class WeightsError(ResNeXtError):
-    """A `model.safetensors` that is broken or does not fit the architecture."""
+    """A `model.safetensors` is corrupt, or does not fit the architecture."""
 
 
 class ImageError(ResNeXtError):
-    """A file that is not an image, or one that is too large to decode safely."""
+    """A file is not an image, or is too large to decode safely."""
 
 
 class RepositoryError(ResNeXtError):
-    """A model repository, local or on the Hub, that is missing, out of reach or incomplete."""
+    """A model repository, local or on the Hub, is missing, incomplete or cannot be reached."""
 
 
 class DataError(ResNeXtError):
-    """A folder of images that cannot be trained or tested on."""
+    """A folder of images cannot be used for training or testing."""

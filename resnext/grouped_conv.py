@@ -1,36 +1,42 @@
-"""Grouped convolution for Keras that trains on every machine, and at full speed where oneDNN can."""
+"""Grouped convolution for Keras that trains on every machine, and at full speed where oneDNN can run it."""
 
 import functools
 
-import keras
-
 from resnext.errors import ConfigError
+from resnext.keras_backend import keras
 
-GROUPS_PER_PIECE = 4  # groups that one dense piece covers; fastest of 1, 2, 4, 8 and all on AVX-512
+# The groups of one dense convolution; the fastest of 1, 2, 4, 8 and all groups on AVX-512.
+GROUPS_PER_CONVOLUTION = 4
 
 
 @keras.saving.register_keras_serializable("resnext")
 class GroupedConv2D(keras.layers.Conv2D):
     """`keras.layers.Conv2D` with PyTorch's padding and a grouped convolution that trains on a CPU.
 
-    Keras sends a grouped convolution on a CPU through XLA, some thirty times slower than TensorFlow's own
-    kernel. This layer calls `tf.nn.conv2d` where its gradient exists (a GPU, or oneDNN for this dtype) and
-    otherwise splits the work into a few dense convolutions with block-diagonal kernels: the same numbers.
-    On other backends it is `keras.ops.conv`.
+    Keras sends a grouped convolution on a CPU through XLA, about thirty times slower than TensorFlow's own
+    kernel. This layer calls `tf.nn.conv2d` where its gradient exists (on a GPU, or in oneDNN for this dtype).
+    Elsewhere it computes the same numbers by a few dense convolutions with block-diagonal kernels. On other
+    Keras backends it calls `keras.ops.conv`.
 
     Args:
-        filters: output channels.
-        kernel_size: height and width of the kernel, odd.
-        strides: step of the kernel.
-        groups: number of groups (cardinality); has to divide input channels and filters.
-        **options: anything else that `keras.layers.Conv2D` takes, but padding: it is `kernel_size // 2` on
-            every side, as the published weights were trained. ("same" pads otherwise at stride 2.)
+        filters: int. The number of output channels.
+        kernel_size: int or tuple of two ints. The height and width of the kernel, which must be odd.
+        strides: int or tuple of two ints. The strides along height and width.
+        groups: int. The number of groups (cardinality), which must divide input channels and filters.
+        dilation_rate: int or tuple of two ints. The distance between neighboring places of the kernel. As in
+            Keras, it must be 1 if a stride is above 1.
+        **options: Any other option of `keras.layers.Conv2D`, except two. `padding` must be left out: the
+            layer pads `dilation_rate * (kernel_size // 2)` on every side, as the published weights were
+            trained, while "same" pads only one side at stride 2. `data_format` can only be "channels_last".
 
-    Input: (batch, height, width, channels) float. Output: (batch, ceil(height / strides), ceil(width / strides),
-    filters) float.
+    Input shape:
+        `(batch, height, width, channels)` float.
+
+    Output shape:
+        `(batch, ceil(height / stride), ceil(width / stride), filters)` float.
 
     Raises:
-        ConfigError: groups do not divide input channels or filters.
+        ConfigError: An option is not supported, or the groups do not divide input channels or filters.
 
     Example:
         >>> layer = GroupedConv2D(filters=64, kernel_size=3, strides=2, groups=32)
@@ -38,63 +44,69 @@ class GroupedConv2D(keras.layers.Conv2D):
         TensorShape([1, 5, 5, 64])
     """
 
-    def __init__(self, filters, kernel_size, strides=1, groups=1, **options):
+    def __init__(self, filters, kernel_size, strides=1, groups=1, dilation_rate=1, **options):
         _check_groups("filters", filters, groups)
-        super().__init__(
-            filters,
-            kernel_size,
-            strides,
-            padding="same" if strides == 1 else "valid",
-            groups=groups,
-            **options,
-        )
+        _check_options(options)
+        # Or else Keras' own default applies, which a keras.json may have set to channels_first.
+        options["data_format"] = "channels_last"
+        try:
+            super().__init__(
+                filters, kernel_size, strides, groups=groups, dilation_rate=dilation_rate, **options
+            )
+        except ValueError as error:
+            raise ConfigError(f"GroupedConv2D cannot be built: {error}") from None
+        if not all(side % 2 for side in self.kernel_size):
+            raise ConfigError(
+                f"GroupedConv2D needs an odd kernel_size, not {self.kernel_size}: "
+                "an even kernel has no center to pad around."
+            )
+        # At stride 1, "same" pads as PyTorch does, and the convolution pads faster than a separate step.
+        self.padding = "same" if max(self.strides) == 1 else "valid"
 
     def build(self, input_shape):
         _check_groups("input channels", input_shape[-1], self.groups)
         super().build(input_shape)
 
     def call(self, inputs):
-        margin = self.kernel_size[0] // 2
-        if self.padding == "valid" and margin:
-            inputs = keras.ops.pad(inputs, ((0, 0), (margin, margin), (margin, margin), (0, 0)))
+        margins = [rate * (side // 2) for rate, side in zip(self.dilation_rate, self.kernel_size)]
+        if self.padding == "valid" and any(margins):
+            inputs = keras.ops.pad(inputs, ((0, 0), *((margin, margin) for margin in margins), (0, 0)))
         return super().call(inputs)
 
     def compute_output_shape(self, input_shape):
         batch, *size, _ = input_shape
-        return (
-            batch,
-            *(side and -(-side // stride) for side, stride in zip(size, self.strides)),
-            self.filters,
-        )
+        size = [side and -(-side // stride) for side, stride in zip(size, self.strides)]
+        return (batch, *size, self.filters)
 
     def convolution_op(self, inputs, kernel):
-        if self.groups == 1 or keras.backend.backend() != "tensorflow":
+        plain = self.groups == 1 and max(self.dilation_rate) == 1
+        if plain or keras.backend.backend() != "tensorflow":
             return super().convolution_op(inputs, kernel)
-        strides, padding = self.strides[0], self.padding.upper()
-        if native_gradient(inputs.dtype.name):
+        padding = self.padding.upper()
+        if has_native_gradient(inputs.dtype.name):
             import tensorflow as tf
 
-            return tf.nn.conv2d(inputs, kernel, strides, padding)
-        return dense_pieces(inputs, kernel, strides, padding, self.groups)
+            return tf.nn.conv2d(inputs, kernel, self.strides, padding, dilations=self.dilation_rate)
+        kernel = _dilated(kernel, self.dilation_rate)
+        return block_diagonal_convolution(inputs, kernel, self.strides, padding, self.groups)
 
     def get_config(self):
         config = super().get_config()
-        del config["padding"], config["dilation_rate"], config["data_format"]
-        config.update(kernel_size=self.kernel_size[0], strides=self.strides[0])
+        del config["padding"], config["data_format"]
         return config
 
 
 @functools.cache
-def native_gradient(dtype: str) -> bool:
-    """Whether `tf.nn.conv2d` has a gradient for grouped kernels on this machine in this dtype (it is tried)."""
+def has_native_gradient(dtype: str) -> bool:
+    """Tries whether `tf.nn.conv2d` has a gradient for grouped kernels of this dtype on this machine."""
     import tensorflow as tf
 
     if tf.config.list_logical_devices("GPU"):
         return True
-    with (
-        tf.init_scope()
-    ):  # runs at once, even while a graph is being traced; a tape would record nothing here
-        images, kernel = tf.ones((1, 4, 4, 2), dtype), tf.ones((3, 3, 1, 2), dtype)
+    # Runs at once, even while a graph is being traced; a gradient tape would record nothing here.
+    with tf.init_scope():
+        images = tf.ones((1, 4, 4, 2), dtype)
+        kernel = tf.ones((3, 3, 1, 2), dtype)
         options = {"out_backprop": images, "strides": [1, 1, 1, 1], "padding": "SAME"}
         try:
             tf.raw_ops.Conv2DBackpropInput(input_sizes=images.shape, filter=kernel, **options)
@@ -104,34 +116,64 @@ def native_gradient(dtype: str) -> bool:
     return True
 
 
-def dense_pieces(inputs, kernel, strides: int, padding: str, groups: int):
-    """Grouped convolution as a few dense ones, each over several groups with a block-diagonal kernel.
+def block_diagonal_convolution(inputs, kernel, strides, padding: str, groups: int):
+    """Computes a grouped convolution by a few dense ones with block-diagonal kernels.
 
     Args:
-        inputs: (batch, height, width, channels) float.
-        kernel: (kernel, kernel, channels / groups, filters) float, the filters of a group side by side.
-        strides: step of the kernel.
+        inputs: Tensor of shape `(batch, height, width, channels)`, float.
+        kernel: Tensor of shape `(height, width, channels / groups, filters)`, float, with the filters of a
+            group side by side.
+        strides: int or tuple of two ints. The strides along height and width.
         padding: "SAME" or "VALID".
-        groups: number of groups.
+        groups: The number of groups.
 
     Returns:
-        (batch, height, width, filters) float: what `tf.nn.conv2d` gives for the grouped kernel.
+        Tensor of shape `(batch, height, width, filters)`, float: the result of `tf.nn.conv2d` for the grouped
+        kernel.
     """
     import tensorflow as tf
 
-    per_piece = next(count for count in range(min(GROUPS_PER_PIECE, groups), 0, -1) if groups % count == 0)
-    pieces, filters = groups // per_piece, kernel.shape[-1] // groups
-    same_group = tf.repeat(tf.eye(per_piece, dtype=kernel.dtype), filters, axis=1)
+    counts = range(min(GROUPS_PER_CONVOLUTION, groups), 0, -1)
+    per_convolution = next(count for count in counts if groups % count == 0)
+    convolutions = groups // per_convolution
+    filters = kernel.shape[-1] // groups
+    same_group = tf.repeat(tf.eye(per_convolution, dtype=kernel.dtype), filters, axis=1)
     outputs = []
-    for x, k in zip(tf.split(inputs, pieces, axis=-1), tf.split(kernel, pieces, axis=-1)):
+    for x, k in zip(tf.split(inputs, convolutions, axis=-1), tf.split(kernel, convolutions, axis=-1)):
         diagonal = k[:, :, None] * same_group[:, None]
-        diagonal = tf.reshape(diagonal, (*k.shape[:2], per_piece * k.shape[2], k.shape[3]))
+        diagonal = tf.reshape(diagonal, (*k.shape[:2], per_convolution * k.shape[2], k.shape[3]))
         outputs.append(tf.nn.conv2d(x, diagonal, strides, padding))
     return tf.concat(outputs, axis=-1)
 
 
+def _dilated(kernel, rates):
+    """Writes dilation into the kernel as zeros: TensorFlow's own CPU kernel has no gradient for dilations."""
+    import tensorflow as tf
+
+    if max(rates) == 1:
+        return kernel
+    height, width, channels, filters = kernel.shape
+    gaps = [[0, 0], [0, rates[0] - 1], [0, 0], [0, rates[1] - 1], [0, 0], [0, 0]]
+    kernel = tf.pad(kernel[:, None, :, None], gaps)
+    kernel = tf.reshape(kernel, (height * rates[0], width * rates[1], channels, filters))
+    return kernel[: (height - 1) * rates[0] + 1, : (width - 1) * rates[1] + 1]
+
+
 def _check_groups(what, channels, groups):
-    if groups < 1 or channels % groups:
+    if not isinstance(groups, int) or groups < 1 or channels % groups:
         raise ConfigError(
-            f"{groups} groups do not divide {channels} {what}: choose groups that divide both input channels and filters."
+            f"{groups} groups do not divide {channels} {what}: "
+            "choose groups that divide both input channels and filters."
+        )
+
+
+def _check_options(options):
+    if "padding" in options:
+        raise ConfigError(
+            f"GroupedConv2D always pads by half the kernel: leave padding={options['padding']!r} out."
+        )
+    if options.get("data_format") not in (None, "channels_last"):
+        raise ConfigError(
+            "GroupedConv2D takes channels_last images only: "
+            f"leave data_format={options['data_format']!r} out."
         )

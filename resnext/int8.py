@@ -1,4 +1,4 @@
-"""The int8 graph of a model repository: found, and used only if it is the network of config.json with other numbers."""
+"""The int8 graph of a model repository: read, and used only if it is config.json's network, quantized."""
 
 import hashlib
 import json
@@ -13,195 +13,221 @@ from resnext.repository import Repository
 if typing.TYPE_CHECKING:
     import openvino
 
-GRAPH, WEIGHTS, NOTES = "openvino_int8.xml", "openvino_int8.bin", "quantization.json"
-INSTEAD = "classifying in float32; make one with `python -m training quantize`."
-_MAX_BYTES = 4 * 2**20  # of the graph without its weights: 0.9 MB for ResNeXt-101
-_MAX_LEVELS = 256
-_MAX_CONSTANTS = (
-    5  # times the network's own: a weight, converted, its zero subtracted, scaled, and the scales
-)
-_STORED = {"f32", "i8", "u8"}  # types of weights
-_QUANTISING = {"Constant", "Convert", "Subtract", "Multiply"}  # what quantised weights are made of
+GRAPH = "openvino_int8.xml"
+WEIGHTS = "openvino_int8.bin"
+NOTES = "quantization.json"
+_FALLBACK = "classifying in float32; make one with `python -m training quantize`."
+# Of the graph without its weights: ResNeXt-101 has 0.9 MB.
+_MAX_BYTES = 4 * 2**20
+_MAX_NOTES_BYTES = 2**20
+_MAX_QUANTIZATION_LEVELS = 256
+# The number of operations, compared with that of the network in float32.
+_MAX_OPERATIONS_RATIO = 20
+# The elements of all constants, compared with the network in float32: a weight, converted, its zero point
+# subtracted, scaled, and the scales.
+_MAX_CONSTANTS_RATIO = 5
+_WEIGHT_TYPES = {"f32", "i8", "u8"}
+# The operations that quantized weights consist of.
+_WEIGHT_OPERATIONS = {"Constant", "Convert", "Subtract", "Multiply"}
+# OpenVINO's name of an operation -> its name in OpenVINO's files.
+_IR_NAMES = {"Constant": "Const", "Relu": "ReLU", "Softmax": "SoftMax"}
 
 
 def read_int8(repository: Repository | None, network: "openvino.Model") -> "openvino.Model":
     """Reads a repository's int8 graph.
 
-    Nothing in it is trusted: before OpenVINO sees the file, its size and its kinds of operations are checked; before it is
-    compiled, that it is the same network, operation by operation, but for the numbers and their quantisation.
+    Nothing in it is trusted. Before OpenVINO reads the file, its size and its kinds of operations are
+    checked. Before it is compiled, it must be the same network, operation by operation, except for the
+    weights and their quantization.
 
     Args:
-        repository: where it is.
-        network: the graph of the same weights in float32, of `resnext.openvino_graph.build_graph`.
+        repository: The repository, or None for a network that is in none.
+        network: The graph of the same weights in float32, as `resnext.openvino_graph.build_graph` returns it.
 
     Returns:
         A graph with the same input and outputs.
 
     Raises:
-        WeightsError: there is no such graph, it was made of other weights, or it is not that network.
+        WeightsError: There is no such graph, it was made of other weights, or it is not that network.
     """
     name = repository.name if repository else "This network"
     if repository is None or not (repository.folder / GRAPH).is_file():
-        raise WeightsError(f"{name} has no int8 graph: {INSTEAD}")
+        raise WeightsError(f"{name} has no int8 graph: {_FALLBACK}")
     if is_stale(repository.folder):
-        raise WeightsError(f"{name} has an int8 graph of other weights: {INSTEAD}")
+        raise WeightsError(f"{name} has a stale int8 graph, made of other weights: {_FALLBACK}")
     try:
         return _read(repository.folder, network)
     except WeightsError as error:
-        raise WeightsError(f"{name} has an int8 graph of no use ({error}): {INSTEAD}") from None
+        raise WeightsError(f"{name} has an invalid int8 graph ({error}): {_FALLBACK}") from None
 
 
 def has_int8(folder: pathlib.Path) -> bool:
-    """Whether a repository seems to have an int8 graph of its weights; `read_int8` looks closer."""
-    return (folder / GRAPH).is_file() and _weights_of_graph(folder) is not None
+    """Whether a repository seems to have an int8 graph, without the checks of `read_int8`."""
+    return (folder / GRAPH).is_file() and _digest_in_notes(folder) is not None
 
 
 def is_stale(folder: pathlib.Path) -> bool:
-    """Whether a repository's int8 graph is not of its weights."""
-    return (folder / GRAPH).is_file() and _weights_of_graph(folder) != weights_digest(folder)
+    """Whether a repository's int8 graph was made of other weights than the repository's."""
+    return (folder / GRAPH).is_file() and _digest_in_notes(folder) != weights_digest(folder)
 
 
 def weights_digest(folder: pathlib.Path) -> str:
-    """SHA-256 of a repository's weights in hexadecimal digits, for quantization.json."""
+    """Returns the SHA-256 of a repository's weights in hexadecimal digits, for quantization.json."""
     with (folder / "model.safetensors").open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _weights_of_graph(folder):
+def _digest_in_notes(folder: pathlib.Path) -> str | None:
     """The digest of the weights that the int8 graph was made of, as quantization.json says, or None."""
     try:
         with (folder / NOTES).open("rb") as file:
-            return json.loads(file.read(2**20))["weights_sha256"]
+            return json.loads(file.read(_MAX_NOTES_BYTES))["weights_sha256"]
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
 
 
-def _read(folder, network):
+def _read(folder: pathlib.Path, network: "openvino.Model") -> "openvino.Model":
     import openvino
 
-    path, weights = folder / GRAPH, folder / WEIGHTS
-    most = 2**20 + 2 * (folder / "model.safetensors").stat().st_size
-    try:
-        if path.stat().st_size > _MAX_BYTES or weights.stat().st_size > most:
-            raise WeightsError("it is too large")
-        content = path.read_bytes()
-    except OSError as error:
-        raise WeightsError(f"{pathlib.Path(error.filename).name} cannot be read") from None
-    _check_layers(content, network)
+    path = folder / GRAPH
+    weights = folder / WEIGHTS
+    _check_layers(_content(folder), network)
     try:
         model = openvino.Core().read_model(path, weights)
     except RuntimeError:
         raise WeightsError("OpenVINO cannot read it") from None
     if model.has_rt_info("runtime_options"):
         raise WeightsError("it sets options of OpenVINO")
-    if [str(port.partial_shape) for port in model.inputs] != [
-        str(port.partial_shape) for port in network.inputs
-    ]:
+    if _input_shapes(model) != _input_shapes(network):
         raise WeightsError("it takes images of another size")
     if not _same_network(model, network):
         raise WeightsError("it is another network than config.json's")
     return model
 
 
-def _check_layers(content: bytes, network) -> None:
-    """Refuses what OpenVINO should not even be asked to read."""
-    ops = network.get_ops()
-    kinds = {op.get_type_info().name for op in ops} | _QUANTISING | {"FakeQuantize"}
-    ir_kinds = {_IR_NAMES.get(kind, kind) for kind in kinds}
-    if (
-        b"<!" in content or not content.isascii()
-    ):  # in another encoding, OpenVINO would not see what is checked here
+def _content(folder: pathlib.Path) -> bytes:
+    path = folder / GRAPH
+    weights = folder / WEIGHTS
+    try:
+        max_weights = 2**20 + 2 * (folder / "model.safetensors").stat().st_size
+        if path.stat().st_size > _MAX_BYTES or weights.stat().st_size > max_weights:
+            raise WeightsError("it is too large")
+        return path.read_bytes()
+    except OSError as error:
+        raise WeightsError(f"{pathlib.Path(error.filename).name} cannot be read") from None
+
+
+def _input_shapes(model: "openvino.Model") -> list[str]:
+    return [str(port.partial_shape) for port in model.inputs]
+
+
+def _check_layers(content: bytes, network: "openvino.Model") -> None:
+    """Refuses files that are not safe for OpenVINO to read."""
+    operations = network.get_ops()
+    types = {op.get_type_info().name for op in operations} | _WEIGHT_OPERATIONS | {"FakeQuantize"}
+    ir_types = {_IR_NAMES.get(name, name) for name in types}
+    # In another encoding, OpenVINO could read something else than what is checked here.
+    if b"<!" in content or not content.isascii():
         raise WeightsError("it holds more than a graph")
     try:
         layers = list(ElementTree.fromstring(content).iter("layer"))
     except (ElementTree.ParseError, ValueError, RecursionError, LookupError):
-        raise WeightsError("it is no XML") from None
-    if len(layers) > 20 * len(ops):
+        raise WeightsError("it is not XML") from None
+    if len(layers) > _MAX_OPERATIONS_RATIO * len(operations):
         raise WeightsError("it has too many operations")
     for layer in layers:
-        kind, version = layer.get("type", ""), layer.get("version")
-        if kind not in ir_kinds or version != "opset1":
-            raise WeightsError(f"it has an operation {kind[:40]!r} of {str(version)[:40]!r}")
+        name = layer.get("type", "")
+        version = layer.get("version")
+        if name not in ir_types or version != "opset1":
+            raise WeightsError(f"it has an operation {name[:40]!r} of {str(version)[:40]!r}")
 
 
-_IR_NAMES = {
-    "Constant": "Const",
-    "Relu": "ReLU",
-    "Softmax": "SoftMax",
-}  # an operation's name -> in OpenVINO's files
-
-
-def _same_network(model, network) -> bool:
+def _same_network(model: "openvino.Model", network: "openvino.Model") -> bool:
     sizes = [(op.get_type_name(), math.prod(op.output(0).shape)) for op in network.get_ops()]
-    largest, most = (
-        max(size for _, size in sizes),
-        _MAX_CONSTANTS * sum(size for kind, size in sizes if kind == "Constant"),
-    )
-    known: dict[tuple, int] = {}
+    max_elements = max(size for _, size in sizes)
+    max_constants = _MAX_CONSTANTS_RATIO * sum(size for name, size in sizes if name == "Constant")
+    numbering = _Numbering(max_elements, max_constants)
     try:
-        return _computes(model, known, largest, most) == _computes(network, known, largest, most)
-    except (RuntimeError, WeightsError):  # RuntimeError: OpenVINO does not know a shape
+        return numbering.of_graph(model) == numbering.of_graph(network)
+    except (RuntimeError, WeightsError):
+        # OpenVINO raises RuntimeError where it does not know a shape.
         return False
 
 
-def _computes(model, known: dict[tuple, int], largest: int, most: int) -> tuple[dict, int]:
-    """What a graph computes, whatever its weights are and however they and the images are quantised.
+class _Numbering:
+    """Numbers the values of graphs by what computes them, whatever the weights and their quantization.
+
+    Two graphs compute the same if their outputs get the same numbers (value numbering, as compilers do).
+
+    A value is known by its operation, its shape and the numbers of its inputs. A constant is known by its
+    shape alone, unless it is a few whole numbers, which set axes and sizes: then by its content, too. Numbers
+    of constants are negative.
 
     Args:
-        model: the graph.
-        known: a number for each value met so far, by the operation that makes it, its shape, and the numbers of what it is made
-            of. A constant's is negative and goes by its shape; by its content, too, if that is a few whole numbers.
-        largest: how many elements a value may have.
-        most: how many all constants together may have, with what is made of them: OpenVINO works them out beforehand.
-
-    Returns:
-        The numbers of inputs and outputs by their names, and how many operations there are besides quantisation.
-
-    Raises:
-        WeightsError: a value is too large, or quantised in an unknown way.
+        max_elements: The largest number of elements of a value.
+        max_constants: The largest number of elements of all constants and of what is computed from them
+            alone, since OpenVINO computes that when it compiles the graph.
     """
-    numbers, named, operations, constant = {}, {}, 0, 0
-    for op in model.get_ordered_ops():
-        kind, output = op.get_type_name(), op.output(0)
-        shape, sources = (
-            tuple(output.shape),
-            tuple(numbers[source.get_node().get_name()] for source in op.input_values()),
-        )
-        if math.prod(shape) > largest:
-            raise WeightsError("A value is too large.")
-        if kind == "FakeQuantize":
-            data, *ranges = sources
-            if (
-                max(ranges) > 0
-                or op.get_attributes()["levels"] > _MAX_LEVELS
-                or tuple(op.input_value(0).shape) != shape
-            ):
-                raise WeightsError("Something is quantised in an unknown way.")
-            number = data
-        elif kind in _QUANTISING and all(source < 0 for source in sources):
-            constant += math.prod(shape)
-            if constant > most:
+
+    def __init__(self, max_elements: int, max_constants: int):
+        self._known: dict[tuple, int] = {}
+        self._max_elements = max_elements
+        self._max_constants = max_constants
+
+    def of_graph(self, model: "openvino.Model") -> tuple[dict[frozenset[str], int], int]:
+        """Returns the numbers of inputs and outputs by their names, and the number of unquantized operations.
+
+        Raises:
+            WeightsError: A value is too large, or quantized in an unknown way.
+        """
+        numbers: dict[str, int] = {}
+        ports: dict[frozenset[str], int] = {}
+        operations = 0
+        constants = 0
+        for op in model.get_ordered_ops():
+            sources = tuple(numbers[source.get_node().get_name()] for source in op.input_values())
+            size = math.prod(op.output(0).shape)
+            if size > self._max_elements:
+                raise WeightsError("A value is too large.")
+            if op.get_type_name() == "FakeQuantize":
+                number = _quantized_input(op, sources)
+            elif op.get_type_name() in _WEIGHT_OPERATIONS and all(source < 0 for source in sources):
+                constants += size
+                number = self._of_constant(op)
+            else:
+                operations += 1
+                number = self._of_operation(op, sources)
+            if constants > self._max_constants:
                 raise WeightsError("Its constants are too large.")
-            whole = (
-                kind == "Constant"
-                and output.get_element_type().is_integral_number()
-                and math.prod(shape) < 10
-            )
-            if not whole and output.get_element_type().get_type_name() not in _STORED:
-                raise WeightsError("A constant has an unknown type.")
-            number = -known.setdefault(
-                (shape, tuple(op.data.ravel().tolist()) if whole else None), len(known) + 1
-            )
-        else:
-            made = (
-                kind,
-                repr(op.get_attributes()),
-                output.get_element_type().get_type_name(),
-                shape,
-                sources,
-            )
-            number, operations = known.setdefault(made, len(known) + 1), operations + 1
-        numbers[op.get_name()] = number
-        if kind in ("Parameter", "Result"):
-            named[frozenset(output.names)] = number
-    return named, operations
+            numbers[op.get_name()] = number
+            if op.get_type_name() in ("Parameter", "Result"):
+                ports[frozenset(op.output(0).names)] = number
+        return ports, operations
+
+    def _of_constant(self, op: "openvino.Node") -> int:
+        output = op.output(0)
+        is_whole = op.get_type_name() == "Constant" and output.get_element_type().is_integral_number()
+        is_setting = is_whole and math.prod(output.shape) < 10
+        if not is_setting and output.get_element_type().get_type_name() not in _WEIGHT_TYPES:
+            raise WeightsError("A constant has an unknown type.")
+        content = tuple(op.data.ravel().tolist()) if is_setting else None
+        return -self._number((tuple(output.shape), content))
+
+    def _of_operation(self, op: "openvino.Node", sources: tuple[int, ...]) -> int:
+        output = op.output(0)
+        element_type = output.get_element_type().get_type_name()
+        attributes = repr(op.get_attributes())
+        return self._number((op.get_type_name(), attributes, element_type, tuple(output.shape), sources))
+
+    def _number(self, value: tuple) -> int:
+        return self._known.setdefault(value, len(self._known) + 1)
+
+
+def _quantized_input(op: "openvino.Node", sources: tuple[int, ...]) -> int:
+    """The number of what a FakeQuantize rounds, so that it counts as the same value."""
+    data, *ranges = sources
+    same_shape = tuple(op.input_value(0).shape) == tuple(op.output(0).shape)
+    levels = op.get_attributes()["levels"]
+    if max(ranges) > 0 or levels > _MAX_QUANTIZATION_LEVELS or not same_shape:
+        raise WeightsError("A value is quantized in an unknown way.")
+    return data

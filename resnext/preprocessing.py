@@ -1,4 +1,4 @@
-"""One eye: the only way from an image file to the pixels that a network sees, in training's checks and in serving."""
+"""The only way from an image file to the pixels that a network sees, shared by evaluation and serving."""
 
 import contextlib
 import io
@@ -9,178 +9,169 @@ import struct
 import threading
 import warnings
 import zlib
+from collections.abc import Iterator
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageFile, ImageOps
 
 from resnext.config import Preprocessing
 from resnext.errors import ImageError
 
-MAX_PIXELS = 100_000_000  # width x height; a larger image is refused before it is decoded
-MAX_SCANS = (
-    100  # of a JPEG; each goes over all its pixels, so that 600 KB can keep a processor busy for minutes
-)
-_MARKER = re.compile(
-    rb"\xff[^\0\xd0-\xd7\xff]"
-)  # in a JPEG; the others stand for a byte, within a scan, or fill
-_BAND = 2**22  # pixels that are converted at a time
-_LARGE = (
-    25_000_000  # pixels; as many as these take up to 1 GB while they are decoded, so one such image at a time
-)
+# Width x height. A larger image is refused before it is decoded.
+MAX_PIXELS = 100_000_000
+# The scans of a JPEG. Each passes over all pixels, so that 600 KB can keep a processor busy for minutes.
+MAX_SCANS = 100
+# The formats whose decoders are tried, which photographs come in. Others can do harm: EPS runs Ghostscript.
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF")
+# A marker in a JPEG. The other codes stand for a byte within a scan, or are fill bytes.
+_MARKER = re.compile(rb"\xff[^\0\xd0-\xd7\xff]")
+# The number of pixels that are converted at a time.
+_BAND = 2**22
+# Images of more pixels than this are decoded one at a time: each takes up to 1 GB meanwhile.
+_LARGE = 25_000_000
 _one_large_image = threading.Lock()
-_DRAFT_MARGIN = 4  # with 2, sharp photographs differ by up to 1 of 255 from those decoded in full
-warnings.filterwarnings(
-    "ignore", category=Image.DecompressionBombWarning
-)  # Pillow's own, lower limit only warns
+# How many times as long as the resize a JPEG's shorter side stays when it is decoded at reduced scale. With
+# 2, sharp photographs differ by up to 1 of 255 from those decoded at full scale.
+_DRAFT_MARGIN = 4
+# A plain-text image of a million pixels takes 4 s to decode.
+_MAX_PLAIN_PIXELS = 250_000
+# The longest side that a resize may result in, divided by the shorter side.
+_MAX_ASPECT_RATIO = 64
 _FILTERS = {
     "bilinear": Image.Resampling.BILINEAR,
     "bicubic": Image.Resampling.BICUBIC,
     "lanczos": Image.Resampling.LANCZOS,
     "nearest": Image.Resampling.NEAREST,
 }
-# Formats with decoders that photographs come in; others (EPS runs Ghostscript) are not even tried.
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF")
+# What Pillow's decoders raise on damaged files.
+_DECODER_ERRORS = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    ZeroDivisionError,
+    EOFError,
+    TypeError,
+    IndexError,
+    KeyError,
+    OverflowError,
+    MemoryError,
+    RuntimeError,
+    AttributeError,
+    AssertionError,
+    struct.error,
+    zlib.error,
+)
+# Pillow's own limit of pixels is lower, but only warns.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 
 def open_image(
     source: str | os.PathLike | bytes | Image.Image, shorter_side: int | None = None
 ) -> Image.Image:
-    """Decodes an image the way a person would see it.
+    """Decodes an image as a person would see it.
 
     Args:
-        source: a path, an encoded file's bytes, or an image that Pillow has opened.
-        shorter_side: if given, a JPEG may be decoded at 1/2, 1/4 or 1/8 scale as long as its shorter side stays at
-            least four times this long: faster, and the pixels after the resize differ by less than half of 1 of 255.
+        source: A path, the bytes of an encoded file, or an image that Pillow has opened.
+        shorter_side: The length in pixels that the shorter side will be resized to. If it is given, a JPEG
+            may be decoded at 1/2, 1/4 or 1/8 scale as long as its shorter side stays at least four times this
+            long. That is faster, and the pixels after the resize differ by less than half of 1 of 255.
 
     Returns:
-        The first frame, upright (EXIF orientation applied), in mode "RGB"; transparency is laid on white.
+        The first frame in mode "RGB", upright (EXIF orientation applied), with transparency laid on white.
 
     Raises:
-        ImageError: not an image, damaged, made to keep the machine busy, or more than `MAX_PIXELS` pixels; names the
-            file and the fault.
+        ImageError: It is not an image, is damaged, has more than `MAX_PIXELS` pixels, or would take very long
+            to decode. The message names the file and the fault.
     """
     name = str(source) if isinstance(source, (str, os.PathLike)) else "The image"
-    try:
+    with _explained(name):
         if isinstance(source, Image.Image):
-            image = source
-        else:
-            file = io.BytesIO(source) if isinstance(source, bytes) else pathlib.Path(source)
+            _check_pixels(source, name)
+            with _memory_for(source):
+                return _to_rgb(ImageOps.exif_transpose(source))
+        file = io.BytesIO(source) if isinstance(source, bytes) else pathlib.Path(source)
+        with contextlib.ExitStack() as on_error:
             image = Image.open(file, formats=FORMATS)
-        width, height = image.size
-        if width * height > MAX_PIXELS:
-            raise ImageError(
-                f"{name} has {width} x {height} pixels, more than the {MAX_PIXELS:,} allowed: make it smaller first."
-            )
-        if image is not source:
+            on_error.callback(image.close)
+            _check_pixels(image, name)
             _refuse_slow(image, name)
-        if shorter_side and image is not source:  # a draft would shrink the caller's own image
-            _draft(image, _DRAFT_MARGIN * shorter_side)
-        large = image.width * image.height > _LARGE
-        with _one_large_image if large else contextlib.nullcontext():
-            if image is source:
-                image = ImageOps.exif_transpose(image)
-            else:
-                ImageOps.exif_transpose(image, in_place=True)  # without a copy
-            return _to_rgb(image)
-    except ImageError:
-        raise
-    except FileNotFoundError:
-        raise ImageError(f"{name} does not exist: check the path.") from None
-    except Image.DecompressionBombError:
-        raise ImageError(
-            f"{name} has far more than the {MAX_PIXELS:,} pixels allowed: make it smaller first."
-        ) from None
-    except (
-        OSError,
-        SyntaxError,
-        ValueError,
-        ZeroDivisionError,
-        EOFError,
-        TypeError,
-        IndexError,
-        KeyError,
-        OverflowError,
-        MemoryError,
-        RuntimeError,
-        AttributeError,
-        AssertionError,
-        struct.error,
-        zlib.error,
-    ) as error:
-        # Pillow's decoders raise all of these on damaged files.
-        if isinstance(error, Image.UnidentifiedImageError):
-            reason = "it is not an image of a known format"
-        elif isinstance(error, OSError) and error.strerror:
-            reason = error.strerror.lower()  # its text has the path, too
-        else:
-            reason = " ".join("".join(c if c.isprintable() else " " for c in str(error)).split()).rstrip(".")
-        raise ImageError(f"{name} cannot be read as an image: {reason or 'it is damaged'}.") from None
+            if shorter_side:
+                _draft(image, _DRAFT_MARGIN * shorter_side)
+            with _memory_for(image):
+                ImageOps.exif_transpose(image, in_place=True)
+                rgb = _to_rgb(image)
+            # Closing a decoded image would discard its pixels.
+            on_error.pop_all()
+            return rgb
 
 
 def load_pixels(source: str | os.PathLike | bytes | Image.Image, preprocessing: Preprocessing) -> np.ndarray:
     """Decodes and prepares an image: the one way from a file to the input of the network.
 
     Args:
-        source: a path, an encoded file's bytes, or an image that Pillow has opened.
-        preprocessing: that of the model.
+        source: A path, the bytes of an encoded file, or an image that Pillow has opened.
+        preprocessing: The preprocessing of the model.
 
     Returns:
-        (image_size, image_size, 3) uint8 RGB.
+        `(image_size, image_size, 3)` uint8 RGB.
 
     Raises:
-        ImageError: see `open_image`.
+        ImageError: See `open_image`.
     """
     return preprocess(open_image(source, preprocessing.resize_to), preprocessing)
 
 
 def resize(image: Image.Image, shorter_side: int, interpolation: str) -> Image.Image:
-    """Resizes an image so that its shorter side has that length, antialiased as Pillow does (torchvision's `Resize`)."""
+    """Resizes an image so that its shorter side has that length, antialiased (torchvision's `Resize`)."""
     width, height = image.size
     if width <= height:
         size = (shorter_side, max(shorter_side, int(shorter_side * height / width)))
     else:
         size = (max(shorter_side, int(shorter_side * width / height)), shorter_side)
-    longest = 64 * shorter_side
-    if (
-        max(size) > longest
-    ):  # a 1 x 10,000 strip would grow into gigabytes; its centre is all that is kept anyway
-        side = max(1, min(width, height) * 32)
-        image = _centre(image, min(width, side), min(height, side))
+    # A strip of 1 x 10,000 would grow into gigabytes, and only its center is kept anyway.
+    if max(size) > _MAX_ASPECT_RATIO * shorter_side:
+        side = max(1, min(width, height) * _MAX_ASPECT_RATIO // 2)
+        image = _crop_middle(image, min(width, side), min(height, side))
         return resize(image, shorter_side, interpolation)
     return image if image.size == size else image.resize(size, _FILTERS[interpolation])
 
 
-def centre_crop(image: Image.Image, size: int) -> Image.Image:
-    """The square of that size in the middle (torchvision's `CenterCrop`)."""
-    return _centre(image, size, size)
+def center_crop(image: Image.Image, size: int) -> Image.Image:
+    """Crops the square of that size from the middle (torchvision's `CenterCrop`)."""
+    return _crop_middle(image, size, size)
 
 
 def preprocess(image: Image.Image, preprocessing: Preprocessing) -> np.ndarray:
-    """What the network sees of an RGB image: resized, and the middle cropped (timm's `transforms_imagenet_eval`).
+    """Resizes an image and crops its middle (timm's `transforms_imagenet_eval`). The network normalizes.
 
     Args:
-        image: mode "RGB", as `open_image` gives it.
-        preprocessing: the model's.
+        image: An image in mode "RGB", as `open_image` returns it.
+        preprocessing: The preprocessing of the model.
 
     Returns:
-        (image_size, image_size, 3) uint8 RGB. (The network itself normalises.)
+        `(image_size, image_size, 3)` uint8 RGB, the input of the network.
     """
-    length, size = preprocessing.resize_to, preprocessing.image_size
+    length = preprocessing.resize_to
+    size = preprocessing.image_size
     if preprocessing.crop_mode == "center":
-        return np.asarray(centre_crop(resize(image, length, preprocessing.interpolation), size))
+        return np.asarray(center_crop(resize(image, length, preprocessing.interpolation), size))
     if preprocessing.crop_mode == "squash":
-        both = length, length
+        both = (length, length)
     else:
         ratio = max(image.width / length, image.height / length)
-        both = max(1, round(image.width / ratio)), max(1, round(image.height / ratio))
+        both = (max(1, round(image.width / ratio)), max(1, round(image.height / ratio)))
     image = image.resize(both, _FILTERS[preprocessing.interpolation])
-    square = Image.new("RGB", (size, size), tuple(round(255 * value) for value in preprocessing.mean))
+    red, green, blue = (round(255 * value) for value in preprocessing.mean)
+    square = Image.new("RGB", (size, size), (red, green, blue))
     square.paste(image, (_margin(image.width, size), _margin(image.height, size)))
     return np.asarray(square)
 
 
 def seen_part(width: int, height: int, preprocessing: Preprocessing) -> tuple[float, float]:
-    """How much of an image's width and of its height the network sees, always the middle; above 1 with margins added."""
+    """Returns the fractions of an image's width and height that the network sees, always the middle.
+
+    A fraction is above 1 where margins are added.
+    """
     part = preprocessing.image_size / preprocessing.resize_to
     if preprocessing.crop_mode == "squash":
         return part, part
@@ -193,40 +184,87 @@ def _margin(length: int, size: int) -> int:
     return (size - length) // 2 if length < size else -round((length - size) / 2)
 
 
-def _centre(image, width, height):
+def _crop_middle(image: Image.Image, width: int, height: int) -> Image.Image:
     # timm and torchvision round half to even here.
-    left, top = round((image.width - width) / 2), round((image.height - height) / 2)
+    left = round((image.width - width) / 2)
+    top = round((image.height - height) / 2)
     return image.crop((left, top, left + width, top + height))
 
 
-def _draft(image: Image.Image, shorter_side: int) -> None:
+@contextlib.contextmanager
+def _explained(name: str) -> Iterator[None]:
+    """Turns whatever Pillow raises into one sentence."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise ImageError(f"{name} does not exist: check the path.") from None
+    except Image.DecompressionBombError:
+        raise ImageError(
+            f"{name} has far more than the {MAX_PIXELS:,} pixels allowed: make it smaller first."
+        ) from None
+    except _DECODER_ERRORS as error:
+        raise ImageError(f"{name} cannot be read as an image: {_reason(error)}.") from None
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, Image.UnidentifiedImageError):
+        return "it is not an image of a known format"
+    if isinstance(error, OSError) and error.strerror:
+        # Without the path, which the whole text of the error has, too.
+        return error.strerror.lower()
+    text = "".join(character if character.isprintable() else " " for character in str(error))
+    return " ".join(text.split()).rstrip(".") or "it is damaged"
+
+
+def _check_pixels(image: Image.Image, name: str) -> None:
+    width, height = image.size
+    if width * height > MAX_PIXELS:
+        raise ImageError(
+            f"{name} has {width} x {height} pixels, more than the {MAX_PIXELS:,} allowed: "
+            "make it smaller first."
+        )
+
+
+def _memory_for(image: Image.Image) -> contextlib.AbstractContextManager:
+    large = image.width * image.height > _LARGE
+    return _one_large_image if large else contextlib.nullcontext()
+
+
+def _draft(image: ImageFile.ImageFile, shorter_side: int) -> None:
+    """Makes a JPEG decode at reduced scale, with at least that shorter side."""
     for scale in (8, 4, 2):
-        # A side that the scale does not divide would be rounded up and shift all that is in the image.
-        if image.width % scale == image.height % scale == 0 and min(image.size) >= scale * shorter_side:
+        # A side that the scale does not divide would be rounded up, which shifts the content of the image.
+        divides = image.width % scale == image.height % scale == 0
+        if divides and min(image.size) >= scale * shorter_side:
             image.draft(None, (image.width // scale, image.height // scale))
             return
 
 
-def _refuse_slow(image: Image.Image, name: str) -> None:
-    if (
-        image.tile and image.tile[0][0] == "ppm_plain" and image.width * image.height > 250_000
-    ):  # 4 s for a million
+def _refuse_slow(image: ImageFile.ImageFile, name: str) -> None:
+    is_plain_text = bool(image.tile) and image.tile[0][0] == "ppm_plain"
+    if is_plain_text and image.width * image.height > _MAX_PLAIN_PIXELS:
         raise ImageError(f"{name} is a large image in the form of text: save it as PNG first.")
-    if image.format in ("JPEG", "MPO"):  # a sequential one, too, may come in many scans
+    # Not only a progressive JPEG: a sequential one, too, may come in many scans.
+    if image.format in ("JPEG", "MPO") and image.fp is not None:
         start = image.fp.tell()
         image.fp.seek(0)
         scans = _count_scans(image.fp.read())
         image.fp.seek(start)
         if scans > MAX_SCANS:
-            raise ImageError(f"{name} draws its image more than {MAX_SCANS} times over: save it anew first.")
+            raise ImageError(f"{name} draws its image more than {MAX_SCANS} times over: save it again first.")
 
 
 def _count_scans(jpeg: bytes) -> int:
-    """Scans of the image that a file begins with, not of its thumbnail or of a film behind it; no further than one too many."""
-    scans, marker = 0, _MARKER.search(jpeg, 2)
+    """Counts the scans of a file's first image, not of its thumbnail or a film behind it.
+
+    It stops at one scan above the limit.
+    """
+    scans = 0
+    marker = _MARKER.search(jpeg, 2)
     while marker and marker[0] != b"\xff\xd9" and scans <= MAX_SCANS:
         scans += marker[0] == b"\xff\xda"
-        marker = _MARKER.search(jpeg, marker.end() + int.from_bytes(jpeg[marker.end() : marker.end() + 2]))
+        length = int.from_bytes(jpeg[marker.end() : marker.end() + 2])
+        marker = _MARKER.search(jpeg, marker.end() + length)
     return scans
 
 
@@ -234,20 +272,26 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     image.load()
     if image.mode == "RGB":
         return image
-    # 16-bit grey: Pillow's own conversion clips at 255 instead of scaling.
-    deep = image.mode.startswith("I;16") or (image.mode in ("I", "F") and image.getextrema()[1] > 255)
+    scale = 257 if _is_deep(image) else 1
     rgb = Image.new("RGB", image.size)
     rows = max(1, _BAND // max(1, image.width))
     for top in range(0, image.height, rows):
         box = (0, top, image.width, min(top + rows, image.height))
-        rgb.paste(_band_to_rgb(image.crop(box), 257 if deep else 1), box)
+        rgb.paste(_band_to_rgb(image.crop(box), scale), box)
     return rgb
+
+
+def _is_deep(image: Image.Image) -> bool:
+    """Whether an image is 16-bit gray, which Pillow's own conversion clips at 255 instead of scaling."""
+    if image.mode.startswith("I;16"):
+        return True
+    return image.mode in ("I", "F") and np.asarray(image.getextrema()).max() > 255
 
 
 def _band_to_rgb(image: Image.Image, scale: int) -> Image.Image:
     if image.mode.startswith("I") or image.mode == "F":
-        grey = np.nan_to_num(np.asarray(image, np.float32))
-        return Image.fromarray((grey / scale).clip(0, 255).round().astype(np.uint8), "L").convert("RGB")
+        gray = np.nan_to_num(np.asarray(image, np.float32))
+        return Image.fromarray((gray / scale).clip(0, 255).round().astype(np.uint8), "L").convert("RGB")
     if image.has_transparency_data:
         image = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")

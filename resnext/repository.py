@@ -1,11 +1,13 @@
-"""Where a model repository lies: the bundled one, a folder, or a repository on the Hugging Face Hub."""
+"""Finds, verifies and reads a model repository: the bundled one, a folder, or one on the Hugging Face Hub."""
 
+import contextlib
 import dataclasses
 import hashlib
 import os
 import pathlib
 import re
 import time
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -16,7 +18,7 @@ from resnext.weights import read_tensors
 
 BUNDLED_FOLDER = pathlib.Path(__file__).parent / "flowers"
 NEEDED = ("config.json", "model.safetensors")
-# All that this project reads of a repository; nothing else is downloaded.
+# All files of a repository that this project reads. Nothing else is downloaded.
 PATTERNS = [
     *NEEDED,
     "recipe.json",
@@ -31,14 +33,10 @@ PATTERNS = [
     "openvino_int8.bin",
 ]
 _REPO_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9][\w.-]{0,95})?", re.ASCII)
-_PATIENCE = 15  # seconds to wait for the Hub's first answer
-_GARBLED = (
-    ValueError,
-    TypeError,
-    KeyError,
-    AttributeError,
-    RecursionError,
-)  # of the client, at answers that no Hub would give
+# Seconds to wait for the Hub's first answer.
+_TIMEOUT = 15
+# What the Hub's client raises at malformed answers, which no Hub would give.
+_MALFORMED = (ValueError, TypeError, KeyError, AttributeError, RecursionError)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,10 +44,10 @@ class Repository:
     """A model repository on this machine.
 
     Args:
-        name: what a person calls it: a repository id, a folder's path, or "flowers (bundled)".
-        folder: where its files lie.
-        revision: the commit of a Hub repository (40 hex digits), otherwise None.
-        stale: the Hub was out of reach, and this is the copy that was downloaded last.
+        name: The name to show: a repository id, a folder's path, or "flowers (bundled)".
+        folder: The folder that holds its files.
+        revision: The commit of a Hub repository (40 hexadecimal digits), otherwise None.
+        stale: Whether the Hub could not be reached, so that this is the copy that was downloaded last.
     """
 
     name: str
@@ -59,36 +57,28 @@ class Repository:
 
 
 def find_repository(model: str | os.PathLike | None = None, revision: str | None = None) -> Repository:
-    """Finds a model repository, and downloads it from the Hub if need be.
+    """Finds a model repository, and downloads it from the Hub if needed.
 
     Args:
-        model: a folder, or a repository id such as "OWNER/NAME" or "OWNER/NAME@REVISION"; the bundled model if left out.
-        revision: branch, tag or commit of a Hub repository.
+        model: A folder, or a repository id such as "OWNER/NAME" or "OWNER/NAME@REVISION". Defaults to the
+            bundled model.
+        revision: A branch, tag or commit of a Hub repository.
 
     Raises:
-        RepositoryError: it is neither, it does not exist, or it cannot be reached and was never downloaded.
+        RepositoryError: It does not exist or is incomplete, or it cannot be reached and was never downloaded.
     """
     if model is None:
         if revision:
             raise RepositoryError(
-                f"The bundled model has no revisions: name a Hub repository, or leave the revision {revision!r} out."
+                "The bundled model has no revisions: "
+                f"name a Hub repository, or leave the revision {revision!r} out."
             )
         return Repository("flowers (bundled)", BUNDLED_FOLDER)
-    path = os.path.expanduser(model)  # leaves an unknown user's ~ as it is, where pathlib's raises
-    if os.path.isdir(path):  # also of a name that no file can have
-        folder = pathlib.Path(path)
-        if revision:
-            raise RepositoryError(
-                f"{model} is a folder and has no revisions: leave the revision {revision!r} out."
-            )
-        missing = [
-            name for name in NEEDED if not os.path.isfile(folder / name)
-        ]  # nor a pipe, which would be waited for
-        if missing:
-            raise RepositoryError(
-                f"{model} is no model repository: it has no {missing[0]}. Make one with `python -m training fit`."
-            )
-        return Repository(str(model), folder)
+    # Leaves the ~ of an unknown user as it is, where pathlib's expanduser raises.
+    path = os.path.expanduser(model)
+    # False, not an error, for a name that no file can have.
+    if os.path.isdir(path):
+        return _open_folder(model, pathlib.Path(path), revision)
     if revision is None:
         model, _, revision = str(model).partition("@")
     if not _REPO_ID.fullmatch(str(model)):
@@ -98,11 +88,30 @@ def find_repository(model: str | os.PathLike | None = None, revision: str | None
     return _download(str(model), revision or None)
 
 
+def _open_folder(model: str | os.PathLike, folder: pathlib.Path, revision: str | None) -> Repository:
+    if revision:
+        raise RepositoryError(
+            f"{model} is a folder and has no revisions: leave the revision {revision!r} out."
+        )
+    missing = _missing(folder)
+    if missing:
+        raise RepositoryError(
+            f"{model} is not a model repository: it has no {missing[0]}. "
+            "Make one with `python -m training fit`."
+        )
+    return Repository(str(model), folder)
+
+
+def _missing(folder: pathlib.Path) -> list[str]:
+    # A named pipe is no file either: reading it would block for ever.
+    return [name for name in NEEDED if not os.path.isfile(folder / name)]
+
+
 def load_config(repository: Repository) -> ModelConfig:
     """Reads config.json of a model repository.
 
     Raises:
-        ConfigError: it is missing or invalid.
+        ConfigError: It is missing or invalid.
     """
     return ModelConfig.read(repository.folder / "config.json")
 
@@ -111,37 +120,71 @@ def load_tensors(repository: Repository, config: ModelConfig) -> dict[str, np.nd
     """Reads model.safetensors of a model repository.
 
     Args:
-        repository: the repository.
-        config: its config, which says what tensors there have to be.
+        repository: The repository.
+        config: Its config, which says what tensors there must be.
 
     Returns:
-        Arrays under timm's keys.
+        Arrays by timm's key.
 
     Raises:
-        WeightsError: the file is missing, incomplete, or does not fit the config.
+        WeightsError: The file is missing or incomplete, or does not fit the config.
     """
     expected = tensor_shapes(config.architecture, config.num_classes)
     return read_tensors(repository.folder / "model.safetensors", expected)
 
 
 def _download(repo_id: str, revision: str | None) -> Repository:
-    # Imported here: it takes half a second that a local model does not need.
+    where = f"{repo_id}@{revision}" if revision else repo_id
+    start = time.time()
+    with _explained(repo_id, revision, where):
+        folder, stale = _snapshot(repo_id, revision)
+    # Some file systems record times in whole seconds.
+    corrupt = _corrupt_files(folder, since=start - 2)
+    for file in corrupt:
+        # Or else the client would take the same bytes again.
+        file.resolve().unlink(missing_ok=True)
+        file.unlink()
+    if corrupt:
+        raise RepositoryError(
+            f"{where} arrived damaged: {corrupt[0].name} is not the file that the Hub announced. "
+            "It was deleted: try again."
+        )
+    missing = _missing(folder)
+    if missing:
+        raise RepositoryError(
+            f"{where} on the Hub has no {missing[0]}: it is not a timm image classifier in safetensors."
+        )
+    return Repository(repo_id, folder, revision=folder.name, stale=stale)
+
+
+def _snapshot(repo_id: str, revision: str | None) -> tuple[pathlib.Path, bool]:
+    """Downloads a repository. Returns its folder, and whether it is a copy of unknown age."""
+    # Imported here: it takes half a second, which a local model does not need.
     import httpx2
     import huggingface_hub
     from huggingface_hub import errors
 
-    where = f"{repo_id}@{revision}" if revision else repo_id
-    start, stale = time.time(), False
+    stale = False
     try:
-        try:
-            huggingface_hub.HfApi().model_info(repo_id, revision=revision, timeout=_PATIENCE)
-        except (errors.RepositoryNotFoundError, errors.RevisionNotFoundError, errors.HFValidationError):
-            raise
-        except (httpx2.HTTPError, OSError, *_GARBLED):
-            stale = True
-        folder = huggingface_hub.snapshot_download(
-            repo_id, revision=revision, allow_patterns=PATTERNS, local_files_only=stale
-        )
+        huggingface_hub.HfApi().model_info(repo_id, revision=revision, timeout=_TIMEOUT)
+    except (errors.RepositoryNotFoundError, errors.RevisionNotFoundError, errors.HFValidationError):
+        raise
+    except (httpx2.HTTPError, OSError, *_MALFORMED):
+        stale = True
+    folder = huggingface_hub.snapshot_download(
+        repo_id, revision=revision, allow_patterns=PATTERNS, local_files_only=stale
+    )
+    return pathlib.Path(folder), stale
+
+
+@contextlib.contextmanager
+def _explained(repo_id: str, revision: str | None, where: str) -> Iterator[None]:
+    """Turns the errors of the Hub's client into one sentence each."""
+    import httpx2
+    from huggingface_hub import errors
+
+    try:
+        yield
     except errors.GatedRepoError:
         raise RepositoryError(
             f"{where} is gated: ask for access on its page, then log in with `hf auth login`."
@@ -159,39 +202,38 @@ def _download(repo_id: str, revision: str | None) -> Repository:
             f"The Hub cannot be reached and {where} was never downloaded: try again, or name a folder."
         ) from None
     except errors.HFValidationError as error:
-        raise RepositoryError(f"{where} is no valid repository id: {error}") from None
-    except (httpx2.HTTPError, OSError, *_GARBLED) as error:
+        raise RepositoryError(f"{where} is not a valid repository id: {error}") from None
+    except (httpx2.HTTPError, OSError, *_MALFORMED) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise RepositoryError(f"{where} could not be downloaded ({reason}): try again.") from None
-    folder = pathlib.Path(folder)
-    damaged = _damaged(folder, since=start - 2)  # some file systems' clocks are coarse
-    for file in damaged:  # or the client would take the same bytes again
-        file.resolve().unlink(missing_ok=True)
-        file.unlink()
-    if damaged:
-        raise RepositoryError(
-            f"{where} arrived damaged: {damaged[0].name} is not the file that the Hub announced. It was deleted: try again."
-        )
-    missing = [name for name in NEEDED if not (folder / name).is_file()]
-    if missing:
-        raise RepositoryError(
-            f"{where} on the Hub has no {missing[0]}: it is no timm image classifier in safetensors."
-        )
-    return Repository(repo_id, folder, revision=folder.name, stale=stale)
 
 
-def _damaged(folder: pathlib.Path, since: float) -> list[pathlib.Path]:
-    """Downloaded files whose bytes are not those that the Hub announced; of those only that were written since, as it takes time.
+def _corrupt_files(folder: pathlib.Path, since: float) -> list[pathlib.Path]:
+    """Finds downloaded files whose content is not what the Hub announced.
 
-    The client looks at their size alone. But it names them, in its cache, by the hash that the Hub gave: SHA-256 for large files,
-    Git's SHA-1 for the others. (Where a system has no symbolic links they keep their own names, and are not looked at.)
+    The client compares only their sizes. But it names them, in its cache, by the hash that the Hub gave:
+    SHA-256 for large files, Git's SHA-1 for the others. Where a system has no symbolic links, files keep
+    their own names and are not checked.
+
+    Args:
+        folder: The downloaded repository.
+        since: In seconds since the epoch. Only files written since then are checked, because it takes time.
     """
-    damaged = []
+    corrupt = []
     for file in folder.rglob("*"):
-        if file.is_symlink() and file.is_file() and file.stat().st_mtime >= since:
-            announced, head = os.path.basename(os.readlink(file)), b"blob %d\0" % file.stat().st_size
-            digest = {64: hashlib.sha256, 40: lambda: hashlib.sha1(head)}.get(len(announced))
-            with file.open("rb") as opened:
-                if digest and hashlib.file_digest(opened, digest).hexdigest() != announced:
-                    damaged.append(file)
-    return damaged
+        is_recent = file.is_symlink() and file.is_file() and file.stat().st_mtime >= since
+        if is_recent and not _matches_its_name(file):
+            corrupt.append(file)
+    return corrupt
+
+
+def _matches_its_name(link: pathlib.Path) -> bool:
+    announced = os.path.basename(os.readlink(link))
+    if len(announced) == 64:
+        digest = hashlib.sha256()
+    elif len(announced) == 40:
+        digest = hashlib.sha1(b"blob %d\0" % link.stat().st_size)
+    else:
+        return True
+    with link.open("rb") as opened:
+        return hashlib.file_digest(opened, lambda: digest).hexdigest() == announced

@@ -1,8 +1,9 @@
-"""The lesson of ResNeXt in NumPy: a residual unit in its three equal forms (Figure 3 of the paper, arXiv:1611.05431).
+"""The three equal forms of ResNeXt's residual block in NumPy (Figure 3 of the paper, arXiv:1611.05431).
 
-(a) adds parallel paths, (b) concatenates them early, (c) is one grouped convolution. Each form's weights can be
-carried into the others', and all three then compute the same function. Units are for inference: batch norm is the
-scale and shift that it comes to after training. In (a), as in the paper's implementation, it follows the sum of the paths.
+Form (a) adds parallel paths, form (b) concatenates them early, and form (c) is one grouped convolution. The
+weights of each form can be converted to the others', and all three then compute the same function. Blocks are
+for inference: batch norm is the scale and shift that it amounts to after training. In form (a), as in the
+paper's implementation, it follows the sum of the paths.
 """
 
 import dataclasses
@@ -13,16 +14,18 @@ from resnext.errors import ConfigError
 
 
 def convolution_parameters(kernel: int, channels: int, filters: int, groups: int = 1) -> int:
-    """Weights of a convolution without biases: each filter sees only its group's share of the input channels.
+    """Counts the weights of a convolution without biases.
+
+    Each filter sees only its group's share of the input channels.
 
     Args:
-        kernel: height and width of the kernel.
-        channels: input channels.
-        filters: output channels.
-        groups: number of groups (cardinality).
+        kernel: The height and width of the kernel.
+        channels: The number of input channels.
+        filters: The number of output channels.
+        groups: The number of groups (cardinality).
 
     Raises:
-        ConfigError: groups do not divide channels and filters.
+        ConfigError: The groups do not divide channels and filters.
 
     Example:
         >>> convolution_parameters(3, channels=6, filters=3)
@@ -35,18 +38,18 @@ def convolution_parameters(kernel: int, channels: int, filters: int, groups: int
 
 
 def grouped_convolution(images: np.ndarray, kernel: np.ndarray, groups: int = 1) -> np.ndarray:
-    """A convolution of stride 1 that keeps height and width.
+    """Computes a convolution of stride 1 that keeps height and width.
 
     Args:
-        images: (batch, height, width, channels) float.
-        kernel: (size, size, channels / groups, filters) float, size odd.
-        groups: number of groups.
+        images: `(batch, height, width, channels)` float.
+        kernel: `(size, size, channels / groups, filters)` float. `size` is odd.
+        groups: The number of groups.
 
     Returns:
-        (batch, height, width, filters) float.
+        `(batch, height, width, filters)` float.
 
     Raises:
-        ConfigError: groups do not divide channels and filters.
+        ConfigError: The groups do not divide channels and filters.
     """
     size, _, _, filters = kernel.shape
     _check_groups(images.shape[-1], filters, groups)
@@ -61,7 +64,7 @@ def grouped_convolution(images: np.ndarray, kernel: np.ndarray, groups: int = 1)
 
 @dataclasses.dataclass(frozen=True)
 class Norm:
-    """Batch norm after training: scale and shift, each (channels,) float."""
+    """Batch norm after training: scale and shift, each `(channels,)` float."""
 
     scale: np.ndarray
     shift: np.ndarray
@@ -79,14 +82,14 @@ class Norm:
 
 @dataclasses.dataclass(frozen=True)
 class Path:
-    """1x1 convolution to a few channels, then 3x3, each with batch norm and ReLU.
+    """A 1x1 convolution to a few channels, then a 3x3 convolution, each with batch norm and ReLU.
 
     Args:
-        reduce: (1, 1, channels, width) kernel.
-        norm1: after it.
-        transform: (3, 3, width / groups, width) kernel.
-        norm2: after it.
-        groups: of the 3x3 convolution.
+        reduce: The 1x1 kernel, `(1, 1, channels, width)` float.
+        norm1: The batch norm after it.
+        transform: The 3x3 kernel, `(3, 3, width / groups, width)` float.
+        norm2: The batch norm after it.
+        groups: The number of groups of the 3x3 convolution.
     """
 
     reduce: np.ndarray
@@ -102,12 +105,12 @@ class Path:
 
 @dataclasses.dataclass(frozen=True)
 class FormA:
-    """Paths with an expanding 1x1 convolution each, added together.
+    """Form (a): paths with an expanding 1x1 convolution each, added together.
 
     Args:
-        paths: C of them.
-        expands: a (1, 1, width, channels) kernel for each path.
-        norm3: after the sum.
+        paths: The paths, as many as the cardinality C.
+        expands: The expanding kernel of each path, `(1, 1, width, channels)` float.
+        norm3: The batch norm after the sum.
     """
 
     paths: tuple[Path, ...]
@@ -121,7 +124,13 @@ class FormA:
 
 @dataclasses.dataclass(frozen=True)
 class FormB:
-    """Paths concatenated, then one expanding 1x1 convolution, (1, 1, C x width, channels)."""
+    """Form (b): paths concatenated, then one expanding 1x1 convolution.
+
+    Args:
+        paths: The paths, as many as the cardinality C.
+        expand: The expanding kernel, `(1, 1, C x width, channels)` float.
+        norm3: The batch norm after it.
+    """
 
     paths: tuple[Path, ...]
     expand: np.ndarray
@@ -134,7 +143,13 @@ class FormB:
 
 @dataclasses.dataclass(frozen=True)
 class FormC:
-    """One wide path whose 3x3 convolution has C groups, then one expanding 1x1 convolution."""
+    """Form (c): one wide path whose 3x3 convolution has C groups, then one expanding 1x1 convolution.
+
+    Args:
+        path: The wide path, with as many groups as the cardinality C.
+        expand: The expanding kernel, `(1, 1, C x width, channels)` float.
+        norm3: The batch norm after it.
+    """
 
     path: Path
     expand: np.ndarray
@@ -145,17 +160,25 @@ class FormC:
 
     @classmethod
     def random(cls, channels: int, cardinality: int, width: int, seed: int = 0) -> "FormC":
-        """A unit of random float32 weights: `cardinality` groups of `width` channels (32 of 4 in ResNeXt-50 32x4d)."""
-        rng, total = np.random.default_rng(seed), cardinality * width
+        """Makes a block of random float32 weights.
+
+        Args:
+            channels: The number of input and output channels.
+            cardinality: The number of groups (32 in ResNeXt-50 32x4d).
+            width: The number of channels of each group (4 in the first stage of ResNeXt-50 32x4d).
+            seed: The seed of the random weights.
+        """
+        rng = np.random.default_rng(seed)
+        total = cardinality * width
 
         def kernel(size, fan_in, filters):
             shape = (size, size, fan_in, filters)
             return (rng.standard_normal(shape) * np.sqrt(2 / (size * size * fan_in))).astype(np.float32)
 
         def norm(count):
-            return Norm(
-                rng.uniform(0.5, 1.5, count).astype(np.float32), rng.normal(0, 0.2, count).astype(np.float32)
-            )
+            scale = rng.uniform(0.5, 1.5, count).astype(np.float32)
+            shift = rng.normal(0, 0.2, count).astype(np.float32)
+            return Norm(scale, shift)
 
         path = Path(
             kernel(1, channels, total), norm(total), kernel(3, width, total), norm(total), cardinality
@@ -163,30 +186,31 @@ class FormC:
         return cls(path, kernel(1, total, channels), norm(channels))
 
 
-def c_to_b(unit: FormC) -> FormB:
-    """Each group becomes a path of its own."""
-    path, count = unit.path, unit.path.groups
+def c_to_b(block: FormC) -> FormB:
+    """Converts form (c) to form (b): each group becomes a path of its own."""
+    path = block.path
+    count = path.groups
     kernels = zip(np.split(path.reduce, count, axis=-1), np.split(path.transform, count, axis=-1))
     norms = zip(path.norm1.split(count), path.norm2.split(count))
     paths = tuple(
         Path(reduce, norm1, transform, norm2) for (reduce, transform), (norm1, norm2) in zip(kernels, norms)
     )
-    return FormB(paths, unit.expand, unit.norm3)
+    return FormB(paths, block.expand, block.norm3)
 
 
-def b_to_a(unit: FormB) -> FormA:
-    """A 1x1 convolution of a concatenation is the sum of 1x1 convolutions of its parts."""
-    return FormA(unit.paths, tuple(np.split(unit.expand, len(unit.paths), axis=2)), unit.norm3)
+def b_to_a(block: FormB) -> FormA:
+    """Converts form (b) to (a): a 1x1 convolution of a concatenation is the sum of those of its parts."""
+    return FormA(block.paths, tuple(np.split(block.expand, len(block.paths), axis=2)), block.norm3)
 
 
-def a_to_b(unit: FormA) -> FormB:
-    """The paths' expanding kernels, stacked along their input channels."""
-    return FormB(unit.paths, np.concatenate(unit.expands, axis=2), unit.norm3)
+def a_to_b(block: FormA) -> FormB:
+    """Converts form (a) to form (b): the expanding kernels are stacked along their input channels."""
+    return FormB(block.paths, np.concatenate(block.expands, axis=2), block.norm3)
 
 
-def b_to_c(unit: FormB) -> FormC:
-    """The paths side by side: wide 1x1, grouped 3x3."""
-    paths = unit.paths
+def b_to_c(block: FormB) -> FormC:
+    """Converts form (b) to form (c): the paths side by side are a wide 1x1 and a grouped 3x3 convolution."""
+    paths = block.paths
     path = Path(
         reduce=np.concatenate([path.reduce for path in paths], axis=-1),
         norm1=Norm.join([path.norm1 for path in paths]),
@@ -194,7 +218,7 @@ def b_to_c(unit: FormB) -> FormC:
         norm2=Norm.join([path.norm2 for path in paths]),
         groups=len(paths),
     )
-    return FormC(path, unit.expand, unit.norm3)
+    return FormC(path, block.expand, block.norm3)
 
 
 def _relu(x):
@@ -204,5 +228,6 @@ def _relu(x):
 def _check_groups(channels, filters, groups):
     if groups < 1 or channels % groups or filters % groups:
         raise ConfigError(
-            f"{groups} groups do not divide {channels} input channels and {filters} filters: choose groups that divide both."
+            f"{groups} groups do not divide {channels} input channels and {filters} filters: "
+            "choose groups that divide both."
         )

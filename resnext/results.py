@@ -13,9 +13,11 @@ import numpy as np
 from resnext.atomic import replacing, write_atomically
 from resnext.errors import DataError
 
-HISTORY, EVALUATION = "history.csv", "evaluation.json"
+HISTORY = "history.csv"
+EVALUATION = "evaluation.json"
 HISTORY_COLUMNS = ("epoch", "loss", "accuracy", "val_loss", "val_accuracy", "learning_rate", "seconds")
-# Limits in bytes. Parsed, JSON and CSV take up to forty times as much memory; an evaluation on ImageNet has 15 MB.
+# Limits in bytes. Parsed, JSON and CSV take up to forty times as much memory; an evaluation on ImageNet has
+# 15 MB.
 MAX_BYTES = {HISTORY: 2**20, EVALUATION: 24 * 2**20}
 # What reading or parsing a file of unknown origin may raise.
 READ_ERRORS = (
@@ -44,11 +46,11 @@ class ImagePrediction(NamedTuple):
     """The prediction for one test image.
 
     Args:
-        file: name of the image.
-        true: name of the true class.
-        predicted: name of the predicted class.
-        probability: of the predicted class, in [0, 1].
-        thumbnail: file name of a small picture in the repository, if it holds one; untrusted when read.
+        file: The name of the image.
+        true: The name of the true class.
+        predicted: The name of the predicted class.
+        probability: The probability of the predicted class, in [0, 1].
+        thumbnail: The file name of a small picture in the repository, or None. It is not trusted when read.
     """
 
     file: str
@@ -62,9 +64,9 @@ class CalibrationBin(NamedTuple):
     """The test images whose probability lies in one interval.
 
     Args:
-        confidence: their mean probability, in [0, 1].
-        accuracy: the fraction of them that was classified correctly.
-        images: how many they are.
+        confidence: Their mean probability, in [0, 1].
+        accuracy: The fraction of them that was classified correctly, in [0, 1].
+        images: The number of these images.
     """
 
     confidence: float
@@ -77,15 +79,15 @@ class Evaluation:
     """The test of a network, as evaluation.json holds it.
 
     Args:
-        classes: names of the classes.
-        confusion_matrix: (classes, classes) int64, rows: true, columns: predicted.
-        per_class: scores of each class.
-        predictions: one for each test image.
-        top1: top-1 accuracy in [0, 1]; None if the file does not say.
-        top5: top-5 accuracy in [0, 1]; None if the file does not say.
-        loss: mean cross-entropy; None if the file does not say.
-        samples: number of test images; None if the file does not say.
-        dtype: what the network computed in.
+        classes: The names of the classes.
+        confusion_matrix: `(classes, classes)` int64. Rows are true classes, columns are predicted classes.
+        per_class: The scores of each class.
+        predictions: The prediction for each test image.
+        top1: The top-1 accuracy in [0, 1], or None if the file does not say.
+        top5: The top-5 accuracy in [0, 1], or None if the file does not say.
+        loss: The mean cross-entropy, or None if the file does not say.
+        samples: The number of test images, or None if the file does not say.
+        dtype: The dtype that the network computed in.
     """
 
     classes: tuple[str, ...]
@@ -103,7 +105,7 @@ class Evaluation:
         """Parses the text of evaluation.json, which may be of any origin.
 
         Raises:
-            One of `READ_ERRORS`: it is not valid, or does not fit together.
+            One of `READ_ERRORS`: The text is not valid, or its parts do not fit together.
         """
         values = parse_json(text)
         classes = tuple(str(label) for label in values["classes"])
@@ -113,7 +115,9 @@ class Evaluation:
         per_class = tuple(
             ClassScores(
                 str(row["label"]),
-                *(float(row[key]) for key in ("precision", "recall", "f1")),
+                float(row["precision"]),
+                float(row["recall"]),
+                float(row["f1"]),
                 int(row["support"]),
             )
             for row in values["per_class"]
@@ -130,13 +134,18 @@ class Evaluation:
         )
         if not all(0 <= row.probability <= 1 for row in predictions):
             raise ValueError("a probability is not between 0 and 1")
-        numbers = {
-            key: kind(values[key])
-            for key, kind in (("top1", float), ("top5", float), ("loss", float), ("samples", int))
-            if values.get(key) is not None
-        }
-        dtype = str(values.get("dtype", "float32"))
-        return cls(classes, matrix, per_class, predictions, dtype=dtype, **numbers)
+        samples = values.get("samples")
+        return cls(
+            classes,
+            matrix,
+            per_class,
+            predictions,
+            top1=_optional_float(values, "top1"),
+            top5=_optional_float(values, "top5"),
+            loss=_optional_float(values, "loss"),
+            samples=None if samples is None else int(samples),
+            dtype=str(values.get("dtype", "float32")),
+        )
 
     def to_json(self) -> str:
         """The text of evaluation.json."""
@@ -167,24 +176,32 @@ class Evaluation:
         return calibration_bins(self.predictions)
 
 
-def read_evaluation(folder: pathlib.Path) -> Evaluation | None:
-    """Reads evaluation.json of a model repository; None if it has none.
+def _optional_float(values: dict, key: str) -> float | None:
+    return None if values.get(key) is None else float(values[key])
+
+
+def read_evaluation(folder: pathlib.Path, max_bytes: int | None = None) -> Evaluation | None:
+    """Reads evaluation.json of a model repository. Returns None if it has none.
+
+    Args:
+        folder: The model repository.
+        max_bytes: The limit of the file's size. Defaults to the limit of `MAX_BYTES`.
 
     Raises:
-        DataError: the file is not a valid evaluation.
+        DataError: The file is not a valid evaluation.
     """
     path = folder / EVALUATION
     if not path.exists():
         return None
     try:
-        return Evaluation.from_json(read_text(path))
+        return Evaluation.from_json(read_text(path, max_bytes))
     except READ_ERRORS as error:
         fault = f"{path} is not a valid evaluation ({error})"
         raise DataError(f"{fault}: run `python -m training evaluate` again, or delete it.") from None
 
 
 def calibration_bins(predictions: tuple[ImagePrediction, ...], bins: int = 10) -> list[CalibrationBin]:
-    """Groups predictions into intervals of probability of equal width (Guo et al., 2017, arXiv:1706.04599)."""
+    """Groups predictions into equal intervals of probability (Guo et al., 2017, arXiv:1706.04599)."""
     probability = np.array([row[3] for row in predictions], float)
     correct = np.array([row[1] == row[2] for row in predictions], float)
     places = np.minimum((probability * bins).astype(int), bins - 1)
@@ -197,13 +214,13 @@ def calibration_bins(predictions: tuple[ImagePrediction, ...], bins: int = 10) -
 
 
 def calibration_error(bins: list[CalibrationBin]) -> float:
-    """Expected calibration error: the gaps between confidence and accuracy, weighted by the bins' images."""
+    """Expected calibration error: the mean gap between confidence and accuracy, weighted by images."""
     gaps = sum(abs(confidence - accuracy) * images for confidence, accuracy, images in bins)
     return gaps / sum(images for *_, images in bins)
 
 
 def calibration_bias(bins: list[CalibrationBin]) -> float:
-    """Mean of accuracy minus confidence: above 0 for an under-confident network, below 0 if over-confident."""
+    """Mean of accuracy minus confidence: above 0 if under-confident, below 0 if over-confident."""
     gaps = sum((accuracy - confidence) * images for confidence, accuracy, images in bins)
     return gaps / sum(images for *_, images in bins)
 
@@ -212,10 +229,10 @@ def parse_history(text: str) -> list[dict[str, float]]:
     """Parses the text of history.csv, which may be of any origin.
 
     Returns:
-        A row for each epoch, numbers by column name. `seconds` is NaN if the file has no such column.
+        A row for each epoch, a dict of numbers by column. `seconds` is NaN if the file has no such column.
 
     Raises:
-        One of `READ_ERRORS`: a column is missing, or a value is not a number.
+        One of `READ_ERRORS`: A column is missing, or a value is not a number.
     """
     rows = []
     for row in csv.DictReader(text.splitlines()):
@@ -226,10 +243,10 @@ def parse_history(text: str) -> list[dict[str, float]]:
 
 
 def read_history(folder: pathlib.Path) -> list[dict[str, float]]:
-    """Reads history.csv of a model repository; an empty list if it has none.
+    """Reads history.csv of a model repository. Returns an empty list if it has none.
 
     Raises:
-        DataError: the file is not a valid history.
+        DataError: The file is not a valid history.
     """
     path = folder / HISTORY
     if not path.exists():
@@ -259,12 +276,12 @@ def read_text(path: pathlib.Path, max_bytes: int | None = None) -> str:
     """Reads a UTF-8 file of unknown origin.
 
     Args:
-        path: the file.
-        max_bytes: limit of its size; that of `MAX_BYTES` for its name if left out.
+        path: The file.
+        max_bytes: The limit of its size. Defaults to the limit of `MAX_BYTES` for its name.
 
     Raises:
-        OSError: it cannot be read, or is not a regular file (opening a pipe would block for ever).
-        ValueError: it is too large or not UTF-8.
+        OSError: The file cannot be read, or is not a regular file (opening a pipe would block for ever).
+        ValueError: The file is too large or not UTF-8.
     """
     limit = max_bytes or MAX_BYTES[path.name]
     if not os.path.isfile(path):

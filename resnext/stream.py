@@ -1,4 +1,4 @@
-"""Many images: decoded in parallel, classified asynchronously, answered in their order, a few dozen in memory at a time."""
+"""Classifies many images: decoded in parallel, run asynchronously, in order, a few dozen in memory."""
 
 import collections
 import concurrent.futures
@@ -22,7 +22,7 @@ if typing.TYPE_CHECKING:
 
 Source = typing.TypeVar("Source", str, os.PathLike, bytes, Image.Image)
 
-# Of `resnext.preprocessing.FORMATS`.
+# The suffixes of `resnext.preprocessing.FORMATS`.
 SUFFIXES = frozenset(
     [
         ".apng",
@@ -45,35 +45,46 @@ SUFFIXES = frozenset(
         ".webp",
     ]
 )
-_FEW = 16  # images that are answered before the network would be compiled anew for many
-_AHEAD = 64  # images at most that are decoded before their turn; one that is slow to decode seldom keeps the network waiting
+# From this number of images on, compiling the network a second time, for throughput, pays.
+_MIN_FOR_THROUGHPUT = 16
+# The largest number of images that are decoded ahead of their turn. With so many, one that is slow to decode
+# seldom keeps the network waiting.
+_MAX_AHEAD = 64
 
 
 def image_files(paths: Iterable[pathlib.Path]) -> Iterator[pathlib.Path]:
-    """Image files, one folder's names in memory at a time.
+    """Lists image files, with one folder's names in memory at a time.
 
     Args:
-        paths: files, which are taken whatever their names, and folders.
+        paths: Files, which are taken whatever their names, and folders.
 
     Yields:
-        The files; for a folder, the files in and below it with an image's suffix, sorted, each folder's own before those
-        of its folders. Hidden files and folders are left out, and links to folders are not followed. A folder that has
-        no images or cannot be listed is given itself.
+        The files. For a folder, these are the files in and below it with an image's suffix, sorted, each
+        folder's own files before those of its subfolders. Hidden files and folders are left out, and links to
+        folders are not followed. A folder without images, or that cannot be listed, is yielded itself.
     """
     for path in paths:
-        if not os.path.isdir(path):  # unlike `path.is_dir()`, no error for a name that is too long
+        # False, not an error as `path.is_dir()` raises, for a name that is too long.
+        if os.path.isdir(path):
+            yield from _files_below(path)
+        else:
             yield path
-            continue
-        found, unlisted = False, []
-        for folder, folders, names in os.walk(
-            path, onerror=lambda error: unlisted.append(pathlib.Path(error.filename))
-        ):
-            folders[:] = sorted(name for name in folders if not name.startswith("."))
-            for name in sorted(names):
-                if not name.startswith(".") and os.path.splitext(name)[1].lower() in SUFFIXES:
-                    found = True
-                    yield pathlib.Path(folder, name)
-        yield from unlisted if found or unlisted else [path]
+
+
+def _files_below(path: pathlib.Path) -> Iterator[pathlib.Path]:
+    found = False
+    unlisted: list[pathlib.Path] = []
+
+    def keep(error: OSError) -> None:
+        unlisted.append(pathlib.Path(error.filename))
+
+    for folder, subfolders, names in os.walk(path, onerror=keep):
+        subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
+        for name in sorted(names):
+            if not name.startswith(".") and os.path.splitext(name)[1].lower() in SUFFIXES:
+                found = True
+                yield pathlib.Path(folder, name)
+    yield from unlisted if found or unlisted else [path]
 
 
 def infer_images(
@@ -82,52 +93,54 @@ def infer_images(
     """Classifies many images at the network's full rate.
 
     Args:
-        classifier: the network.
-        images: whatever `open_image` takes; read as they are needed.
+        classifier: The network.
+        images: Images of any kind that `open_image` takes, which are read as they are needed.
 
     Yields:
-        Each image with its answer, or with what is wrong with it; in the order of the images.
+        Each image with the network's output, or with the error of an image that cannot be decoded, in the
+        order of the images.
 
     Raises:
-        WeightsError: an answer is no number.
+        WeightsError: An output is NaN or infinite.
     """
     images = iter(images)
-    first = list(itertools.islice(images, _FEW))
-    model = classifier.throughput_model() if len(first) == _FEW else None
+    first = list(itertools.islice(images, _MIN_FOR_THROUGHPUT))
+    model = classifier.throughput_model() if len(first) == _MIN_FOR_THROUGHPUT else None
     decoded = _decode(itertools.chain(first, images), classifier.config.preprocessing)
     if model:
         yield from _run_asynchronously(model, decoded)
-    else:
-        for image, pixels in decoded:
-            yield image, pixels if isinstance(pixels, ImageError) else classifier.run(pixels)
+        return
+    for image, pixels in decoded:
+        yield image, pixels if isinstance(pixels, ImageError) else classifier.run(pixels)
 
 
 def _decode(
     images: Iterable[Source], preprocessing: Preprocessing
 ) -> Iterator[tuple[Source, np.ndarray | ImageError]]:
-    """What the network sees of each image, decoded by as many threads as there are cores (Pillow works without Python's lock)."""
+    """Decodes images by as many threads as there are cores. Pillow releases Python's lock meanwhile."""
     pool = concurrent.futures.ThreadPoolExecutor(os.cpu_count())
-    begun = collections.deque()
+    pending: collections.deque[tuple[Source, concurrent.futures.Future]] = collections.deque()
 
-    def oldest():
-        image, pixels = begun.popleft()
+    def finish_oldest():
+        image, pixels = pending.popleft()
         return image, pixels.result()
 
     try:
         for image in images:
-            if len(begun) == _AHEAD:
-                yield oldest()
-            begun.append((image, pool.submit(_pixels, image, preprocessing)))
-        while begun:
-            yield oldest()
+            if len(pending) == _MAX_AHEAD:
+                yield finish_oldest()
+            pending.append((image, pool.submit(_pixels_or_error, image, preprocessing)))
+        while pending:
+            yield finish_oldest()
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def _pixels(image: Source, preprocessing: Preprocessing) -> np.ndarray | ImageError:
+def _pixels_or_error(image: Source, preprocessing: Preprocessing) -> np.ndarray | ImageError:
     if isinstance(image, pathlib.Path) and os.path.isdir(image):
         return ImageError(
-            f"{image} is a folder that holds no images or cannot be listed: name one with .jpg or other image files."
+            f"{image} is a folder that holds no images or cannot be listed: "
+            "name one with .jpg or other image files."
         )
     try:
         return load_pixels(image, preprocessing)
@@ -138,30 +151,31 @@ def _pixels(image: Source, preprocessing: Preprocessing) -> np.ndarray | ImageEr
 def _run_asynchronously(
     model: "openvino.CompiledModel", decoded: Iterable[tuple[Source, np.ndarray | ImageError]]
 ) -> Iterator[tuple[Source, Output | ImageError]]:
-    # Not OpenVINO's AsyncInferQueue: it calls back into Python on OpenVINO's own thread, and when Python happens to collect
-    # garbage there that holds another request, that thread waits for itself for ever.
-    most = 2 * model.get_property(
-        "OPTIMAL_NUMBER_OF_INFER_REQUESTS"
-    )  # as many wait as run, so that no core does
-    idle, begun = [model.create_infer_request() for _ in range(most)], collections.deque()
+    # Not with OpenVINO's AsyncInferQueue, which calls back into Python on OpenVINO's own thread. If Python
+    # collects garbage there that holds another request, that thread waits for itself for ever.
+    # As many requests wait as run, so that no core does.
+    count = 2 * model.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")
+    idle = [model.create_infer_request() for _ in range(count)]
+    pending: collections.deque[tuple[Source, openvino.InferRequest | ImageError]] = collections.deque()
 
-    def oldest():
-        image, request = begun.popleft()
+    def finish_oldest():
+        image, request = pending.popleft()
         if isinstance(request, ImageError):
             return image, request
         request.wait()
-        answer = Output(*(request.get_tensor(name).data[0].copy() for name in Output._fields)).checked()
+        arrays = (request.get_tensor(name).data[0].copy() for name in Output._fields)
+        output = Output(*arrays).checked()
         idle.append(request)
-        return image, answer
+        return image, output
 
     for image, pixels in decoded:
-        if len(begun) == most:
-            yield oldest()
+        if len(pending) == count:
+            yield finish_oldest()
         if isinstance(pixels, ImageError):
-            begun.append((image, pixels))
+            pending.append((image, pixels))
         else:
             request = idle.pop()
             request.start_async({"images": pixels[None]})
-            begun.append((image, request))
-    while begun:
-        yield oldest()
+            pending.append((image, request))
+    while pending:
+        yield finish_oldest()

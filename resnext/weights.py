@@ -1,7 +1,8 @@
-"""Weights in timm's keys and layout: model.safetensors to and from the Keras reading, bit for bit."""
+"""Weights in timm's keys and layout: model.safetensors to and from the Keras backend, bit for bit."""
 
 import pathlib
 from collections.abc import Iterator
+from typing import Any
 
 import ml_dtypes
 import numpy as np
@@ -11,7 +12,7 @@ import safetensors.numpy
 from resnext.atomic import replacing
 from resnext.errors import WeightsError
 
-# Keras' name of a variable -> timm's, for each kind of layer
+# Keras' name of a variable -> timm's name. No name occurs in two kinds of layers with different meanings.
 _TIMM_NAMES = {
     "kernel": "weight",
     "bias": "bias",
@@ -20,65 +21,80 @@ _TIMM_NAMES = {
     "moving_mean": "running_mean",
     "moving_variance": "running_var",
 }
-_MAX_HEADER = (
-    8 * 2**20
-)  # bytes; ResNeXt-101 has 64 kB of it, and a million tensors in 66 MB took 1.2 GB to read
+# In bytes. ResNeXt-101 has a header of 64 kB; one of a million tensors in 66 MB took 1.2 GB of memory to
+# read.
+_MAX_HEADER = 8 * 2**20
 
 
 def read_tensors(
     path: pathlib.Path, expected: dict[str, tuple[int, ...]] | None = None
 ) -> dict[str, np.ndarray]:
-    """Tensors of a safetensors file, by timm's keys.
+    """Reads the tensors of a safetensors file.
 
     Args:
-        path: of the file.
-        expected: shapes that the network needs, by key. They are compared with the file's header before any data is read, and
-            only these tensors are read, so that a file takes no more memory than the network; all of them if left out.
+        path: The file.
+        expected: The shapes of the tensors that the network needs, by timm's key. They are compared with the
+            file's header before any data is read, and only these tensors are read, so that the file takes no
+            more memory than the network. Defaults to all tensors.
+
+    Returns:
+        Arrays by timm's key.
 
     Raises:
-        WeightsError: the file is missing, no whole safetensors file, or not of this network.
+        WeightsError: The file is missing, corrupt, or belongs to another network.
     """
     try:
-        with open(path, "rb") as opened:
-            size = int.from_bytes(opened.read(8), "little")
-        if size == int.from_bytes(b"version ", "little"):
-            raise WeightsError(
-                f"{path} is a Git LFS pointer, not the weights: run `git lfs pull` in its folder."
-            )
-        if size > _MAX_HEADER:
-            raise ValueError(f"its header claims to have {size:,} bytes")
+        _check_header(path)
         with safetensors.safe_open(path, "numpy") as file:
+            keys = list(file.keys())
             if expected is not None:
-                _compare({key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}, expected, path)  # noqa: SIM118
-            return {key: file.get_tensor(key) for key in expected or file.keys()}
+                _compare({key: tuple(file.get_slice(key).get_shape()) for key in keys}, expected, path)
+            return {key: file.get_tensor(key) for key in expected or keys}
     except FileNotFoundError:
         raise WeightsError(
             f"{path} is missing: download the repository again, or train with `python -m training fit`."
         ) from None
     except (safetensors.SafetensorError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise WeightsError(
-            f"{path} is no whole safetensors file ({error}): download it again (`hf download REPO --force-download`)."
+            f"{path} is not a valid safetensors file, or is incomplete ({error}): "
+            "download it again (`hf download REPO --force-download`)."
         ) from None
 
 
+def _check_header(path: pathlib.Path) -> None:
+    with open(path, "rb") as opened:
+        size = int.from_bytes(opened.read(8), "little")
+    if size == int.from_bytes(b"version ", "little"):
+        raise WeightsError(f"{path} is a Git LFS pointer, not the weights: run `git lfs pull` in its folder.")
+    if size > _MAX_HEADER:
+        raise ValueError(f"its header claims to have {size:,} bytes")
+
+
 def check_shapes(tensors: dict[str, np.ndarray], expected: dict[str, tuple[int, ...]], where: object) -> None:
-    """Compares a file's tensors with what the network needs; `num_batches_tracked` counters are ignored.
+    """Checks that tensors are valid and fit a network; `num_batches_tracked` counters are ignored.
+
+    Args:
+        tensors: Arrays by timm's key.
+        expected: The shapes that the network needs, by timm's key.
+        where: The source of the tensors, which error messages name.
 
     Raises:
-        WeightsError: a tensor is missing, misshapen, not floating point, not finite, a variance below 0, or not of this network; names the first.
+        WeightsError: A tensor is missing, is not one of the network's, has another shape, is not floating
+            point, holds NaN or infinity, or is a negative variance. The message names the first such tensor.
     """
     _compare({key: value.shape for key, value in tensors.items()}, expected, where)
     for key in expected:
         dtype = tensors[key].dtype
         if dtype.kind != "f" and dtype != ml_dtypes.bfloat16:
-            raise WeightsError(f"{where}: tensor {key!r} holds {dtype}, but floating point is needed.")
+            raise WeightsError(f"{where}: tensor {key!r} holds {dtype}, but must be floating point.")
         with np.errstate(over="ignore"):
             finite = np.isfinite(np.asarray(tensors[key], np.float32)).all()
         if not finite:
             raise WeightsError(f"{where}: tensor {key!r} holds NaN or infinity: train or download it again.")
         if key.endswith("running_var") and (tensors[key] < 0).any():
             raise WeightsError(
-                f"{where}: tensor {key!r} is a variance, but holds numbers below 0: train or download it again."
+                f"{where}: tensor {key!r} is a variance, but holds numbers below 0: "
+                "train or download it again."
             )
 
 
@@ -100,15 +116,31 @@ def _compare(shapes: dict[str, tuple[int, ...]], expected: dict[str, tuple[int, 
 
 
 def keras_tensors(model) -> dict[str, np.ndarray]:
-    """The Keras model's weights under timm's keys: kernels OIHW, dense kernels (out, in), float32."""
-    return {key: _to_timm(variable.numpy()) for key, variable in _variables(model)}
+    """Returns a Keras model's weights in timm's layout.
+
+    Args:
+        model: A `keras.Model` whose layers have timm's names.
+
+    Returns:
+        float32 arrays by timm's key. Kernels are OIHW, dense kernels `(out, in)`.
+
+    Raises:
+        WeightsError: The model is quantized, has LoRA, or holds another variable that timm's format has no
+            key for.
+    """
+    return {key: _to_timm(np.asarray(variable.numpy(), np.float32)) for key, variable in _variables(model)}
 
 
 def load_into_keras(model, tensors: dict[str, np.ndarray], where: object = "The file") -> None:
-    """Puts tensors under timm's keys into the Keras model.
+    """Assigns tensors to the variables of a Keras model.
+
+    Args:
+        model: A `keras.Model` whose layers have timm's names.
+        tensors: Arrays by timm's key.
+        where: The source of the tensors, which error messages name.
 
     Raises:
-        WeightsError: they do not fit (`check_shapes`); the model is left as it was.
+        WeightsError: The tensors do not fit (see `check_shapes`), and the model is left as it was.
     """
     variables = dict(_variables(model))
     check_shapes(tensors, {key: _timm_shape(tuple(v.shape)) for key, v in variables.items()}, where)
@@ -117,25 +149,46 @@ def load_into_keras(model, tensors: dict[str, np.ndarray], where: object = "The 
 
 
 def save_tensors(tensors: dict[str, np.ndarray], path: pathlib.Path, dtype: str = "float32") -> None:
-    """Writes tensors as safetensors in `dtype` ("float32" or "float16"); one with values beyond its range stays as it is."""
+    """Writes a safetensors file.
+
+    Args:
+        tensors: Arrays by timm's key.
+        path: The file to write.
+        dtype: "float32" or "float16". A tensor with values beyond the range of float16 keeps its own dtype.
+    """
+    largest = np.finfo(dtype).max
+    contiguous = {
+        key: np.ascontiguousarray(value, dtype if np.abs(value).max() <= largest else None)
+        for key, value in tensors.items()
+    }
     with replacing(path) as beside:
         # "format" tells transformers and timm which framework's layout this is.
-        contiguous = {
-            key: np.ascontiguousarray(value, dtype if np.abs(value).max() <= np.finfo(dtype).max else None)
-            for key, value in tensors.items()
-        }
         safetensors.numpy.save_file(contiguous, beside, metadata={"format": "pt"})
 
 
-def _variables(model) -> Iterator[tuple[str, object]]:
+def _variables(model) -> Iterator[tuple[str, Any]]:
+    """The variables of a Keras model, by timm's key."""
     for layer in model.layers:
+        if getattr(layer, "quantization_mode", None):
+            raise WeightsError(
+                f"Layer {layer.name!r} is quantized to {layer.quantization_mode}, which timm's format cannot "
+                "hold: save the model before you quantize it."
+            )
+        if getattr(layer, "lora_enabled", False):
+            raise WeightsError(
+                f"Layer {layer.name!r} has LoRA weights, which timm's format cannot hold: assign its kernel "
+                "to the same layer of a model without LoRA, and save that one."
+            )
         for variable in layer.weights:
-            if variable.name in _TIMM_NAMES:
-                yield f"{layer.name}.{_TIMM_NAMES[variable.name]}", variable
+            if variable.name not in _TIMM_NAMES:
+                raise WeightsError(
+                    f"Layer {layer.name!r} has a variable {variable.name!r}, which timm's format cannot hold."
+                )
+            yield f"{layer.name}.{_TIMM_NAMES[variable.name]}", variable
 
 
 def _to_timm(value: np.ndarray) -> np.ndarray:
-    # Keras keeps a kernel as (height, width, in, out) and a dense kernel as (in, out).
+    # Keras has kernels as (height, width, in, out) and dense kernels as (in, out).
     return value.transpose(3, 2, 0, 1) if value.ndim == 4 else value.T
 
 

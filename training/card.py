@@ -10,7 +10,8 @@ from resnext.atomic import write_atomically
 from resnext.config import ModelConfig
 from resnext.int8 import GRAPH, NOTES, WEIGHTS, weights_digest
 from resnext.shapes import network_modules
-from training.history import best_epoch, read_history
+
+from .history import best_epoch, read_history
 
 MADE_HERE = "<!-- Written by `python -m training`; remove this line to keep your own changes. -->"
 _INT8_BEGIN, _INT8_END = "<!-- int8: written by `python -m training quantize` -->", "<!-- int8: end -->"

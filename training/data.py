@@ -11,7 +11,7 @@ import numpy as np
 
 from resnext.config import Preprocessing
 from resnext.errors import DataError, ImageError
-from resnext.preprocessing import centre_crop, open_image, preprocess, resize
+from resnext.preprocessing import center_crop, open_image, preprocess, resize
 
 SPLITS = {"train": ("train", "training"), "val": ("val", "valid", "validation"), "test": ("test",)}
 VAL_SHARE, TEST_SHARE = 0.15, 0.15  # of each class, when one folder of classes is split
@@ -126,7 +126,7 @@ def find_images(root: pathlib.Path, *, seed: int = 0, skip_bad_files: bool = Fal
 def load_square(file: os.PathLike | str, side: int, interpolation: str) -> np.ndarray:
     """An image resized to that shorter side and centre-cropped to a square: (side, side, 3) uint8 RGB."""
     image = resize(open_image(file, side), side, interpolation)
-    return np.asarray(centre_crop(image, side))
+    return np.asarray(center_crop(image, side))
 
 
 def make_dataset(split: Split, num_classes: int, recipe, preprocessing: Preprocessing, *, training: bool):

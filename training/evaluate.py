@@ -11,10 +11,11 @@ from resnext.classifier import Classifier
 from resnext.errors import DataError, ImageError, printable
 from resnext.preprocessing import open_image, preprocess
 from resnext.stream import infer_images
-from training import plots
-from training.data import ImageFolders
-from training.history import read_history
-from training.mistakes import choose_mistakes, remove_pictures, save_pictures
+
+from . import plots
+from .data import ImageFolders
+from .history import read_history
+from .mistakes import choose_mistakes, remove_pictures, save_pictures
 
 FIRST = 10  # predictions printed as a table
 SAMPLES = 25  # photographs in samples.png

@@ -21,11 +21,12 @@ from resnext.keras_model import build_model, dtype_policy
 from resnext.repository import Repository
 from resnext.shapes import tensor_shapes
 from resnext.weights import keras_tensors, load_into_keras, read_tensors, save_tensors
-from training import plots
-from training.data import ImageFolders, make_dataset
-from training.history import COLUMNS, best_epoch, read_history, write_history
-from training.optimizer import make_optimizer
-from training.recipe import Recipe
+
+from . import plots
+from .data import ImageFolders, make_dataset
+from .history import COLUMNS, best_epoch, read_history, write_history
+from .optimizer import make_optimizer
+from .recipe import Recipe
 
 _MAX_COMMANDS = 20  # of the networks that one began with
 
@@ -136,7 +137,7 @@ def _train(data, output, recipe, config, pretrained, checkpoint, resume, report)
     strategy = tf.distribute.MirroredStrategy().scope() if several else contextlib.nullcontext()
     with dtype_policy(_policy(recipe.precision)), strategy:
         model = build_model(
-            config.architecture, config.num_classes, mean=prep.mean, std=prep.std, name=recipe.model
+            config.architecture, label_names=config.label_names, preprocessing=prep, name=recipe.model
         )
         for layer in model.layers:
             if isinstance(layer, keras.layers.BatchNormalization):

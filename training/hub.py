@@ -1,43 +1,63 @@
-"""Model repositories and Spaces on the Hugging Face Hub."""
+"""Pushes model repositories to the Hugging Face Hub, and makes Spaces that show them."""
 
 import contextlib
+import importlib.metadata
 import json
 import pathlib
 import tempfile
+import tomllib
+from collections.abc import Iterator
 
 import httpx2
 import huggingface_hub
 from huggingface_hub import errors
 
+import resnext
 from resnext.errors import RepositoryError
 from resnext.int8 import GRAPH, NOTES, WEIGHTS, is_stale
 from resnext.repository import NEEDED, PATTERNS
-from training.card import write_card
 
-ROOT = pathlib.Path(__file__).parent.parent
-_TRAINING_ONLY = ("tensorflow", "matplotlib", "nncf")  # in requirements.txt, but of no use to a page
+from .card import write_card
+
+_PACKAGE = pathlib.Path(resnext.__file__).parent
+# Folders of the package that a Space does without. `training` is in it only where the package is installed.
+_NOT_IN_A_SPACE = {"__pycache__", "training"}
+# The checkout's app.py, which an installed package does not have. A test compares the two.
+_SPACE_APP = '''\
+"""The web page's command, and the entry point of a Space: classify photographs with ResNeXts from the Hub."""
+
+import typer
+
+from resnext.command import run
+from resnext.page.launch import main
+
+if __name__ == "__main__":
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    app.command()(main)
+    run(app, "app.py")
+'''
 
 
 def push(folder: pathlib.Path, repo_id: str, *, private: bool = False, create_pr: bool = False) -> str:
-    """Pushes a model repository to the Hub as one commit, with its card, which then names the Hub's repository.
+    """Pushes a model repository to the Hub as one commit, and makes its model card name the Hub repository.
 
-    An int8 graph of other weights stays here.
+    A stale int8 graph, which was made from other weights, is not pushed.
 
     Args:
-        folder: with config.json and model.safetensors at least.
-        repo_id: OWNER/NAME; made if it is not there.
-        private: make it private, if it is made.
-        create_pr: open a pull request instead of committing to main.
+        folder: The model repository, with at least config.json and model.safetensors.
+        repo_id: The Hub repository, OWNER/NAME. It is created if it does not exist.
+        private: Whether a repository that is created is private.
+        create_pr: Whether to open a pull request instead of committing to the main branch.
 
     Returns:
-        The commit's address.
+        The URL of the commit or pull request.
 
     Raises:
-        RepositoryError: the folder is incomplete, the login is missing, or the Hub refuses or cannot be reached.
+        RepositoryError: The folder is incomplete, the login is missing, or the Hub refuses or is offline.
     """
     missing = [name for name in NEEDED if not (folder / name).is_file()]
     if missing:
-        raise RepositoryError(f"{folder} has no {missing[0]}: make it by `python -m training fit` first.")
+        raise RepositoryError(f"{folder} has no {missing[0]}: make a model repository with the fit command.")
     write_card(folder, repo_id)
     with _clear_errors(repo_id):
         api = huggingface_hub.HfApi()
@@ -47,7 +67,7 @@ def push(folder: pathlib.Path, repo_id: str, *, private: bool = False, create_pr
             folder_path=folder,
             allow_patterns=PATTERNS,
             ignore_patterns=[GRAPH, WEIGHTS, NOTES] if is_stale(folder) else None,
-            # An older evaluation's pictures go with it; without a new one, the Hub keeps both.
+            # A new evaluation replaces the pictures of the old one. Without a new one, the Hub keeps both.
             delete_patterns="mistakes/*.jpg" if (folder / "evaluation.json").is_file() else None,
             commit_message=f"Upload {folder.resolve().name}",
             create_pr=create_pr,
@@ -56,34 +76,20 @@ def push(folder: pathlib.Path, repo_id: str, *, private: bool = False, create_pr
 
 
 def make_space(repo_id: str, model: str) -> str:
-    """Makes or updates a Gradio Space that shows a model of the Hub.
+    """Creates or updates a Gradio Space whose page shows a model of the Hub.
 
     Args:
-        repo_id: OWNER/NAME of the Space.
-        model: OWNER/NAME of the model repository.
+        repo_id: The Space, OWNER/NAME. It is created if it does not exist.
+        model: The Hub repository of the model, OWNER/NAME.
 
     Returns:
-        The Space's address.
+        The URL of the Space.
 
     Raises:
-        RepositoryError: the login is missing, or the Hub refuses or cannot be reached.
+        RepositoryError: You are not logged in, or the Hub refuses or cannot be reached.
     """
-    requirements = [
-        line
-        for line in (ROOT / "requirements.txt").read_text().splitlines()
-        if not line.startswith(_TRAINING_ONLY)
-    ]
-    _, header, _ = (ROOT / "README.md").read_text(encoding="utf-8").split("---\n", 2)
-    with tempfile.TemporaryDirectory() as empty, _clear_errors(repo_id):
-        readme, needs = pathlib.Path(empty, "README.md"), pathlib.Path(empty, "requirements.txt")
-        readme.write_text(
-            f"---\n{header}models:\n- {json.dumps(model)}\n---\n\nShows `{model}`.\n", encoding="utf-8"
-        )
-        needs.write_text("\n".join(requirements) + "\n")
-        files = {"README.md": readme, "requirements.txt": needs, "app.py": ROOT / "app.py"}
-        for file in sorted((ROOT / "resnext").rglob("*")):
-            if file.is_file() and "__pycache__" not in file.parts:
-                files[file.relative_to(ROOT).as_posix()] = file
+    with tempfile.TemporaryDirectory() as folder, _clear_errors(repo_id):
+        files = _space_files(model, pathlib.Path(folder))
         api = huggingface_hub.HfApi()
         space = api.create_repo(repo_id, repo_type="space", space_sdk="gradio", exist_ok=True)
         api.add_space_variable(repo_id, "RESNEXT_MODEL", model)
@@ -96,22 +102,64 @@ def make_space(repo_id: str, model: str) -> str:
     return str(space)
 
 
+def _space_files(model: str, folder: pathlib.Path) -> dict[str, pathlib.Path]:
+    """The files of a Space by their names there. The generated ones are written to the folder."""
+    requirements, readme = _project()
+    header = readme.split("---\n", 2)[1]  # title, SDK and app_file, in YAML
+    texts = {
+        "app.py": _SPACE_APP,
+        "requirements.txt": "\n".join(requirements) + "\n",
+        "README.md": f"---\n{header}models:\n- {json.dumps(model)}\n---\n\nShows `{model}`.\n",
+    }
+    files = {}
+    for name, text in texts.items():
+        files[name] = folder / name
+        files[name].write_text(text, encoding="utf-8")
+    for file in sorted(_PACKAGE.rglob("*")):
+        inside = file.relative_to(_PACKAGE)
+        if file.is_file() and _NOT_IN_A_SPACE.isdisjoint(inside.parts):
+            files[f"resnext/{inside.as_posix()}"] = file
+    return files
+
+
+def _project() -> tuple[list[str], str]:
+    """The page's requirements and README.md, from the checkout or the metadata of the installed package."""
+    root = _PACKAGE.parent
+    if (root / "pyproject.toml").is_file():
+        project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+        requirements = project["dependencies"] + project["optional-dependencies"]["page"]
+        return sorted(requirements), (root / "README.md").read_text(encoding="utf-8")
+    metadata = importlib.metadata.metadata("resnext")
+    requirements = []
+    for line in metadata.get_all("Requires-Dist"):
+        requirement, _, marker = line.partition(";")
+        if marker.strip() in ("", 'extra == "page"'):
+            requirements.append(requirement.strip())
+    return sorted(requirements), metadata["Description"]
+
+
 @contextlib.contextmanager
-def _clear_errors(repo_id: str):
+def _clear_errors(repo_id: str) -> Iterator[None]:
+    """Turns the errors of a push into a RepositoryError whose message is one sentence for the user."""
     try:
         yield
     except errors.HFValidationError as error:
-        raise RepositoryError(f"{repo_id!r} is no valid repository id, such as OWNER/NAME: {error}") from None
+        raise RepositoryError(
+            f"{repo_id!r} is not a valid repository id, such as OWNER/NAME: {error}"
+        ) from None
     except errors.LocalTokenNotFoundError:
         raise RepositoryError(f"To push to {repo_id}, log in with `hf auth login` or set HF_TOKEN.") from None
     except errors.HfHubHTTPError as error:
         status = error.response.status_code
         if status in (401, 403):
             raise RepositoryError(
-                f"The Hub does not let you write to {repo_id} (HTTP {status}): log in with `hf auth login` and a token that may write."
+                f"The Hub does not let you write to {repo_id} (HTTP {status}): log in with `hf auth login` "
+                "and a token that has write access."
             ) from None
-        raise RepositoryError(f"The Hub did not take {repo_id} (HTTP {status}): try again.") from None
+        raise RepositoryError(
+            f"The Hub did not accept the push to {repo_id} (HTTP {status}): try again."
+        ) from None
     except (httpx2.HTTPError, OSError) as error:
         raise RepositoryError(
-            f"The Hub cannot be reached to push {repo_id} ({type(error).__name__}): try again."
+            f"The Hub cannot be reached to push to {repo_id} ({type(error).__name__}): try again."
         ) from None

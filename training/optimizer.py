@@ -2,7 +2,7 @@
 
 import keras
 
-from training.recipe import Recipe
+from .recipe import Recipe
 
 STAGES = ("layer4", "layer3", "layer2", "layer1")  # between the classifier and the stem
 

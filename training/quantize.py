@@ -2,7 +2,6 @@
 
 import contextlib
 import importlib.metadata
-import importlib.util
 import io
 import json
 import logging
@@ -14,14 +13,16 @@ import numpy as np
 
 from resnext.atomic import replacing, write_atomically
 from resnext.classifier import Classifier
+from resnext.command import require
 from resnext.config import ModelConfig
-from resnext.errors import ConfigError, DataError, RepositoryError, WeightsError
+from resnext.errors import DataError, RepositoryError, WeightsError
 from resnext.int8 import GRAPH, NOTES, WEIGHTS, weights_digest
 from resnext.repository import NEEDED, PATTERNS, Repository
 from resnext.shapes import tensor_shapes
 from resnext.weights import read_tensors
-from training.data import ImageFolders
-from training.evaluate import logits_of, pixels_of, scores, true_classes
+
+from .data import ImageFolders
+from .evaluate import logits_of, pixels_of, scores, true_classes
 
 CALIBRATION = 300  # training images at most; NNCF's own default
 _EXACT = (
@@ -58,12 +59,11 @@ def quantize(
         RepositoryError: output holds another model.
         WeightsError: int8 loses more than half a point; nothing is written.
     """
-    if importlib.util.find_spec("nncf") is None:
-        raise ConfigError("Quantising needs NNCF, which is not installed: pip install nncf.")
+    require("nncf", "quantize")
     config = ModelConfig.read(repository.folder / "config.json")
     expected = tensor_shapes(config.architecture, config.num_classes)
     tensors = read_tensors(repository.folder / "model.safetensors", expected)
-    exact = Classifier(config, tensors, "float32", repository, "openvino")
+    exact = Classifier(config, tensors, precision="float32", runtime="openvino", repository=repository)
     true = true_classes(data, config.label_names)
     if "train" not in data.splits:
         raise DataError(

@@ -1,1 +1,1 @@
-"""The web page, tab by tab; `app.py` puts it together."""
+"""The web page: `layout.py` builds it, `launch.py` serves it."""

@@ -1,26 +1,36 @@
-"""The page's interactive figures. (`training/figures.py` draws those of the model card.)"""
+"""The page's interactive figures. (`training/plots.py` draws those of the model card.)"""
 
 import html
 import math
 from collections import Counter
+from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
 from gradio.components.plot import PlotData
 
-from resnext.page.i18n import say
-from resnext.page.records import HISTORY_COLUMNS
-from resnext.page.style import INK, LAYOUT, QUIET, RATES, RULE, TRAINING, VALIDATION
+from resnext.page.i18n import translate
+from resnext.page.theme import INK, LAYOUT, QUIET, RATES, RULE, TRAINING, VALIDATION
+from resnext.results import CalibrationBin
 
-ORDERS = ("as trained", "most confused first", "similar ones together")
-OTHERS = ("#228833", "#AA3377", "#66A0C8", "#BBAA33")  # other models' curves
-# Heatmaps with numbers in the cells, with every name at the axes, with rates to a tenth of a percent.
-MAX_COUNTED_CLASSES, MAX_NAMED_CLASSES, MAX_EXACT_CLASSES = 12, 25, 300
-MAX_DOTS = 400  # on a heatmap of more classes than that
+ORDERS = ("training order", "most confused first", "similar classes together")
+# The colors of other models' curves.
+_OTHERS = ("#228833", "#AA3377", "#66A0C8", "#BBAA33")
+# Confusion matrices of up to so many classes have numbers in their cells.
+MAX_COUNTED_CLASSES = 12
+# Those of up to so many classes have every name at their axes.
+MAX_NAMED_CLASSES = 25
+# Those of up to so many classes have exact rates.
+MAX_EXACT_CLASSES = 300
+# Of a matrix of more classes, so many of the most frequent confusions are drawn as dots.
+MAX_DOTS = 400
+_MAX_EPOCHS_WITH_MARKERS = 12
+_AXIS = {"zeroline": False, "tickfont": {"color": QUIET}, "automargin": True}
 
 
 def as_plot(figure: go.Figure) -> PlotData:
-    """The figure as `gr.Plot` sends it, so that one which is kept need not be written out again."""
+    """The figure in the form that `gr.Plot` sends, so that a cached figure need not be serialized again."""
     return PlotData(type="plotly", plot=figure.to_json())
 
 
@@ -28,74 +38,39 @@ def curve(
     history: list[dict[str, float]],
     name: str,
     best_epoch: float,
-    others: dict[str, list] | None = None,
+    others: dict[str, list[dict[str, float]]] | None = None,
     logarithmic: bool = False,
     language: str = "en",
 ) -> go.Figure:
-    """ "loss" or "accuracy" by epoch, the learning rate beneath, the best epoch marked.
+    """Draws the loss or the accuracy of every epoch, with the learning rate below.
 
     Args:
-        history: as `parse_history` gives it.
+        history: The rows of history.csv, as `parse_history` returns them.
         name: "loss" or "accuracy".
-        best_epoch: where the dashed line stands.
-        others: histories of other models by name; their validation curves lie over this one.
-        logarithmic: the axis of the loss.
+        best_epoch: The epoch that a dashed line marks.
+        others: The histories of other models by name. Their validation curves are added.
+        logarithmic: Whether the axis of the loss is logarithmic.
         language: "en" or "zh".
     """
-    column = {
-        key: [row[key] if math.isfinite(row[key]) else None for row in history] for key in HISTORY_COLUMNS
-    }
-    shown, mode = (
-        (".1%" if name == "accuracy" else ".4f"),
-        ("lines+markers" if len(history) <= 12 else "lines"),
-    )
     figure = go.Figure()
-    for key, label, colour, width in (
+    style = {
+        "mode": "lines+markers" if len(history) <= _MAX_EPOCHS_WITH_MARKERS else "lines",
+        "hovertemplate": "%{y:.1%}" if name == "accuracy" else "%{y:.4f}",
+    }
+    for key, label, color, width in (
         (name, "training", TRAINING, 2),
         (f"val_{name}", "validation", VALIDATION, 2.5),
     ):
-        figure.add_scatter(
-            x=column["epoch"],
-            y=column[key],
-            name=say(language, label),
-            mode=mode,
-            line={"color": colour, "width": width},
-            hovertemplate=f"%{{y:{shown}}}",
-        )
-    for (other, rows), colour in zip((others or {}).items(), OTHERS):
-        values = [row[f"val_{name}"] if math.isfinite(row[f"val_{name}"]) else None for row in rows]
-        figure.add_scatter(
-            x=[row["epoch"] for row in rows],
-            y=values,
-            name=html.escape(other),
-            mode=mode,
-            line={"color": colour, "width": 2, "dash": "dot"},
-            hovertemplate=f"%{{y:{shown}}}",
-        )
-    figure.add_scatter(
-        x=column["epoch"],
-        y=column["learning_rate"],
-        name=say(language, "learning rate"),
-        yaxis="y2",
-        showlegend=False,
-        mode="lines",
-        line={"color": QUIET, "width": 1.5},
-        hovertemplate="%{y:.3g}",
-    )
-    rule = {"color": QUIET, "width": 1, "dash": "dash"}
-    figure.add_shape(type="line", x0=best_epoch, x1=best_epoch, y0=0, y1=1, yref="paper", line=rule)
-    figure.add_annotation(
-        x=best_epoch,
-        y=1,
-        yref="paper",
-        yanchor="bottom",
-        showarrow=False,
-        text=say(language, "best epoch {epoch}", epoch=f"{best_epoch:.0f}"),
-        font={"color": QUIET, "size": 12},
-    )
-    peak = max((rate for rate in column["learning_rate"] if rate is not None), default=0)
+        line = {"color": color, "width": width}
+        figure.add_scatter(**_points(history, key), name=translate(language, label), line=line, **style)
+    for (other, rows), color in zip((others or {}).items(), _OTHERS):
+        line = {"color": color, "width": 2, "dash": "dot"}
+        # Plotly interprets some HTML.
+        figure.add_scatter(**_points(rows, f"val_{name}"), name=html.escape(other), line=line, **style)
+    _add_learning_rate(figure, history, language)
+    _mark_epoch(figure, best_epoch, language)
     title = {"font": {"size": 13}, "standoff": 10}
-    axis = {"gridcolor": RULE, "zeroline": False, "tickfont": {"color": QUIET}, "automargin": True}
+    epoch = translate(language, "epoch")
     figure.update_layout(
         **LAYOUT,
         dragmode="zoom",
@@ -104,70 +79,105 @@ def curve(
         margin={"l": 16, "r": 16, "t": 72, "b": 16},
         legend={"orientation": "h", "x": 0, "y": 1.09, "yanchor": "bottom"},
         xaxis={
-            **axis,
-            "title": {**title, "text": say(language, "epoch")},
+            **_AXIS,
+            "title": {**title, "text": epoch},
             "showgrid": False,
             "showspikes": False,
             "anchor": "y2",
             "tickformat": "d",
-            "unifiedhovertitle": {"text": say(language, "epoch") + " %{x}"},
+            "unifiedhovertitle": {"text": epoch + " %{x}"},
         },
         yaxis={
-            **axis,
-            "title": {**title, "text": say(language, name)},
+            **_AXIS,
+            "gridcolor": RULE,
+            "title": {**title, "text": translate(language, name)},
             "domain": [0.3, 1],
             "tickformat": ".0%" if name == "accuracy" else "",
             "type": "log" if logarithmic and name == "loss" else "linear",
-        },
-        yaxis2={
-            **axis,
-            "title": {**title, "text": say(language, "learning<br>rate")},
-            "domain": [0, 0.18],
-            "range": [0, 1.15 * peak or 1],
-            "tickvals": [0, peak],
-            "ticktext": ["0", f"{peak:.2g}"],
         },
     )
     return figure
 
 
-def heatmap(
-    matrix: np.ndarray, names: list[str], order: str = "as trained", show: str = "rates", language: str = "en"
-) -> go.Figure:
-    """The confusion matrix: a cell's blue is its share of the true class.
+def _points(rows: list[dict[str, float]], key: str) -> dict[str, list]:
+    """A column by epoch. A value that is NaN or infinite leaves a gap in the curve."""
+    values = [row[key] if math.isfinite(row[key]) else None for row in rows]
+    return {"x": [row["epoch"] for row in rows], "y": values}
 
-    Its `meta` holds the classes' indices in the order in which they are drawn.
+
+def _add_learning_rate(figure: go.Figure, history: list[dict[str, float]], language: str) -> None:
+    points = _points(history, "learning_rate")
+    peak = max((rate for rate in points["y"] if rate is not None), default=0)
+    figure.add_scatter(
+        **points,
+        name=translate(language, "learning rate"),
+        yaxis="y2",
+        showlegend=False,
+        mode="lines",
+        line={"color": QUIET, "width": 1.5},
+        hovertemplate="%{y:.3g}",
+    )
+    title = {"font": {"size": 13}, "standoff": 10, "text": translate(language, "learning<br>rate")}
+    figure.update_layout(
+        yaxis2={
+            **_AXIS,
+            "gridcolor": RULE,
+            "title": title,
+            "domain": [0, 0.18],
+            "range": [0, 1.15 * peak or 1],
+            "tickvals": [0, peak],
+            "ticktext": ["0", f"{peak:.2g}"],
+        }
+    )
+
+
+def _mark_epoch(figure: go.Figure, epoch: float, language: str) -> None:
+    line = {"color": QUIET, "width": 1, "dash": "dash"}
+    figure.add_shape(type="line", x0=epoch, x1=epoch, y0=0, y1=1, yref="paper", line=line)
+    figure.add_annotation(
+        x=epoch,
+        y=1,
+        yref="paper",
+        yanchor="bottom",
+        showarrow=False,
+        text=translate(language, "best epoch {epoch}", epoch=f"{epoch:.0f}"),
+        font={"color": QUIET, "size": 12},
+    )
+
+
+def confusion_figure(
+    matrix: np.ndarray,
+    names: list[str],
+    order: str = "training order",
+    values: str = "rates",
+    language: str = "en",
+) -> go.Figure:
+    """Draws the confusion matrix. The opacity of a cell is the square root of its share of the true class.
 
     Args:
         matrix: (classes, classes) int, rows: true, columns: predicted.
-        names: of the classes; any text, drawn literally.
-        order: "as trained", "most confused first" or "similar ones together".
-        show: "counts" or "rates", in the cells and when hovered.
+        names: The names of the classes, any text.
+        order: One of `ORDERS`.
+        values: "counts" or "rates", in the cells and when the pointer is over them.
         language: "en" or "zh".
+
+    Returns:
+        The figure. Its `meta` holds the indices of the classes in the order in which they are drawn.
     """
-    chosen, unlike = class_order(matrix, order), distinct(names)
-    matrix, shown = matrix[np.ix_(chosen, chosen)], [unlike[index] for index in chosen]
-    places = [html.escape(name) for name in shown]  # Plotly reads some HTML
-    counted, named = len(names) <= MAX_COUNTED_CLASSES, len(names) <= MAX_NAMED_CLASSES
+    indices = class_order(matrix, order)
+    unique = unique_names(names)
+    names = [unique[index] for index in indices]
+    # Plotly interprets some HTML.
+    places = [html.escape(name) for name in names]
+    matrix = matrix[np.ix_(indices, indices)]
     support = matrix.sum(axis=1, keepdims=True)
     rates = np.divide(matrix, support, out=np.zeros(matrix.shape), where=support > 0).astype(np.float32)
-    counts = matrix.astype(np.min_scalar_type(int(matrix.max(initial=0))))
-    names_told = f"{say(language, 'true')} <b>%{{y}}</b><br>{say(language, 'predicted')} <b>%{{x}}</b><br>"
-    images, share = (
-        say(language, "{images} images", images="%{customdata:,}"),
-        say(language, "{rate} of the true class", rate="%{z:.1%}"),
-    )
-    cells = {"z": rates, "zmax": 1, "customdata": counts if show == "counts" else None}
-    told = f"{images}, {share}" if show == "counts" else share
-    many = len(names) > MAX_EXACT_CLASSES
-    if many and show == "counts":  # a byte a cell: the browser gets megabytes as it is
-        cells, told = (
-            {"z": counts, "zmax": int(counts.max())},
-            say(language, "{images} images", images="%{z:,}"),
-        )
-    elif many:  # at least one percent where there is any image
-        cells = {"z": np.maximum(np.round(100 * rates), rates > 0).astype(np.uint8), "zmax": 100}
-        told = say(language, "{rate} of the true class", rate="%{z}%")
+    counted = len(names) <= MAX_COUNTED_CLASSES
+    named = len(names) <= MAX_NAMED_CLASSES
+    cells, hover = _cells(matrix, rates, values, language)
+    true = translate(language, "true")
+    predicted = translate(language, "predicted")
+    classes = f"{true} <b>%{{y}}</b><br>{predicted} <b>%{{x}}</b><br>"
     figure = go.Figure()
     figure.add_heatmap(
         **cells,
@@ -178,53 +188,56 @@ def heatmap(
         showscale=False,
         xgap=2 if named else 0,
         ygap=2 if named else 0,
-        hovertemplate=f"{names_told}{told}<extra></extra>",
+        hovertemplate=f"{classes}{hover}<extra></extra>",
     )
-    if many:  # cells are smaller than a pixel: the most frequent confusions are dots that are seen and hit
-        rows, columns = _most_frequent(matrix, MAX_DOTS)
-        images = say(language, "{images} images", images="%{customdata[0]:,}")
-        share = say(language, "{rate} of the true class", rate="%{customdata[1]:.1%}")
-        figure.add_scatter(
-            x=[places[column] for column in columns],
-            y=[places[row] for row in rows],
-            mode="markers",
-            showlegend=False,
-            customdata=np.stack([matrix[rows, columns], rates[rows, columns]], axis=1).tolist(),
-            marker={"symbol": "square", "size": 4, "color": "rgb(43, 116, 184)"},
-            hovertemplate=f"{names_told}{images}, {share}<extra></extra>",
-        )
-    axis = {
-        "type": "category",
-        "automargin": True,
-        "fixedrange": named,
-        "showgrid": False,
-        "ticks": "",
-        "ticklabelstandoff": 6,
-        "tickfont": {"size": 12 if counted else 10},
-    }
-    short = [html.escape(_short(name, 18 if counted else 12)) for name in shown]
-    if named:
-        axis |= {"tickvals": places, "ticktext": short}
-    else:  # Plotly chooses whom to name, and names more when zoomed in
-        axis |= {
-            "nticks": 12,
-            "labelalias": {name: label for name, label in zip(places, short) if name != label},
-        }
+    if len(names) > MAX_EXACT_CLASSES:
+        _add_dots(figure, matrix, rates, places, classes, language)
+    axis = _class_axis(names, places)
     title = {"font": {"size": 13}, "standoff": 12}
     figure.update_layout(
         **LAYOUT,
-        meta=chosen.tolist(),
+        meta=indices.tolist(),
         dragmode=False if named else "zoom",
         margin={"l": 16, "r": 24, "t": 24, "b": 16},
-        xaxis={**axis, "title": {**title, "text": say(language, "predicted")}},
-        yaxis={**axis, "title": {**title, "text": say(language, "true")}, "autorange": "reversed"},
-        annotations=_cell_texts(
-            matrix if show == "counts" else rates, rates, "," if show == "counts" else ".0%"
-        )
-        if counted
-        else [],
+        xaxis={**axis, "title": {**title, "text": predicted}},
+        yaxis={**axis, "title": {**title, "text": true}, "autorange": "reversed"},
+        annotations=_cell_texts(matrix, rates, values) if counted else [],
     )
     return figure
+
+
+def _cells(matrix: np.ndarray, rates: np.ndarray, values: str, language: str) -> tuple[dict[str, Any], str]:
+    """The data of the cells, and what is shown when the pointer is over one of them."""
+    share = translate(language, "{rate} of the true class", rate="%{z:.1%}")
+    counts = matrix.astype(np.min_scalar_type(int(matrix.max(initial=0))))
+    if len(matrix) <= MAX_EXACT_CLASSES:
+        if values == "rates":
+            return {"z": rates, "zmax": 1}, share
+        images = translate(language, "{images} images", images="%{customdata:,}")
+        return {"z": rates, "zmax": 1, "customdata": counts}, f"{images}, {share}"
+    # One byte per cell: the browser gets megabytes as it is.
+    if values == "counts":
+        images = translate(language, "{images} images", images="%{z:,}")
+        return {"z": counts, "zmax": int(counts.max())}, images
+    # At least one percent where there is any image.
+    percent = np.maximum(np.round(100 * rates), rates > 0).astype(np.uint8)
+    return {"z": percent, "zmax": 100}, translate(language, "{rate} of the true class", rate="%{z}%")
+
+
+def _add_dots(figure: go.Figure, matrix, rates, places: list[str], classes: str, language: str) -> None:
+    """Marks the most frequent confusions, because the cells are smaller than a pixel."""
+    rows, columns = _most_frequent(matrix, MAX_DOTS)
+    images = translate(language, "{images} images", images="%{customdata[0]:,}")
+    share = translate(language, "{rate} of the true class", rate="%{customdata[1]:.1%}")
+    figure.add_scatter(
+        x=[places[column] for column in columns],
+        y=[places[row] for row in rows],
+        mode="markers",
+        showlegend=False,
+        customdata=np.stack([matrix[rows, columns], rates[rows, columns]], axis=1).tolist(),
+        marker={"symbol": "square", "size": 4, "color": "rgb(43, 116, 184)"},
+        hovertemplate=f"{classes}{images}, {share}<extra></extra>",
+    )
 
 
 def _most_frequent(matrix: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray]:
@@ -234,7 +247,35 @@ def _most_frequent(matrix: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarra
     return np.unravel_index(places[confusions.flat[places] > 0], matrix.shape)
 
 
-def _cell_texts(values: np.ndarray, rates: np.ndarray, form: str) -> list[dict]:
+def _class_axis(names: list[str], places: list[str]) -> dict[str, Any]:
+    """An axis of classes.
+
+    Args:
+        names: The unique names of the classes in their order.
+        places: The same names as Plotly's categories.
+    """
+    counted = len(names) <= MAX_COUNTED_CLASSES
+    named = len(names) <= MAX_NAMED_CLASSES
+    short = [html.escape(_shortened(name, 18 if counted else 12)) for name in names]
+    axis = {
+        "type": "category",
+        "automargin": True,
+        "fixedrange": named,
+        "showgrid": False,
+        "ticks": "",
+        "ticklabelstandoff": 6,
+        "tickfont": {"size": 12 if counted else 10},
+    }
+    if named:
+        return {**axis, "tickvals": places, "ticktext": short}
+    # Plotly chooses which classes to name, and names more of them when zoomed in.
+    aliases = {place: name for place, name in zip(places, short) if place != name}
+    return {**axis, "nticks": 12, "labelalias": aliases}
+
+
+def _cell_texts(matrix: np.ndarray, rates: np.ndarray, values: str) -> list[dict]:
+    numbers = matrix if values == "counts" else rates
+    form = "," if values == "counts" else ".0%"
     return [
         {
             "x": column,
@@ -243,54 +284,72 @@ def _cell_texts(values: np.ndarray, rates: np.ndarray, form: str) -> list[dict]:
             "showarrow": False,
             "font": {"color": "white" if rates[row, column] > 0.75 else INK, "size": 14},
         }
-        for (row, column), value in np.ndenumerate(values)
+        for (row, column), value in np.ndenumerate(numbers)
     ]
 
 
-def distinct(names: list[str]) -> list[str]:
-    """The names, with their places where two are the same (Plotly makes one of categories with one name)."""
+def _shortened(name: str, longest: int) -> str:
+    return name if len(name) <= longest else f"{name[: longest - 1]}…"
+
+
+def unique_names(names: Iterable[str]) -> list[str]:
+    """The names, with an index if they occur more than once: Plotly merges categories of the same name."""
+    names = list(names)
     uses = Counter(names)
-    numbered = [name if uses[name] == 1 else f"{name} ({index})" for index, name in enumerate(names)]
-    return (
-        numbered
-        if len(set(numbered)) == len(names)
-        else [f"{name} ({index})" for index, name in enumerate(names)]
-    )
+    numbered = [f"{name} ({index})" for index, name in enumerate(names)]
+    unique = [name if uses[name] == 1 else other for name, other in zip(names, numbered)]
+    return unique if len(set(unique)) == len(names) else numbered
+
+
+def most_confused(matrix: np.ndarray) -> tuple[int, int]:
+    """Row and column of the most frequent confusion; (0, 0) if no image was classified wrongly."""
+    wrong = matrix * (1 - np.eye(len(matrix), dtype=matrix.dtype))
+    row, column = np.unravel_index(wrong.argmax(), wrong.shape)
+    return int(row), int(column)
 
 
 def class_order(matrix: np.ndarray, order: str) -> np.ndarray:
-    """Indices of the classes: "as trained", by recall ("most confused first"), or clustered ("similar ones together")."""
+    """The indices of the classes in an order.
+
+    Args:
+        matrix: (classes, classes) int, the confusion matrix.
+        order: One of `ORDERS`. "most confused first" sorts by recall, "similar classes together" clusters.
+    """
     rates = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     if order == "most confused first":
         return np.argsort(rates.diagonal(), kind="stable")
-    if order == "similar ones together":
+    if order == "similar classes together":
         return _clustered(rates + rates.T)
     return np.arange(len(matrix))
 
 
 def _clustered(similarity: np.ndarray) -> np.ndarray:
-    """The leaves of average-linkage clustering; of two clusters that become one, those ends meet that are most alike.
+    """The order of the leaves of average-linkage clustering.
+
+    Two clusters are joined at the ends that are most similar.
 
     Args:
-        similarity: (n, n), symmetric; the diagonal does not count.
+        similarity: (n, n) float, symmetric. The diagonal is ignored.
     """
     np.fill_diagonal(similarity, -np.inf)
-    between, sizes = similarity.copy(), np.ones(len(similarity))
+    between = similarity.copy()
+    sizes = np.ones(len(similarity))
     clusters = [[index] for index in range(len(similarity))]
     nearest = between.argmax(axis=1)
     closeness = between.max(axis=1)
     for _ in range(len(similarity) - 1):
         kept = int(closeness.argmax())
         gone = int(nearest[kept])
-        left, right = clusters[kept], clusters[gone]
-        ways = ((left, right), (left, right[::-1]), (left[::-1], right), (left[::-1], right[::-1]))
-        first, second = max(ways, key=lambda way: similarity[way[0][-1], way[1][0]])
-        clusters[kept] = first + second
+        clusters[kept] = _joined(clusters[kept], clusters[gone], similarity)
         average = (between[kept] * sizes[kept] + between[gone] * sizes[gone]) / (sizes[kept] + sizes[gone])
         average[[kept, gone]] = -np.inf
         sizes[kept] += sizes[gone]
-        between[kept] = between[:, kept] = average
-        between[gone] = between[:, gone] = closeness[gone] = -np.inf
+        between[kept] = average
+        between[:, kept] = average
+        between[gone] = -np.inf
+        between[:, gone] = -np.inf
+        closeness[gone] = -np.inf
+        # Only these clusters may have another nearest one now.
         changed = np.flatnonzero((nearest == kept) | (nearest == gone) | (average > closeness))
         changed = changed[closeness[changed] > -np.inf]
         nearest[changed] = between[changed].argmax(axis=1)
@@ -298,34 +357,41 @@ def _clustered(similarity: np.ndarray) -> np.ndarray:
     return np.array(max(clusters, key=len))
 
 
-def reliability(calibration: list[tuple[float, float, int]], language: str = "en") -> go.Figure:
-    """The share that was right by the probability that the network gave (arXiv:1706.04599).
+def _joined(left: list[int], right: list[int], similarity: np.ndarray) -> list[int]:
+    """Both clusters in one, either of them reversed if that makes the neighbors more similar."""
+    ways = ((left, right), (left, right[::-1]), (left[::-1], right), (left[::-1], right[::-1]))
+    first, second = max(ways, key=lambda way: similarity[way[0][-1], way[1][0]])
+    return first + second
+
+
+def reliability_figure(bins: list[CalibrationBin], language: str = "en") -> go.Figure:
+    """Draws the reliability diagram: accuracy over confidence (Guo et al., 2017, arXiv:1706.04599).
 
     Args:
-        calibration: (mean probability, share right, images) of each bin that has images.
+        bins: The bins of predictions, at least one. The area of a dot is proportional to the bin's images.
         language: "en" or "zh".
     """
     figure = go.Figure()
-    figure.add_shape(type="line", x0=0, y0=0, x1=1, y1=1, line={"color": QUIET, "width": 1, "dash": "dash"})
-    given, right, images = zip(*calibration)
+    line = {"color": QUIET, "width": 1, "dash": "dash"}
+    figure.add_shape(type="line", x0=0, y0=0, x1=1, y1=1, line=line)
+    confidence, accuracy, images = zip(*bins)
+    hover = translate(language, "{images} images", images="%{customdata:,}")
     figure.add_scatter(
-        x=given,
-        y=right,
+        x=confidence,
+        y=accuracy,
         customdata=images,
         mode="lines+markers",
         line={"color": VALIDATION, "width": 2.5},
         cliponaxis=False,
         marker={"size": [6 + 18 * math.sqrt(count / sum(images)) for count in images]},
-        hovertemplate=f"%{{x:.0%}} → %{{y:.0%}}<br>{say(language, '{images} images', images='%{customdata:,}')}<extra></extra>",
+        hovertemplate=f"%{{x:.0%}} → %{{y:.0%}}<br>{hover}<extra></extra>",
     )
     axis = {
+        **_AXIS,
         "range": [0, 1],
         "gridcolor": RULE,
-        "zeroline": False,
         "tickformat": ".0%",
-        "tickfont": {"color": QUIET},
         "fixedrange": True,
-        "automargin": True,
         "ticks": "",
         "ticklabelstandoff": 6,
     }
@@ -334,11 +400,7 @@ def reliability(calibration: list[tuple[float, float, int]], language: str = "en
         **LAYOUT,
         dragmode=False,
         margin={"l": 16, "r": 28, "t": 24, "b": 16},
-        xaxis={**axis, "title": {**title, "text": say(language, "probability that the network gave")}},
-        yaxis={**axis, "title": {**title, "text": say(language, "share that was right")}},
+        xaxis={**axis, "title": {**title, "text": translate(language, "confidence")}},
+        yaxis={**axis, "title": {**title, "text": translate(language, "accuracy")}},
     )
     return figure
-
-
-def _short(name: str, longest: int) -> str:
-    return name if len(name) <= longest else f"{name[: longest - 1]}…"

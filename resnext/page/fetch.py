@@ -1,8 +1,8 @@
-"""The image at a web address that a visitor typed, fetched so that nobody can look behind this server through it.
+"""Downloads the image at a web address that a visitor typed, but nothing from the network behind this server.
 
-Gradio's own download (`processing_utils.ssrf_protected_download`, by safehttpx) also connects to the address that it
-has checked, but it drops httpx's timeouts on the way, reads a body of any size, decodes whatever is packed in it, lets
-carrier-grade NAT and NAT64 addresses pass, and goes through proxies that the environment names.
+Gradio's own download (`processing_utils.ssrf_protected_download`, by safehttpx) also connects to the IP
+address that it has checked. But it loses httpx's timeouts, reads and decompresses a body of any size, accepts
+carrier-grade NAT and NAT64 addresses, and uses the proxies that the environment names.
 """
 
 import functools
@@ -22,37 +22,43 @@ from gradio_client.utils import strip_invalid_filename_characters
 
 from resnext.errors import ImageError
 
-MAX_BYTES = 20 * 2**20  # as sent, and as unpacked
-MAX_SECONDS = 15.0  # for everything: names, redirects, and a server that sends a byte a second
+# As sent, and decompressed.
+MAX_BYTES = 20 * 2**20
+# For name resolution, redirects and the body together: a server may send one byte a second.
+MAX_SECONDS = 15.0
 MAX_REDIRECTS = 5
-PORTS = (80, 443, 8000, 8080, 8443)  # where web servers listen; others would make this page a port scanner
-_CONNECT_SECONDS = 5.0  # for each address of a host
+# The usual ports of web servers: with others, this page would be a port scanner.
+PORTS = (80, 443, 8000, 8080, 8443)
+# For each IP address of a host.
+_CONNECT_SECONDS = 5.0
 _HEADERS = {"User-Agent": "resnext-page", "Accept": "image/*,*/*;q=0.5", "Accept-Encoding": "identity"}
-_NAME_SERVERS = anyio.CapacityLimiter(8)  # one that hangs keeps a thread, which must not be one of Gradio's
+# A name server that hangs keeps a thread, which must not be one of Gradio's.
+_NAME_SERVERS = anyio.CapacityLimiter(8)
 
-# RFC 4291 gives out 2000::/3 alone. Of it these lead elsewhere: Teredo and its neighbours (RFC 2928), 6to4 (RFC 3056),
-# documentation (RFC 9637). Mapped, NAT64, local and multicast addresses are all outside.
+# RFC 4291 assigns only 2000::/3. Parts of it are not public: Teredo and its neighbors (RFC 2928), 6to4
+# (RFC 3056) and documentation (RFC 9637). Mapped, NAT64, local and multicast addresses are all outside.
 _PUBLIC_IPV6 = ipaddress.ip_network("2000::/3")
 _NOT_PUBLIC_IPV6 = list(map(ipaddress.ip_network, ("2001::/23", "2002::/16", "2001:db8::/32", "3fff::/20")))
-# For protocols (RFC 6890), and 6to4 once more (RFC 7526): Python's `is_global` lets some of them pass.
+# For protocols (RFC 6890) and 6to4 (RFC 7526): Python's `is_global` accepts some of them.
 _NOT_PUBLIC_IPV4 = list(map(ipaddress.ip_network, ("192.0.0.0/24", "192.88.99.0/24")))
 
 
 async def fetch_image(
     url: str, folder: pathlib.Path, look_up: Callable[[str, int], Awaitable[list[str]]] | None = None
 ) -> pathlib.Path:
-    """Downloads a public web address; whether it is an image is for `open_image` to say.
+    """Downloads a file from a public web address. `open_image` checks whether it is an image.
 
     Args:
-        url: as the visitor typed it.
-        folder: where to put the file, in a new folder of its own.
-        look_up: a host and a port to the addresses that may be connected to; `public_addresses` if left out.
+        url: The address as the visitor typed it.
+        folder: Where a new folder for the file is created.
+        look_up: Returns the IP addresses of a host and a port that may be connected to; `public_addresses` if
+            left out.
 
     Returns:
-        The file, named as the address ends.
+        The file, named like the end of the address.
 
     Raises:
-        ImageError: not a public http or https address, out of reach, too slow, too large.
+        ImageError: It is not a public http or https address, cannot be reached, is too slow or too large.
     """
     try:
         with anyio.fail_after(MAX_SECONDS):
@@ -60,14 +66,15 @@ async def fetch_image(
     except _Refusal as refusal:
         raise ImageError(f"{_shown(url)} cannot be fetched: {refusal}") from None
     except TimeoutError:
-        reason = (
-            f"it takes longer than {MAX_SECONDS:.0f} seconds: download it yourself and drop the file here."
-        )
+        reason = f"it takes longer than {MAX_SECONDS:.0f} seconds: download it yourself and upload the file."
         raise ImageError(f"{_shown(url)} cannot be fetched: {reason}") from None
 
 
 async def public_addresses(host: str, port: int) -> list[str]:
-    """A host's IP addresses, if all are public; ways to write one (127.1, 0x7f000001) are the system's own to read."""
+    """The IP addresses of a host, if all are public.
+
+    The system resolves the host, because there are many notations of an IP address (127.1, 0x7f000001).
+    """
     if port not in PORTS:
         raise _Refusal(
             f"port {port} is not one of {', '.join(map(str, PORTS))}: use an address without a port."
@@ -82,7 +89,7 @@ async def public_addresses(host: str, port: int) -> list[str]:
         found = []
     addresses = list(dict.fromkeys(str(address[0]) for *_, address in found))
     if not addresses or not all(map(is_public, addresses)):
-        # Both in the same words, or the answer would tell which names the network behind this server knows.
+        # The same words for both: others would reveal which names the network behind this server knows.
         raise _Refusal("no public website has this name: check it, and use one that everyone can open.")
     return addresses
 
@@ -97,7 +104,7 @@ def is_public(address: str) -> bool:
 
 
 class _Refusal(Exception):
-    """Why an address is not fetched, and what to do: the end of a sentence."""
+    """The reason why an address is not fetched and what to do, the end of a sentence."""
 
 
 @functools.cache
@@ -106,8 +113,8 @@ def _certificates() -> ssl.SSLContext:
 
 
 async def _fetch(url, folder, look_up) -> pathlib.Path:
-    # The transport alone: a client would add cookies, proxies and redirects of its own. Nor may a connection be used
-    # again, which was made, and its certificate checked, for another name at the same address.
+    # The transport alone, because a client would add cookies, proxies and redirects of its own. No connection
+    # is reused, because its certificate was checked for another name at the same IP address.
     limits = httpx.Limits(max_keepalive_connections=0)
     async with httpx.AsyncHTTPTransport(_certificates(), trust_env=False, limits=limits) as transport:
         target = _parse(url)
@@ -118,16 +125,15 @@ async def _fetch(url, folder, look_up) -> pathlib.Path:
                     target = _parse(response.headers["location"], target)
                     continue
                 if response.status_code != http.client.OK:
-                    known = http.client.responses.get(
-                        response.status_code, "unknown"
-                    )  # not the server's own words
-                    reason = f"the server answers {response.status_code} ({known})"
+                    # Not the server's own words.
+                    known = http.client.responses.get(response.status_code, "unknown")
+                    reason = f"the server answers with status {response.status_code} ({known})"
                     raise _Refusal(f"{reason}: check that the address opens in a browser.")
                 return await _save(
                     response, folder, strip_invalid_filename_characters(target.path.rpartition("/")[2])
                 )
             except (httpx.TransportError, httpx.StreamError):
-                raise _Refusal("the connection broke off: try again, or download it yourself.") from None
+                raise _Refusal("the connection was lost: try again, or download it yourself.") from None
             finally:
                 await response.aclose()
     raise _Refusal(f"it redirects more than {MAX_REDIRECTS} times: use the address that it ends at.")
@@ -138,24 +144,23 @@ def _parse(url: str, base: httpx.URL | None = None) -> httpx.URL:
         target = base.join(url) if base else httpx.URL(url)
         host = target.raw_host.decode("ascii")
     except (httpx.InvalidURL, ValueError):
-        what = "it redirects to what" if base else "it"
-        raise _Refusal(f"{what} is no web address: copy the address again.") from None
+        what = "it redirects to something that" if base else "it"
+        raise _Refusal(f"{what} is not a web address: copy the address again.") from None
     start = "it redirects to an address that" if base else "the address"
     if target.scheme not in ("http", "https") or not host:
         raise _Refusal(
             f"{start} does not start with https:// or http:// and a website's name: copy it again."
         )
     if target.userinfo:
-        raise _Refusal(f"{start} holds a user name or a password: use one that is open to everyone.")
+        raise _Refusal(f"{start} contains a user name or a password: use a public one.")
     return target
 
 
 async def _get(transport, url: httpx.URL, look_up) -> httpx.Response:
     port = {"http": 80, "https": 443}[url.scheme] if url.port is None else url.port
     host = url.raw_host.decode("ascii")
-    for address in await look_up(
-        host, port
-    ):  # connects to what was checked, whatever the name says a moment later
+    # Connects to the IP address that was checked, whatever the name resolves to a moment later.
+    for address in await look_up(host, port):
         request = httpx.Request(
             "GET",
             url.copy_with(host=address, fragment=None),
@@ -167,7 +172,7 @@ async def _get(transport, url: httpx.URL, look_up) -> httpx.Response:
         except (httpx.ConnectError, httpx.ConnectTimeout):
             continue
         except httpx.TransportError:
-            raise _Refusal("the server does not answer as a website does: check the address.") from None
+            raise _Refusal("the server does not answer like a website: check the address.") from None
     raise _Refusal("the website cannot be reached, or its certificate is not valid: try again later.")
 
 
@@ -191,22 +196,24 @@ async def _save(response: httpx.Response, folder: pathlib.Path, name: str) -> pa
 async def _content(response: httpx.Response) -> AsyncIterator[bytes]:
     encoding = response.headers.get("content-encoding", "identity").strip().lower()
     if encoding not in ("identity", "", "gzip", "x-gzip", "deflate"):
-        raise _Refusal("the server packs it in a way that it was not asked for: download it yourself.")
+        raise _Refusal("the server compresses it in an unknown way: download it yourself.")
     if encoding in ("identity", ""):
         async for chunk in response.aiter_raw():
             yield chunk
         return
-    unpack = zlib.decompressobj(wbits=47)  # gzip or zlib, whichever it is
+    # Detects gzip and zlib.
+    unpack = zlib.decompressobj(wbits=47)
     try:
         async for packed in response.aiter_raw():
-            while packed and not unpack.eof:  # httpx would unpack 64 KiB into as much as 64 MiB at once
+            # In parts, because 64 KiB may decompress to as much as 64 MiB.
+            while packed and not unpack.eof:
                 yield unpack.decompress(packed, 2**16)
                 packed = unpack.unconsumed_tail
             if unpack.eof:
                 return
         yield unpack.flush()
     except zlib.error:
-        raise _Refusal("what the server sends is damaged: try again, or download it yourself.") from None
+        raise _Refusal("the server sends corrupt data: try again, or download it yourself.") from None
 
 
 def _shown(url: str) -> str:

@@ -1,4 +1,4 @@
-"""HTML that the tabs share. Text from repositories and files is escaped here, and nowhere else is it put into HTML."""
+"""HTML that the tabs share. Text from repositories and files is escaped wherever HTML is made of it."""
 
 import base64
 import html
@@ -8,8 +8,26 @@ from collections.abc import Iterable
 from PIL import Image
 
 
+class Picture:
+    """An image inside the page, as a data URL.
+
+    Args:
+        image: An RGB or RGBA image, or the content of a JPEG or PNG file.
+        alt: The alternative text, plain text.
+    """
+
+    def __init__(self, image: Image.Image | bytes, alt: str):
+        if isinstance(image, Image.Image):
+            buffer = io.BytesIO()
+            image.save(buffer, "PNG" if image.mode == "RGBA" else "JPEG", quality=85)
+            image = buffer.getvalue()
+        kind = "png" if image.startswith(b"\x89PNG") else "jpeg"
+        data = base64.b64encode(image).decode()
+        self.html = f'<img src="data:image/{kind};base64,{data}" alt="{html.escape(alt)}">'
+
+
 def headline(numbers: dict[str, str]) -> str:
-    """Numbers to see first, as HTML."""
+    """The most important numbers of a tab by their names, as HTML."""
     items = "".join(
         f"<div><dt>{html.escape(name)}</dt><dd>{html.escape(text)}</dd></div>"
         for name, text in numbers.items()
@@ -18,27 +36,27 @@ def headline(numbers: dict[str, str]) -> str:
 
 
 def title(text: str) -> str:
-    """A section's heading, as HTML."""
+    """The heading of a section, as HTML."""
     return f'<h2 class="title">{html.escape(text)}</h2>'
 
 
 def sentence(text: str, kind: str = "missing", live: bool = False, **data: str) -> str:
-    """A sentence of its own, as HTML.
+    """A paragraph of one sentence, as HTML.
 
     Args:
-        text: plain text.
-        kind: a class of the style sheet.
-        live: screen readers tell when it changes.
-        data: for scripts.
+        text: Plain text.
+        kind: A class of the style sheet.
+        live: Whether screen readers announce changes of the text.
+        data: Data attributes for scripts.
     """
     attributes = "".join(f' data-{name}="{html.escape(value)}"' for name, value in data.items())
     return f'<p class="{kind}"{" role=status" if live else ""}{attributes}>{html.escape(text)}</p>'
 
 
 def table(
-    title: str,
+    name: str,
     header: tuple[str, ...],
-    rows: Iterable[tuple],
+    rows: Iterable[tuple["str | Picture", ...]],
     numbers: tuple[int, ...] = (),
     *,
     titled: bool = True,
@@ -48,82 +66,69 @@ def table(
     """An HTML table that scrolls in its own frame.
 
     Args:
-        title: above it, and its name.
-        header: names of the columns; without them, the first column names the rows.
-        rows: cells; text is escaped, `Picture`s are drawn.
-        numbers: columns that are set to the right.
-        titled: False leaves the title to screen readers.
-        sortable: the header has buttons; a script has to do what they promise.
-        search: name of a field in which rows are searched for, by a script, too.
+        name: The title above the table, and its name for screen readers.
+        header: The names of the columns. Without them, the first column names the rows.
+        rows: The cells, plain text or pictures.
+        numbers: The indices of columns that are aligned to the right.
+        titled: Whether the title is visible.
+        sortable: Whether the header has buttons, which a script connects (static/sort_table.js).
+        search: The name of a search field above the table, which a script connects, too.
     """
+    head = ""
+    if header:
+        cell = _sort_button if sortable else _header_cell
+        head = f"<tr>{''.join(cell(text, column in numbers) for column, text in enumerate(header))}</tr>"
+        head = f"<thead>{head}</thead>"
+    body = "".join(_row(row, numbers, named=not header) for row in rows)
+    heading = title(name) if titled else ""
+    text = html.escape(search)
+    field = f'<input type="search" placeholder="{text}" aria-label="{text}">' if search else ""
+    return (
+        f'<section>{heading}{field}<div class="scroll" tabindex="0" role="region" '
+        f'aria-label="{html.escape(name)}"><table>{head}<tbody>{body}</tbody></table></div></section>'
+    )
 
-    def cell(tag: str, column: int, content) -> str:
+
+def _header_cell(text: str, number: bool) -> str:
+    return f'<th class="{"number" if number else ""}">{_breakable(text)}</th>'
+
+
+def _sort_button(text: str, number: bool) -> str:
+    kind = "number" if number else ""
+    button = f'<button type="button">{_breakable(text)}</button>'
+    return f'<th class="{kind}" scope="col" aria-sort="none">{button}</th>'
+
+
+def _row(cells: tuple["str | Picture", ...], numbers: tuple[int, ...], named: bool) -> str:
+    parts = []
+    for column, content in enumerate(cells):
+        tag = "th" if named and column == 0 else "td"
         if isinstance(content, Picture):
-            return f"<{tag}>{content.html}</{tag}>"
-        kind = {"✓": "right", "✗": "wrong"}.get(content[:1], "number" if column in numbers else "")
-        breakable = html.escape(content).replace("/", "/<wbr>")
-        if sortable and tag == "th":
-            return f'<th class="{kind}" scope="col" aria-sort="none"><button type="button">{breakable}</button></th>'
-        return f'<{tag} class="{kind}">{breakable}</{tag}>'
-
-    def row(cells, first: str, other: str) -> str:
-        return f"<tr>{''.join(cell(other if column else first, column, content) for column, content in enumerate(cells))}</tr>"
-
-    head = f"<thead>{row(header, 'th', 'th')}</thead>" if header else ""
-    body = "".join(row(cells, "td" if header else "th", "td") for cells in rows)
-    name = html.escape(title)
-    heading = f'<h2 class="title">{name}</h2>' if titled else ""
-    field = (
-        f'<input type="search" placeholder="{html.escape(search)}" aria-label="{html.escape(search)}">'
-        if search
-        else ""
-    )
-    return (
-        f'<section>{heading}{field}<div class="scroll" tabindex="0" role="region" aria-label="{name}">'
-        f"<table>{head}<tbody>{body}</tbody></table></div></section>"
-    )
+            parts.append(f"<{tag}>{content.html}</{tag}>")
+            continue
+        kind = {"✓": "correct", "✗": "wrong"}.get(content[:1], "number" if column in numbers else "")
+        parts.append(f'<{tag} class="{kind}">{_breakable(content)}</{tag}>')
+    return f"<tr>{''.join(parts)}</tr>"
 
 
-class Picture:
-    """An image inside the page, as a data URL.
-
-    Args:
-        image: an RGB or RGBA image, or the bytes of a JPEG or PNG file.
-        alt: what it shows, as plain text.
-        style: CSS, trusted.
-    """
-
-    def __init__(self, image: Image.Image | bytes, alt: str, style: str = ""):
-        if isinstance(image, Image.Image):
-            buffer = io.BytesIO()
-            image.save(buffer, "PNG" if image.mode == "RGBA" else "JPEG", quality=85)
-            image = buffer.getvalue()
-        kind = "png" if image.startswith(b"\x89PNG") else "jpeg"
-        data = base64.b64encode(image).decode()
-        self.html = f'<img src="data:image/{kind};base64,{data}" alt="{html.escape(alt)}" style="{style}">'
-
-
-def pictures(title: str, captioned: list[tuple[Picture, str]]) -> str:
-    """A grid of pictures with captions."""
-    figures = "".join(
-        f"<figure>{picture.html}<figcaption>{html.escape(caption)}</figcaption></figure>"
-        for picture, caption in captioned
-    )
-    return (
-        f'<section><h2 class="title">{html.escape(title)}</h2><div class="pictures">{figures}</div></section>'
-    )
+def _breakable(text: str) -> str:
+    """Text that a browser may break after a slash."""
+    return html.escape(text).replace("/", "/<wbr>")
 
 
 def album(name: str, pictures: list[tuple[Picture, str, str]]) -> str:
     """A grid of pictures that scrolls in its own frame.
 
     Args:
-        name: for screen readers.
-        pictures: each with its name and a word on it.
+        name: The name for screen readers.
+        pictures: The pictures, each with its name and a short text.
     """
     figures = "".join(
-        f"<figure>{picture.html}<figcaption><b>{html.escape(word)}</b>"
-        f'<span title="{html.escape(title)}">{html.escape(title)}</span></figcaption></figure>'
-        for picture, title, word in pictures
+        f"<figure>{picture.html}<figcaption><b>{html.escape(text)}</b>"
+        f'<span title="{html.escape(file)}">{html.escape(file)}</span></figcaption></figure>'
+        for picture, file, text in pictures
     )
-    return f'<div class="scroll" tabindex="0" role="region" aria-label="{html.escape(name)}"><div class="album">{figures}</div></div>'
+    return (
+        f'<div class="scroll" tabindex="0" role="region" aria-label="{html.escape(name)}">'
+        f'<div class="album">{figures}</div></div>'
+    )

@@ -1,4 +1,4 @@
-"""The pictures behind a cell of the confusion matrix: small files of a repository, untrusted and checked here."""
+"""The thumbnails in a cell of the confusion matrix: small untrusted files of a repository, checked here."""
 
 import io
 import pathlib
@@ -7,49 +7,51 @@ from typing import Any
 
 from PIL import Image
 
-MAX_PICTURES = 200  # of one cell; a file may name as many as it likes
+from resnext.results import Evaluation, ImagePrediction
+
+# Thumbnails of one cell that are shown; a repository may list any number.
+MAX_PICTURES = 200
 MAX_BYTES = 50_000
-LONGEST_SIDE = (
-    1024  # a small file may claim 65,535 x 65,535 pixels, and a visitor's browser would have to decode them
-)
-_NAME = re.compile(r"mistakes/[\w.-]+\.jpg", re.ASCII)  # neither absolute nor able to climb out of its folder
+# A small file may claim 65,535 x 65,535 pixels, and a visitor's browser would have to decode them.
+MAX_SIDE = 1024
+# Neither absolute nor able to leave its folder.
+_NAME = re.compile(r"mistakes/[\w.-]+\.jpg", re.ASCII)
 _JPEG = b"\xff\xd8\xff"
 
 
 def mistakes_in(
-    evaluation: dict[str, Any], folder: pathlib.Path, true: str, predicted: str
+    evaluation: Evaluation, folder: pathlib.Path, true: str, predicted: str
 ) -> tuple[list[tuple[bytes, str, float]], int]:
-    """The test images of one class that the network took for another.
+    """The test images of one class that were predicted as another.
 
     Args:
-        evaluation: as `records.parse_evaluation` gives it.
-        folder: the model repository. The Hub's files may be links to elsewhere, so links are followed.
-        true: name of the row.
-        predicted: name of the column.
+        evaluation: The test.
+        folder: The model repository. Files from the Hub may be links, so links are followed.
+        true: The name of the true class.
+        predicted: The name of the predicted class.
 
     Returns:
-        The pictures that the repository holds, most confident first, each a JPEG file, the image's name (plain text, not
-        escaped) and the probability of `predicted`; and how many images the cell has in all.
+        The thumbnails that the repository has, most confident first, each a JPEG file, the name of the image
+        (plain text) and the probability of the predicted class; and the number of images in the cell.
     """
-    cell = cell_of(evaluation, true, predicted)
-    named = [row for row in cell if _is_name(row[4])]
+    predictions = predictions_in(evaluation, true, predicted)
+    named = [prediction for prediction in predictions if _is_name(prediction.thumbnail)]
     pictures = [
-        (content, pathlib.PurePosixPath(file).name, probability)
-        for file, _, _, probability, thumbnail in named[:MAX_PICTURES]
-        if (content := picture(folder, thumbnail)) is not None
+        (content, pathlib.PurePosixPath(prediction.file).name, prediction.probability)
+        for prediction in named[:MAX_PICTURES]
+        if (content := thumbnail(folder, prediction.thumbnail)) is not None
     ]
-    return pictures, len(cell)
+    return pictures, len(predictions)
 
 
-def cell_of(evaluation: dict[str, Any], true: str, predicted: str) -> list[tuple]:
-    """The predictions of one cell of the confusion matrix, most confident first."""
-    return sorted(
-        (row for row in evaluation["predictions"] if row[1:3] == (true, predicted)), key=lambda row: -row[3]
-    )
+def predictions_in(evaluation: Evaluation, true: str, predicted: str) -> list[ImagePrediction]:
+    """The predictions in one cell of the confusion matrix, most confident first."""
+    inside = [row for row in evaluation.predictions if (row.true, row.predicted) == (true, predicted)]
+    return sorted(inside, key=lambda prediction: -prediction.probability)
 
 
-def picture(folder: pathlib.Path, name: Any) -> bytes | None:
-    """A JPEG file that a prediction names as its thumbnail, if there is a small one of that name where thumbnails are."""
+def thumbnail(folder: pathlib.Path, name: Any) -> bytes | None:
+    """The content of a small JPEG file in the folder `mistakes` of a repository; None if it is not one."""
     return _read_jpeg(folder / name) if _is_name(name) else None
 
 
@@ -59,13 +61,15 @@ def _is_name(name: Any) -> bool:
 
 def _read_jpeg(path: pathlib.Path) -> bytes | None:
     try:
-        if not path.is_file():  # opening a pipe would wait forever
+        # Opening a named pipe would block forever.
+        if not path.is_file():
             return None
         with path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)
         if len(content) > MAX_BYTES or not content.startswith(_JPEG):
             return None
-        with Image.open(io.BytesIO(content), formats=("JPEG",)) as image:  # reads the header only
-            return content if max(image.size) <= LONGEST_SIDE else None
+        # Reads the header only.
+        with Image.open(io.BytesIO(content), formats=("JPEG",)) as image:
+            return content if max(image.size) <= MAX_SIDE else None
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
         return None

@@ -1,4 +1,4 @@
-"""The models that the page offers: opened when asked for, and the last answers that each gave."""
+"""The models that the page offers: opened when they are asked for, with the last classifications of each."""
 
 import collections
 import dataclasses
@@ -20,183 +20,224 @@ from resnext import repository
 from resnext.classifier import Classifier, Output
 from resnext.errors import RepositoryError, ResNeXtError
 from resnext.int8 import has_int8
-from resnext.page.i18n import fault
+from resnext.page.i18n import translate_error
 from resnext.preprocessing import open_image, preprocess
 
 BUNDLED_NAME = "flowers (bundled)"
-INT8 = ", int8"  # after a model's name: the same one by its int8 graph
+# After the name of a model: the same model, run by its int8 graph.
+INT8 = ", int8"
 MAX_EXAMPLES = 24
 _EXAMPLE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
-_MAX_LOOKS = 32  # answers kept for each model, with their feature maps (400 kB each for ResNeXt-50 at 224)
+# Kept for each model, with their feature maps (400 kB each for ResNeXt-50 at 224 x 224).
+_MAX_CLASSIFICATIONS = 32
 
 
 @dataclasses.dataclass(frozen=True)
-class Look:
-    """What came of one photograph.
+class Classification:
+    """The result of classifying one photograph.
 
     Args:
-        output: that of the network.
-        pixels: (image_size, image_size, 3) uint8 RGB, what the network saw.
-        photograph: the whole of it, RGB, at most 1024 pixels wide or high.
-        network: seconds in the network.
-        seconds: from the encoded file to the answer.
+        output: The output of the network.
+        pixels: The network's input, (image_size, image_size, 3) uint8 RGB.
+        photograph: The whole photograph, RGB, at most 1024 pixels wide and high.
+        network_seconds: The time that the network took.
+        total_seconds: The time from the encoded file to the output.
     """
 
     output: Output
     pixels: np.ndarray
     photograph: Image.Image
-    network: float
-    seconds: float
+    network_seconds: float
+    total_seconds: float
+
+    def most_likely(self, count: float) -> list[int]:
+        """The indices of so many classes, the most likely first."""
+        order = (-self.output.probabilities).argsort(kind="stable")
+        return [int(index) for index in order[: int(count)]]
+
+    def probability(self, label: int) -> float:
+        """The probability of the class with that index."""
+        return float(self.output.probabilities[label])
 
 
 class Model:
-    """A classifier that remembers its last answers, and what the page has drawn of it, so that no work is done twice.
+    """A classifier that remembers its last classifications and what the page has made of it.
 
     Args:
-        classifier: opened from a model repository.
-        name: what the page calls it; no folder of the server.
+        classifier: The classifier, opened from a model repository.
+        name: The page's name of the model, never a folder of the server.
     """
 
     def __init__(self, classifier: Classifier, name: str):
-        self.classifier, self.name = classifier, name
+        self.classifier = classifier
+        self.name = name
         self.plain_name = name.removesuffix(INT8)
         self.folder = classifier.repository.folder
-        self._looks: collections.OrderedDict[str, Look] = collections.OrderedDict()
-        self._made: dict[Hashable, Any] = {}
-        self._lock, self._making = threading.Lock(), threading.RLock()
+        self._classifications: collections.OrderedDict[str, Classification] = collections.OrderedDict()
+        self._cache: dict[Hashable, Any] = {}
+        self._lock = threading.Lock()
+        self._cache_lock = threading.RLock()
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """The classes' names, in the order of the logits."""
+        """The names of the classes, in the order of the logits."""
         return self.classifier.config.label_names
 
-    def look(self, path: str) -> Look:
-        """Classifies an uploaded photograph; the last few answers are remembered.
+    def classify(self, path: str) -> Classification:
+        """Classifies an uploaded photograph, unless the result is remembered.
 
         Raises:
-            ImageError: it is no image.
+            ImageError: The file is not an image, or too large.
         """
         with self._lock:
-            if path in self._looks:
-                self._looks.move_to_end(path)
-                return self._looks[path]
-        start = time.perf_counter()
+            if path in self._classifications:
+                self._classifications.move_to_end(path)
+                return self._classifications[path]
+        classification = self._classify(path)
+        with self._lock:
+            self._classifications[path] = classification
+            while len(self._classifications) > _MAX_CLASSIFICATIONS:
+                self._classifications.popitem(last=False)
+        return classification
+
+    def _classify(self, path: str) -> Classification:
         preprocessing = self.classifier.config.preprocessing
+        start = time.perf_counter()
         image = open_image(path, preprocessing.resize_to)
         pixels = preprocess(image, preprocessing)
         begin = time.perf_counter()
-        answer = self.classifier.run(pixels)
+        output = self.classifier.run(pixels)
         end = time.perf_counter()
         image.thumbnail((1024, 1024))
-        look = Look(answer, pixels, image, end - begin, end - start)
-        with self._lock:
-            self._looks[path] = look
-            while len(self._looks) > _MAX_LOOKS:
-                self._looks.popitem(last=False)
-        return look
+        return Classification(output, pixels, image, end - begin, end - start)
 
-    def once(self, key: Hashable, make: Callable[[], Any]) -> Any:
-        """What `make` gives, made at the first call with this key and kept as long as the model is open."""
-        with self._making:
-            if key not in self._made:
-                self._made[key] = make()
-            return self._made[key]
+    def cached(self, key: Hashable, make: Callable[[], Any]) -> Any:
+        """The result of `make`, which is called once for each key and kept as long as the model is open."""
+        with self._cache_lock:
+            if key not in self._cache:
+                self._cache[key] = make()
+            return self._cache[key]
 
     def examples(self) -> list[pathlib.Path]:
-        """The repository's example photographs, copied to where the page may serve them from."""
+        """The repository's example photographs, copied to a folder that the page may serve files from."""
+        return self.cached("examples", self._copy_examples)
 
-        def copy() -> list[pathlib.Path]:
-            found = sorted(
-                f for f in self.folder.glob("examples/*") if f.suffix.lower() in _EXAMPLE_SUFFIXES
-            )[:MAX_EXAMPLES]
-            self._copies = tempfile.TemporaryDirectory(prefix="examples-")  # gone with the model
-            copies = []
-            for file in found:
-                copies.append(pathlib.Path(self._copies.name, file.name))
-                copies[-1].write_bytes(file.read_bytes())
-            return copies
-
-        return self.once("examples", copy)
+    def _copy_examples(self) -> list[pathlib.Path]:
+        files = [file for file in self.folder.glob("examples/*") if file.suffix.lower() in _EXAMPLE_SUFFIXES]
+        # Deleted together with this object.
+        self._copies = tempfile.TemporaryDirectory(prefix="examples-")
+        copies = []
+        for file in sorted(files)[:MAX_EXAMPLES]:
+            copy = pathlib.Path(self._copies.name, file.name)
+            copy.write_bytes(file.read_bytes())
+            copies.append(copy)
+        return copies
 
 
 class Models:
-    """The models that a visitor may choose; the least recently used is closed when there are too many.
+    """The models that a visitor may choose. When too many are open, the least recently used is closed.
 
     Args:
-        offered: folders, repository ids on the Hub, or None for the bundled model; the first is the page's own.
-        allow_any: a visitor may name any other repository of the Hub (and so fill this machine's disk).
-        most: how many are kept in memory.
+        offered: Folders, repository ids, or None for the bundled model. The first is the page's default.
+        allow_any: Whether visitors may open any other Hub repository, which fills this machine's disk.
+        most: The number of models kept in memory.
     """
 
     def __init__(self, offered: Iterable[str | None] = (None,), *, allow_any: bool = False, most: int = 3):
-        self.allow_any, self.most = allow_any, most
+        self.allow_any = allow_any
+        self.most = most
         self.sources: dict[str, str | None] = {}
         for source in dict.fromkeys(offered):
             self.sources.setdefault(_page_name(source, self.sources), source)
         self._with_int8 = {name for name, source in self.sources.items() if _folder_has_int8(source)}
         self._open: collections.OrderedDict[str, Model] = collections.OrderedDict()
-        self._lock, self._opening = threading.Lock(), collections.defaultdict(threading.Lock)
+        self._lock = threading.Lock()
+        self._opening = collections.defaultdict(threading.Lock)
 
     @property
     def first(self) -> str:
-        """The page's own model."""
+        """The name of the page's default model."""
         return next(iter(self.sources))
 
     def names(self, opened: Model | None = None) -> list[str]:
-        """What a visitor may choose from: every model, and after it its int8 form if it is known to have one.
+        """The names that a visitor may choose: each model, followed by its int8 form if it has one.
 
         Args:
-            opened: a model that the visitor has named, on the list or not.
+            opened: The model that the visitor has opened, which need not be on the list.
         """
         plain = dict.fromkeys([*self.sources, opened.plain_name] if opened else self.sources)
-        return [name for one in plain for name in ([one, one + INT8] if one in self._with_int8 else [one])]
+        names = []
+        for name in plain:
+            names.append(name)
+            if name in self._with_int8:
+                names.append(name + INT8)
+        return names
 
     def get(self, name: str | None, language: str = "en") -> Model:
-        """As `open`, but what goes wrong is said in words for a visitor's eyes (`gr.Error`)."""
+        """Opens a model as `open` does.
+
+        Raises:
+            gr.Error: The model cannot be opened; the message is for a visitor, in their language.
+        """
         try:
             return self.open(name)
         except ResNeXtError as error:
-            message = without_folders(str(error), self.sources.get((name or "").removesuffix(INT8)))
-            raise gr.Error(
-                html.escape(fault(language, message), quote=False), print_exception=False
-            ) from None
+            source = self.sources.get((name or "").removesuffix(INT8))
+            message = translate_error(language, without_folders(str(error), source))
+            raise gr.Error(html.escape(message, quote=False), print_exception=False) from None
 
     def open(self, name: str | None) -> Model:
-        """Opens a model by the page's name for it, or gives the open one; None stands for the page's own, `INT8` asks for int8.
+        """Opens a model, unless it is open already.
+
+        Args:
+            name: The page's name of the model, plus `INT8` for its int8 form; the default model if empty.
 
         Raises:
-            RepositoryError: the page does not offer it.
-            ResNeXtError: it cannot be had or used.
+            RepositoryError: The page does not offer the model.
+            ResNeXtError: The model cannot be downloaded or is invalid.
         """
         name = (name or self.first).strip()
         plain = name if name in self.sources else name.removesuffix(INT8)
-        source = self.sources.get(plain, plain)
         if plain not in self.sources and not (self.allow_any and is_hub_id(plain)):
             raise RepositoryError(f"{name[:200]} is not offered on this page: choose one from the list.")
         with self._lock:
             opening = self._opening[name]
-        with opening:  # two visitors who ask for one model wait for the same download
+        # Two visitors who ask for the same model wait for the same download.
+        with opening:
             with self._lock:
                 if name in self._open:
                     self._open.move_to_end(name)
                     return self._open[name]
             try:
                 options = {"precision": "int8"} if name != plain else {}
-                model = Model(Classifier.from_pretrained(source, **options), name)
+                classifier = Classifier.from_pretrained(self.sources.get(plain, plain), **options)
+                model = Model(classifier, name)
             finally:
                 with self._lock:
                     self._opening.pop(name, None)
-            with self._lock:
-                self._open[name] = model
-                if has_int8(model.folder):
-                    self._with_int8.add(plain)
-                while len(self._open) > self.most:
-                    self._open.popitem(last=False)
+            self._keep(model)
             return model
+
+    def _keep(self, model: Model) -> None:
+        with self._lock:
+            self._open[model.name] = model
+            if has_int8(model.folder):
+                self._with_int8.add(model.plain_name)
+            while len(self._open) > self.most:
+                self._open.popitem(last=False)
 
 
 def open_models(model: str | None, more: Iterable[str] = (), **options) -> tuple[Models, str]:
-    """The models asked for, with the bundled one in the place of a first that cannot be had; and a notice for the page."""
+    """Opens the page's default model; the bundled model replaces one that cannot be opened.
+
+    Args:
+        model: A folder or repository id; the bundled model if None.
+        more: Further models to offer.
+        options: Options of `Models`.
+
+    Returns:
+        The models, and a warning for the page, which is empty if the model could be opened.
+    """
     models = Models([model, *more, None], **options)
     try:
         models.open(None)
@@ -210,33 +251,35 @@ def open_models(model: str | None, more: Iterable[str] = (), **options) -> tuple
 
 
 def without_folders(message: str, source: str | None) -> str:
-    """A message without the server's folders, which visitors need not know."""
+    """The message without the folders of the server, which are not for visitors."""
     if source and not is_hub_id(source):
         message = message.replace(source, os.path.basename(source))
     return re.sub(r"(?<![\w.:/~])~?/\S*/", "", message)
 
 
 def is_hub_id(name: str) -> bool:
-    """Whether it can only be a repository of the Hub, perhaps with a revision: a visitor must not reach folders here."""
-    return re.fullmatch(
-        r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(@[\w./-]+)?", name, re.ASCII
-    ) is not None and not os.path.exists(name)
+    """Whether a name can only be a Hub repository, perhaps with a revision, and not a folder here."""
+    pattern = r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(@[\w./-]+)?"
+    return re.fullmatch(pattern, name, re.ASCII) is not None and not os.path.exists(name)
 
 
 def _folder_has_int8(source: str | None) -> bool:
-    """Of a model that lies on this machine; of one on the Hub, it is seen when it is opened."""
-    return not (source and is_hub_id(source)) and has_int8(
-        repository.BUNDLED_FOLDER if source is None else pathlib.Path(source).expanduser()
-    )
+    """Whether a model on this machine has an int8 graph. For one on the Hub, opening it will tell."""
+    if source and is_hub_id(source):
+        return False
+    return has_int8(repository.BUNDLED_FOLDER if source is None else pathlib.Path(source).expanduser())
 
 
 def _page_name(source: str | None, taken: Iterable[str]) -> str:
+    """The name of a model on the page: a folder's own name, with a number if another model has that name."""
     if source is None:
         return BUNDLED_NAME
     if is_hub_id(source):
         return source
-    name = folder = pathlib.Path(source).expanduser().resolve().name
+    folder = pathlib.Path(source).expanduser().resolve().name
+    name = folder
     number = 2
     while name in taken:
-        name, number = f"{folder} ({number})", number + 1
+        name = f"{folder} ({number})"
+        number += 1
     return name

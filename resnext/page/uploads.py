@@ -1,4 +1,4 @@
-"""What a visitor may hand to the page: uploads and images from the web, but no other file of this server."""
+"""The files that a visitor may give to the page: uploads and images from the web, no files of this server."""
 
 import functools
 import html
@@ -12,25 +12,23 @@ from resnext.page.fetch import fetch_image
 
 
 def uploaded(path: str) -> str:
-    """The path of an upload, unless it leads to another file of the server.
+    """Checks that a path leads to an upload, and returns it.
 
-    Gradio checks only what is marked `"meta": {"_type": "gradio.FileData"}`, and a program can leave that out.
+    Gradio checks only what is marked `"meta": {"_type": "gradio.FileData"}`, which a program can leave out.
 
     Raises:
-        gr.Error: nobody uploaded this file.
+        gr.Error: The file was not uploaded.
     """
     if not isinstance(path, str) or "\0" in path or not is_in_or_equal(path, get_upload_folder()):
-        name = printable(pathlib.PurePath(str(path)).name)
-        raise gr.Error(
-            f"{html.escape(name, quote=False)} was not uploaded: upload it first.", print_exception=False
-        )
+        name = html.escape(printable(pathlib.PurePath(str(path)).name), quote=False)
+        raise gr.Error(f"{name} was not uploaded: upload it first.", print_exception=False)
     return path
 
 
 def take_uploads(component: gr.Image | gr.File) -> None:
-    """Makes a component give paths of uploads, undecoded.
+    """Makes a component pass on the paths of uploads without decoding them.
 
-    Gradio would decode an image itself, and fail on what is none before `open_image` can say why.
+    Gradio would decode an image itself, and fail on invalid files before `open_image` can say why.
     """
 
     def preprocess(payload):
@@ -43,7 +41,7 @@ def take_uploads(component: gr.Image | gr.File) -> None:
 
 
 def limit_downloads(page: gr.Blocks) -> None:
-    """Programs may name a web address in the place of a file: Gradio would load it without limits of size and time."""
+    """Limits the downloads of web addresses that programs give in place of files; Gradio itself does not."""
     for component in page.blocks.values():
         move = component.async_move_resource_to_block_cache
         component.async_move_resource_to_block_cache = functools.partial(_move, component, move)
@@ -56,12 +54,13 @@ async def _move(component: gr.blocks.Block, move, path: str | pathlib.Path | Non
         fetched = str(await fetch_image(str(path), pathlib.Path(component.GRADIO_CACHE)))
     except ImageError as error:
         raise gr.Error(html.escape(str(error), quote=False), print_exception=False) from None
-    component.temp_files.add(fetched)  # deleted with the uploads
+    # Deleted together with the uploads.
+    component.temp_files.add(fetched)
     return fetched
 
 
 def printable(name: str) -> str:
-    """A file's name without the characters that turn or hide the others."""
+    """A file name without characters that are invisible or change the direction of the text."""
     return "".join(
         character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in name
     )

@@ -75,7 +75,7 @@ def ask(timm, **task) -> dict:
 
 def compare_all(timm, names, output):
     from resnext.architecture import ARCHITECTURES
-    from resnext.config import _ONLY_HERE
+    from resnext.config import UNKNOWN_TO_TIMM
 
     header = [
         "network",
@@ -89,7 +89,7 @@ def compare_all(timm, names, output):
         "after training, timm",
     ]
     rows = []
-    for name in names or [name for name in ARCHITECTURES if name not in _ONLY_HERE]:
+    for name in names or [name for name in ARCHITECTURES if name not in UNKNOWN_TO_TIMM]:
         with tempfile.TemporaryDirectory() as folder:
             rows += compare(timm, name, pathlib.Path(folder))
         print(*rows[-1], flush=True)
@@ -148,7 +148,7 @@ def compare(timm, name, folder) -> list[list[str]]:
     network.train_on_batch(
         np.random.default_rng(1).uniform(0, 255, (2, 64, 64, 3)).astype(np.float32), np.array([1, 2])
     )
-    save_pretrained(network, config, folder)
+    save_pretrained(network, folder)
     trained = network(pixels(sizes[0]).astype(np.float32), training=False).numpy()
     ask(timm, task="open", folder=str(folder), size=sizes[0])
     rows[0][-1] = f"{difference(trained, np.load(folder / 'opened.npy')):.0e}"

@@ -35,11 +35,12 @@ def served(*folders: pathlib.Path, warning: str = "", **options) -> Iterator[str
     Yields:
         The address of the page.
     """
-    import app
+    from resnext.page.launch import serve
+    from resnext.page.layout import build_page
     from resnext.page.models import Models
 
-    page = app.build_page(Models(map(str, folders), **options), warning)
-    _, address, _ = app.serve(page, "127.0.0.1", free_port(), prevent_thread_lock=True, quiet=True)
+    page = build_page(Models(map(str, folders), **options), warning)
+    _, address, _ = serve(page, "127.0.0.1", free_port(), prevent_thread_lock=True, quiet=True)
     yield address
     page.close(verbose=False)
 

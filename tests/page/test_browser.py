@@ -1,4 +1,4 @@
-"""The page in headless Chromium: what a visitor sees and does, in light and dark, on a desk and on a phone."""
+"""The page in headless Chromium: what a visitor sees and does, on a desktop and on a phone."""
 
 import re
 import zipfile
@@ -10,6 +10,8 @@ from playwright.sync_api import Page, expect
 from tests.helpers.pages import PATIENCE, TABS, bars, choose_model, open_tab, served, upload
 from tests.helpers.photographs import save_image
 from tests.helpers.repositories import FLOWERS, HOSTILE, make_repository
+
+pytestmark = pytest.mark.browser
 
 
 @pytest.fixture(scope="module")
@@ -31,53 +33,91 @@ def hostile_address(tmp_path_factory):
 
 @pytest.fixture
 def visit(browser):
-    """Opens an address in a new page; afterwards, no page may have asked any other server for anything."""
-    opened, strangers = [], []
+    """Opens an address in a new page. No page may ask another server for anything."""
+    opened = []
+    foreign = []
 
     def visit(address: str, width: int = 1280, theme: str = "light") -> Page:
-        page = browser.new_page(viewport={"width": width, "height": 850})
-        page.set_default_timeout(PATIENCE)
-        page.on(
-            "request",
-            lambda request: (
-                request.url.startswith((address, "blob:", "data:")) or strangers.append(request.url)
-            ),
-        )
-        page.goto(f"{address}?__theme={theme}")
-        page.get_by_role("tab", name="Classify").wait_for()
-        opened.append(page)
-        return page
+        opened.append(open_page(browser, address, foreign, width, theme))
+        return opened[-1]
 
     yield visit
     for page in opened:
         page.close()
-    assert not strangers
+    assert not foreign
 
 
-def test_an_upload_is_classified_without_another_click(visit, address, tmp_path):
-    page = visit(address)
+@pytest.fixture(scope="module")
+def shared_page(browser, address):
+    """A page that several tests share, because loading a page takes longer than most of these tests."""
+    foreign = []
+    page = open_page(browser, address, foreign)
+    yield page
+    page.close()
+    assert not foreign
+
+
+@pytest.fixture
+def page(shared_page):
+    """The shared page without a photograph, with the tab that classifies open."""
+    for close in shared_page.get_by_test_id("toast-close").all():
+        close.click()
+    expect(shared_page.get_by_test_id("toast-body")).to_have_count(0, timeout=PATIENCE)
+    shared_page.get_by_role("tab", name="Classify").click()
+    if shared_page.get_by_label("Remove Image").count():
+        shared_page.get_by_label("Remove Image").click()
+    expect(bars(shared_page)).to_have_count(0, timeout=PATIENCE)
+    number = shared_page.get_by_label("number input for Number of classes")
+    if number.input_value() != "5":
+        number.fill("5")
+    return shared_page
+
+
+@pytest.fixture(scope="module", params=["light", "dark"])
+def themed_page(browser, address, request):
+    """A page in each theme, with its theme."""
+    foreign = []
+    page = open_page(browser, address, foreign, theme=request.param)
+    yield page, request.param
+    page.close()
+    assert not foreign
+
+
+def open_page(browser, address: str, foreign: list, width: int = 1280, theme: str = "light") -> Page:
+    """Opens an address in a new page. Requests to other servers are added to `foreign`."""
+    page = browser.new_page(viewport={"width": width, "height": 850})
+    page.set_default_timeout(PATIENCE)
+
+    def note(request):
+        if not request.url.startswith((address, "blob:", "data:")):
+            foreign.append(request.url)
+
+    page.on("request", note)
+    page.goto(f"{address}?__theme={theme}")
+    page.get_by_role("tab", name="Classify").wait_for()
+    return page
+
+
+def test_an_upload_is_classified_without_a_click(page, tmp_path):
     upload(page, save_image(tmp_path / "photograph.jpg", seed=5))
     expect(bars(page)).to_have_count(5, timeout=PATIENCE)
     expect(page.locator(".seconds")).to_contain_text("ms")
     assert set(bars(page).locator("dt").all_inner_texts()) == set(FLOWERS)
 
 
-def test_the_number_of_classes_follows_the_slider(visit, address, tmp_path):
-    page = visit(address)
+def test_the_number_of_classes_follows_the_slider(page, tmp_path):
     upload(page, save_image(tmp_path / "photograph.jpg", seed=5))
     expect(bars(page)).to_have_count(5, timeout=PATIENCE)
     page.locator(".top-k").get_by_role("slider").press("ArrowLeft")
     expect(bars(page)).to_have_count(4, timeout=PATIENCE)
 
 
-def test_an_example_is_classified_at_once_and_from_the_keyboard(visit, address):
-    page = visit(address)
+def test_an_example_is_classified_from_the_keyboard(page):
     page.locator(".gallery button").nth(1).press("Enter")
     expect(bars(page)).to_have_count(5, timeout=PATIENCE)
 
 
-def test_clearing_the_photograph_clears_the_answer(visit, address):
-    page = visit(address)
+def test_removing_the_photograph_clears_the_prediction(page):
     page.locator(".gallery button").first.click()
     expect(bars(page)).to_have_count(5, timeout=PATIENCE)
     page.get_by_label("Remove Image").click()
@@ -85,8 +125,7 @@ def test_clearing_the_photograph_clears_the_answer(visit, address):
 
 
 @pytest.mark.parametrize("after", ["nothing", "an example"])
-def test_a_bad_file_is_named_and_taken_away_and_the_next_upload_works(visit, address, tmp_path, after):
-    page = visit(address)
+def test_a_bad_file_is_named_and_removed_and_the_next_upload_works(page, tmp_path, after):
     if after == "an example":
         page.locator(".gallery button").first.click()
         expect(bars(page)).to_have_count(5, timeout=PATIENCE)
@@ -103,8 +142,7 @@ def test_a_bad_file_is_named_and_taken_away_and_the_next_upload_works(visit, add
     expect(bars(page)).to_have_count(5, timeout=PATIENCE)
 
 
-def test_the_training_tab_draws_the_curves_and_the_recipe(visit, address):
-    page = visit(address)
+def test_the_training_tab_draws_the_curves_and_the_recipe(page):
     page.get_by_role("tab", name="Training").click()
     for plot in range(2):
         curve = page.locator(".curve").nth(plot)
@@ -117,8 +155,7 @@ def test_the_training_tab_draws_the_curves_and_the_recipe(visit, address):
     expect(page.get_by_role("region", name="Data set")).to_contain_text("2182")
 
 
-def test_the_test_tab_draws_the_heatmap_and_the_tables(visit, address):
-    page = visit(address)
+def test_the_test_tab_draws_the_confusion_matrix_and_the_tables(page):
     page.get_by_role("tab", name="Test").click()
     expect(page.locator(".heatmap .heatmaplayer image")).to_have_count(1, timeout=PATIENCE)
     expect(page.locator(".figures").filter(has_text="top-1 accuracy")).to_contain_text("84.0%")
@@ -145,9 +182,8 @@ def test_a_phone_needs_no_sideways_scrolling(visit, address):
         assert page.evaluate("document.documentElement.scrollWidth") <= 390, tab
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_axe_finds_no_serious_fault_in_any_tab(visit, address, theme):
-    page = visit(address, theme=theme)
+def test_axe_finds_no_serious_violation_in_any_tab(themed_page):
+    page, _ = themed_page
     page.locator(".gallery button").first.click()
     expect(page.locator(".why")).to_be_visible(timeout=PATIENCE)
     for tab in TABS:
@@ -160,9 +196,8 @@ def test_axe_finds_no_serious_fault_in_any_tab(visit, address, theme):
         assert not faults, tab
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_the_text_of_figures_stands_out_from_the_page(visit, address, theme):
-    page = visit(address, theme=theme)
+def test_the_text_of_figures_contrasts_with_the_page(themed_page):
+    page, theme = themed_page
     page.get_by_role("tab", name="Training").click()
     title = page.locator(".curve .ytitle").first
     expect(title).to_be_visible(timeout=PATIENCE)
@@ -170,7 +205,7 @@ def test_the_text_of_figures_stands_out_from_the_page(visit, address, theme):
     assert red < 80 if theme == "light" else red > 180
 
 
-def test_labels_and_credits_are_shown_and_never_run(visit, hostile_address):
+def test_labels_and_credits_are_shown_as_text(visit, hostile_address):
     page = visit(hostile_address)
     page.locator(".gallery button").first.click()
     expect(bars(page)).to_have_count(5, timeout=PATIENCE)
@@ -189,8 +224,7 @@ def test_labels_and_credits_are_shown_and_never_run(visit, hostile_address):
     assert page.evaluate("window.hacked") is None
 
 
-def test_a_hostile_file_name_is_text_in_the_message(visit, address, tmp_path):
-    page = visit(address)
+def test_a_hostile_file_name_is_text_in_the_message(page, tmp_path):
     upload(
         page, {"name": "<img src=x onerror=hacked=7>.jpg", "mimeType": "image/jpeg", "buffer": b"no image"}
     )
@@ -198,10 +232,7 @@ def test_a_hostile_file_name_is_text_in_the_message(visit, address, tmp_path):
     assert page.evaluate("window.hacked") is None
 
 
-def test_an_answer_comes_in_words_with_its_reasons_and_another_class_can_be_explained(
-    visit, address, tmp_path
-):
-    page = visit(address)
+def test_the_prediction_is_a_sentence_and_any_class_can_be_explained(page, tmp_path):
     upload(page, save_image(tmp_path / "photograph.jpg", seed=5))
     expect(page.locator(".answer")).to_contain_text("percent", timeout=PATIENCE)
     first = page.locator(".why img").first.get_attribute("alt")
@@ -210,8 +241,7 @@ def test_an_answer_comes_in_words_with_its_reasons_and_another_class_can_be_expl
     expect(page.locator(".why")).to_contain_text("64 × 64 pixels")
 
 
-def test_a_batch_is_a_table_in_which_a_bad_file_is_a_row(visit, address, tmp_path):
-    page = visit(address)
+def test_a_batch_is_a_table_in_which_a_bad_file_is_a_row(page, tmp_path):
     page.get_by_role("tab", name="Batch").click()
     (tmp_path / "notes.jpg").write_text("no image")
     with zipfile.ZipFile(tmp_path / "more.zip", "w") as archive:
@@ -226,15 +256,16 @@ def test_a_batch_is_a_table_in_which_a_bad_file_is_a_row(visit, address, tmp_pat
     expect(page.get_by_text("Download as CSV")).to_be_visible()
 
 
-def test_cells_show_rates_when_asked_for(visit, address):
-    page = visit(address)
+def test_cells_show_rates_when_asked_for(page):
     page.get_by_role("tab", name="Test", exact=True).click()
     expect(page.locator(".heatmap .heatmaplayer image")).to_have_count(1, timeout=PATIENCE)
     page.get_by_label("rates").click()
     expect(page.locator(".heatmap .annotation-text").first).to_contain_text("84%", timeout=PATIENCE)
+    page.get_by_label("counts").click()
+    expect(page.locator(".heatmap .annotation-text").first).to_have_text("21", timeout=PATIENCE)
 
 
-def test_a_chinese_browser_reads_chinese(browser, address, tmp_path):
+def test_a_chinese_browser_shows_chinese(browser, address, tmp_path):
     page = browser.new_page(locale="zh-CN")
     page.goto(address)
     expect(page.get_by_role("tab", name="训练")).to_be_visible(timeout=PATIENCE)
@@ -243,7 +274,7 @@ def test_a_chinese_browser_reads_chinese(browser, address, tmp_path):
     page.close()
 
 
-def test_another_model_is_shown_in_every_tab_and_classifies_the_photograph_anew(visit, address, tmp_path):
+def test_another_model_is_shown_in_every_tab_and_classifies_again(visit, address, tmp_path):
     page = visit(address)
     upload(page, save_image(tmp_path / "photograph.jpg", seed=5))
     expect(bars(page)).to_have_count(5, timeout=PATIENCE)
@@ -259,7 +290,7 @@ def test_another_model_is_shown_in_every_tab_and_classifies_the_photograph_anew(
     expect(page.locator(".heatmap .ytick")).to_have_count(5, timeout=PATIENCE)
 
 
-def test_the_model_in_use_stays_if_another_cannot_be_had(visit, address):
+def test_the_model_in_use_stays_if_another_cannot_be_opened(visit, address):
     page = visit(address)
     choose_model(page, "gone")
     expect(page.get_by_test_id("toast-body")).to_contain_text(
@@ -273,7 +304,7 @@ def test_the_model_in_use_stays_if_another_cannot_be_had(visit, address):
     expect(bars(page)).to_have_count(5, timeout=PATIENCE)
 
 
-def test_the_address_opens_the_same_model_and_tab_and_a_button_copies_it(visit, address, browser):
+def test_the_copied_address_opens_the_same_model_and_tab(visit, address, browser):
     page = visit(address)
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     open_tab(page, "Training")
@@ -295,7 +326,7 @@ def test_the_address_opens_the_same_model_and_tab_and_a_button_copies_it(visit, 
     other.close()
 
 
-def test_curves_of_several_models_lie_over_one_another_and_loss_can_be_logarithmic(visit, address):
+def test_curves_of_models_are_compared_with_a_logarithmic_loss(visit, address):
     page = visit(address)
     open_tab(page, "Training")
     page.get_by_label("Compare with").click()
@@ -309,10 +340,9 @@ def test_curves_of_several_models_lie_over_one_another_and_loss_can_be_logarithm
     assert page.evaluate(axis.format(1)) == "linear"
 
 
-def test_an_image_of_this_machine_s_own_network_is_not_fetched(visit, address):
-    page = visit(address)
-    page.get_by_label("or the address of an image").fill(f"{address}favicon.ico")
-    page.get_by_label("or the address of an image").press("Enter")
+def test_an_image_at_a_private_address_is_not_fetched(page, address):
+    page.get_by_label("or the URL of an image").fill(f"{address}favicon.ico")
+    page.get_by_label("or the URL of an image").press("Enter")
     expect(page.get_by_test_id("toast-body")).to_contain_text("cannot be fetched", timeout=PATIENCE)
     expect(bars(page)).to_have_count(0)
 
@@ -354,15 +384,14 @@ def test_a_photograph_can_be_taken_by_the_camera(visit, address):
     expect(bars(page)).to_have_count(5, timeout=PATIENCE)
 
 
-def test_the_map_fades_with_the_slider(visit, address):
-    page = visit(address)
+def test_the_slider_changes_the_opacity_of_the_map(page):
     page.locator(".gallery button").first.click()
     expect(page.locator(".frame img")).to_be_visible(timeout=PATIENCE)
-    page.get_by_label("range slider for Opacity of the map").press("Home")
+    page.get_by_label("range slider for Opacity of the activation map").press("Home")
     expect(page.locator(".frame img")).to_have_css("opacity", "0", timeout=PATIENCE)
 
 
-def test_the_table_of_a_batch_is_there_as_csv(visit, address, tmp_path):
+def test_the_table_of_a_batch_can_be_downloaded_as_csv(visit, address, tmp_path):
     page = visit(address)
     open_tab(page, "Batch")
     page.locator(".many input[type=file]").set_input_files(
@@ -376,20 +405,21 @@ def test_the_table_of_a_batch_is_there_as_csv(visit, address, tmp_path):
     assert all(row.split(",")[1] in FLOWERS for row in rows)
 
 
-def test_the_keyboard_alone_reaches_every_tab_and_control(visit, address):
+def test_the_keyboard_reaches_every_tab_and_control(visit, address):
     page = visit(address)
 
     def press_tab_until(name: str) -> None:
         for _ in range(60):
             page.keyboard.press("Tab")
             focused = page.evaluate(
-                "(e => e.getAttribute('aria-label') || e.textContent.trim() || e.title || e.labels?.[0]?.textContent.trim() || '')(document.activeElement)"
+                """(element => element.getAttribute('aria-label') || element.textContent.trim()
+                || element.title || element.labels?.[0]?.textContent.trim() || '')(document.activeElement)"""
             )
             if name in focused:
                 return
         raise AssertionError(f"{name} is out of the keyboard's reach")
 
-    for name in ("Model", "Copy link", "Classify", "Drop an image file", "or the address of an image"):
+    for name in ("Model", "Copy link", "Classify", "Drop an image file", "or the URL of an image"):
         press_tab_until(name)
     page.locator(".gallery button").first.focus()
     page.keyboard.press("Enter")

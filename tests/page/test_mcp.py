@@ -10,6 +10,8 @@ from mcp.client.streamable_http import streamable_http_client
 from tests.helpers.pages import page_process
 from tests.helpers.repositories import FLOWERS, make_repository
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory):
@@ -18,7 +20,7 @@ def address(tmp_path_factory):
         yield address
 
 
-def test_the_endpoints_are_tools_that_say_what_they_do(address):
+def test_the_endpoints_are_tools_with_descriptions(address):
     async def ask():
         async with streamable_http_client(address) as (read, write, _), ClientSession(read, write) as session:
             await session.initialize()

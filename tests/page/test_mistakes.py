@@ -1,4 +1,4 @@
-"""The pictures behind a cell of the confusion matrix, from repositories that anyone may have written."""
+"""The thumbnails in a cell of the confusion matrix, from untrusted repositories."""
 
 import io
 import json
@@ -9,18 +9,18 @@ import pytest
 from PIL import Image
 
 from resnext.page.mistakes import MAX_BYTES, MAX_PICTURES, mistakes_in
-from resnext.page.records import parse_evaluation
 from resnext.repository import BUNDLED_FOLDER
+from resnext.results import Evaluation
 
 
-def jpeg(colour="red", size=(96, 96)) -> bytes:
+def jpeg(color="red", size=(96, 96)) -> bytes:
     buffer = io.BytesIO()
-    Image.new("RGB", size, colour).save(buffer, "JPEG")
+    Image.new("RGB", size, color).save(buffer, "JPEG")
     return buffer.getvalue()
 
 
 def evaluation(*rows):
-    """What the page makes of an evaluation.json with these predictions: (file, true, predicted, probability, thumbnail)."""
+    """An evaluation with these predictions: (file, true, predicted, probability, thumbnail)."""
     keys = ("file", "true", "predicted", "probability", "thumbnail")
     predictions = [{key: value for key, value in zip(keys, row) if value is not None} for row in rows]
     values = {
@@ -29,7 +29,7 @@ def evaluation(*rows):
         "per_class": [],
         "predictions": predictions,
     }
-    return parse_evaluation(json.dumps(values))
+    return Evaluation.from_json(json.dumps(values))
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def folder(tmp_path):
     return tmp_path / "repository"
 
 
-def test_pictures_of_a_cell_come_most_confident_first_with_name_and_probability(folder):
+def test_pictures_of_a_cell_come_most_confident_first(folder):
     for name in ("0001", "0002", "0003"):
         (folder / "mistakes" / f"{name}.jpg").write_bytes(jpeg((int(name) * 80, 0, 0)))
     read = evaluation(
@@ -58,7 +58,7 @@ def test_pictures_of_a_cell_come_most_confident_first_with_name_and_probability(
     assert mistakes_in(read, folder, "bee", "cat") == ([], 0)
 
 
-def test_files_that_are_links_as_in_the_hub_s_cache_are_read(folder):
+def test_links_as_in_the_cache_of_the_hub_are_followed(folder):
     blobs = folder.parent / "blobs"
     blobs.mkdir()
     (blobs / "abc123").write_bytes(jpeg())
@@ -89,7 +89,7 @@ def test_files_that_are_links_as_in_the_hub_s_cache_are_read(folder):
         {"mistakes/a.jpg": 1},
     ],
 )
-def test_a_name_that_is_no_plain_file_in_the_folder_of_mistakes_shows_nothing(name, folder):
+def test_a_name_outside_the_folder_of_mistakes_shows_nothing(name, folder):
     (folder / "mistakes" / "deep").mkdir()
     for path in (
         "../secret.jpg",
@@ -118,14 +118,14 @@ def test_a_name_that_is_no_plain_file_in_the_folder_of_mistakes_shows_nothing(na
     ],
     ids=["empty", "svg", "png", "magic only", "noise", "late", "too many bytes", "too many pixels"],
 )
-def test_a_file_that_is_no_small_jpeg_is_left_out(content, folder):
+def test_a_file_that_is_not_a_small_jpeg_is_left_out(content, folder):
     (folder / "mistakes" / "bad.jpg").write_bytes(content)
     (folder / "mistakes" / "good.jpg").write_bytes(jpeg())
     rows = [(f"{name}.jpg", "ant", "bee", 0.5, f"mistakes/{name}.jpg") for name in ("bad", "good")]
     assert mistakes_in(evaluation(*rows), folder, "ant", "bee") == ([(jpeg(), "good.jpg", 0.5)], 2)
 
 
-def test_a_folder_a_pipe_a_broken_link_and_a_missing_file_are_left_out(folder):
+def test_what_is_not_a_regular_file_is_left_out(folder):
     (folder / "mistakes" / "folder.jpg").mkdir()
     os.mkfifo(folder / "mistakes" / "pipe.jpg")
     (folder / "mistakes" / "link.jpg").symlink_to("nowhere")
@@ -137,7 +137,7 @@ def test_a_folder_a_pipe_a_broken_link_and_a_missing_file_are_left_out(folder):
     assert mistakes_in(evaluation(*rows), folder, "ant", "bee") == ([], 5)
 
 
-def test_a_file_that_names_one_picture_a_thousand_times_shows_a_page_s_worth(folder):
+def test_the_number_of_pictures_of_a_cell_is_limited(folder):
     (folder / "mistakes" / "0001.jpg").write_bytes(jpeg())
     rows = [("x", "ant", "bee", 0.5, "mistakes/0001.jpg")] * 1000
     pictures, count = mistakes_in(evaluation(*rows), folder, "ant", "bee")
@@ -145,9 +145,9 @@ def test_a_file_that_names_one_picture_a_thousand_times_shows_a_page_s_worth(fol
 
 
 def test_the_bundled_model_shows_every_mistake_of_every_cell():
-    read = parse_evaluation((BUNDLED_FOLDER / "evaluation.json").read_text("utf-8"))
-    for row, true in enumerate(read["classes"]):
-        for column, predicted in enumerate(read["classes"]):
+    read = Evaluation.from_json((BUNDLED_FOLDER / "evaluation.json").read_text("utf-8"))
+    for row, true in enumerate(read.classes):
+        for column, predicted in enumerate(read.classes):
             pictures, count = mistakes_in(read, BUNDLED_FOLDER, true, predicted)
-            assert count == read["confusion_matrix"][row, column]
+            assert count == read.confusion_matrix[row, column]
             assert len(pictures) == (count if true != predicted else 0)

@@ -21,7 +21,7 @@ def folders(tmp_path_factory):
     ]
 
 
-def test_a_folder_is_offered_by_its_name_alone_and_the_bundled_model_by_its_own(folders, tmp_path):
+def test_a_folder_is_offered_by_its_name_without_its_path(folders, tmp_path):
     twin = make_repository(tmp_path / "one", complete=False)
     assert list(Models([*folders, str(twin), None, None, "someone/net@v2"]).sources) == [
         "one",
@@ -42,8 +42,9 @@ def test_the_least_recently_used_model_is_closed(folders):
     assert models.open("two") is not two
 
 
-def test_two_visitors_who_ask_at_once_open_a_model_once(folders, monkeypatch):
-    opened, real = [], models_module.Classifier.from_pretrained
+def test_a_model_is_opened_once_for_simultaneous_visitors(folders, monkeypatch):
+    opened = []
+    real = models_module.Classifier.from_pretrained
     monkeypatch.setattr(
         models_module.Classifier, "from_pretrained", lambda source: opened.append(source) or real(source)
     )
@@ -57,7 +58,7 @@ def test_two_visitors_who_ask_at_once_open_a_model_once(folders, monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["someone/net", "/etc", "../one", "one/../two", "", "C:/net"])
-def test_a_visitor_cannot_name_what_the_page_does_not_offer(folders, name):
+def test_a_visitor_can_only_open_models_that_the_page_offers(folders, name):
     models = Models(folders)
     if not name:
         assert models.open(name) is models.open(None)
@@ -66,7 +67,7 @@ def test_a_visitor_cannot_name_what_the_page_does_not_offer(folders, name):
         models.open(name)
 
 
-def test_a_visitor_who_may_name_any_repository_still_cannot_name_a_folder(folders, tmp_path, monkeypatch):
+def test_a_visitor_who_may_open_any_repository_cannot_open_a_folder(folders, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     make_repository(tmp_path / "owner" / "name", complete=False)
     assert is_hub_id("someone/net")
@@ -78,7 +79,7 @@ def test_a_visitor_who_may_name_any_repository_still_cannot_name_a_folder(folder
             models.open(name)
 
 
-def test_a_model_that_cannot_be_had_stays_on_the_list_and_those_in_use_stay_open(folders, tmp_path):
+def test_a_model_that_cannot_be_opened_does_not_close_others(folders, tmp_path):
     models = Models([folders[0], str(tmp_path / "gone")])
     one = models.open(None)
     for _ in range(2):
@@ -87,13 +88,13 @@ def test_a_model_that_cannot_be_had_stays_on_the_list_and_those_in_use_stay_open
     assert models.open(None) is one
 
 
-def test_a_page_whose_model_cannot_be_had_starts_on_the_bundled_one_and_still_offers_it(tmp_path):
+def test_a_page_whose_model_cannot_be_opened_still_offers_it(tmp_path):
     models, warning = open_models("someone/unreachable", ["someone/other"])
     assert list(models.sources) == [BUNDLED_NAME, "someone/unreachable", "someone/other"]
     assert warning.endswith("Until then, this page shows the bundled model.")
 
 
-def test_examples_are_copied_out_of_the_repository_and_nothing_is_made_twice(folders):
+def test_examples_are_copied_out_of_the_repository_once(folders):
     model = Models(folders).open(None)
     copies = model.examples()
     assert [copy.name for copy in copies] == ["example0.jpg", "example1.jpg", "example2.jpg"]
@@ -114,9 +115,7 @@ def test_a_model_with_an_int8_graph_is_offered_in_both_forms(folders):
     assert models.names(small) == models.names()
 
 
-def test_a_model_whose_int8_graph_is_seen_only_when_it_is_opened_is_offered_from_then_on(
-    folders, tmp_path, monkeypatch
-):
+def test_an_int8_graph_found_when_a_model_opens_is_offered_then(folders, tmp_path, monkeypatch):
     hub = shutil.copytree(folders[0], tmp_path / "hub")
     (hub / "openvino_int8.xml").write_text("<net/>")
     (hub / "quantization.json").write_text(json.dumps({"weights_sha256": weights_digest(hub)}))
@@ -130,11 +129,11 @@ def test_a_model_whose_int8_graph_is_seen_only_when_it_is_opened_is_offered_from
     assert models.names() == [BUNDLED_NAME, BUNDLED_NAME + INT8, "someone/net", "someone/net, int8"]
     typed = models.open("someone/other, int8")
     assert models.names(typed)[-2:] == ["someone/other", "someone/other, int8"]
-    assert notice(typed).startswith("hub has an int8 graph of no use")
+    assert notice(typed).startswith("hub has an invalid int8 graph")
     assert notice(typed, "zh") == "hub 的 int8 计算图无法使用：以 float32 分类。"
 
 
-def test_int8_of_a_model_without_it_is_answered_in_float32_with_a_notice(folders):
+def test_int8_of_a_model_without_it_runs_in_float32_with_a_notice(folders):
     model = Models(folders).open("two, int8")
     assert model.classifier.precision == "float32"
     assert (

@@ -1,4 +1,4 @@
-"""Places in the queue: a visitor who leaves frees theirs, and one too many is told so."""
+"""The queue: a visitor who leaves frees a place, and a full queue refuses visitors."""
 
 import concurrent.futures
 import contextlib
@@ -12,7 +12,8 @@ import pytest
 from gradio_client import Client, handle_file
 from gradio_client.utils import QueueError
 
-import app
+from resnext.page.launch import serve
+from resnext.page.layout import build_page
 from resnext.page.models import Models
 from tests.helpers.pages import free_port
 from tests.helpers.photographs import save_image
@@ -27,7 +28,9 @@ def slow(tmp_path, monkeypatch):
         page, address, the event `go`, `begun` (how many times the network was begun) and `photograph(seed)`.
     """
     models = Models([str(make_repository(tmp_path, complete=False))])
-    classifier, go, begun = models.open(None).classifier, threading.Event(), []
+    classifier = models.open(None).classifier
+    go = threading.Event()
+    begun = []
     run = classifier.run
 
     def wait_and_run(pixels):
@@ -36,8 +39,8 @@ def slow(tmp_path, monkeypatch):
         return run(pixels)
 
     monkeypatch.setattr(classifier, "run", wait_and_run)
-    page = app.build_page(models)
-    _, address, _ = app.serve(page, "127.0.0.1", free_port(), prevent_thread_lock=True, quiet=True)
+    page = build_page(models)
+    _, address, _ = serve(page, "127.0.0.1", free_port(), prevent_thread_lock=True, quiet=True)
 
     def photograph(seed: int):
         return save_image(tmp_path / f"{seed}.png", seed)
@@ -85,7 +88,7 @@ def in_time(condition, seconds: float = 10) -> bool:
 
 
 def occupy(slow, executor) -> list[concurrent.futures.Future]:
-    """Visitors who are being served, as many as there may be at once."""
+    """As many visitors being served as the page serves at once."""
     most = slow.page._queue.default_concurrency_limit
     client = Client(slow.address, verbose=False)
     served = [
@@ -96,7 +99,7 @@ def occupy(slow, executor) -> list[concurrent.futures.Future]:
     return served
 
 
-def test_a_visitor_who_leaves_the_queue_frees_their_place_and_costs_no_work(slow):
+def test_a_visitor_who_leaves_the_queue_frees_their_place(slow):
     with concurrent.futures.ThreadPoolExecutor() as executor:
         served = occupy(slow, executor)
         with listening(slow, join(slow, slow.photograph(100))):
@@ -107,7 +110,7 @@ def test_a_visitor_who_leaves_the_queue_frees_their_place_and_costs_no_work(slow
     assert len(slow.begun) == len(served)
 
 
-def test_a_visitor_who_leaves_while_being_served_holds_a_place_only_until_the_network_is_done(slow):
+def test_a_visitor_who_leaves_while_being_served_frees_their_place(slow):
     with concurrent.futures.ThreadPoolExecutor() as executor:
         for seed in range(slow.page._queue.default_concurrency_limit):
             with listening(slow, join(slow, slow.photograph(seed))):
@@ -120,7 +123,7 @@ def test_a_visitor_who_leaves_while_being_served_holds_a_place_only_until_the_ne
     assert in_time(lambda: not any(slow.page._queue.active_jobs))
 
 
-def test_one_visitor_too_many_is_told_that_the_queue_is_full_and_may_come_again(slow):
+def test_a_full_queue_refuses_visitors_until_it_is_shorter(slow):
     slow.page._queue.max_size = 2
     client = Client(slow.address, verbose=False)
     with concurrent.futures.ThreadPoolExecutor() as executor:

@@ -1,4 +1,4 @@
-"""A component hands on uploads alone, whatever a program calls a file, and loads a web address within limits only."""
+"""A component passes on uploads only, and loads a web address only within limits."""
 
 import pathlib
 
@@ -14,7 +14,7 @@ from resnext.page import uploads
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """The folder of uploads, with one file in it and another beside it."""
+    """The folder of uploads, with one file in it and one outside."""
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "uploads"))
     (tmp_path / "uploads" / "hash").mkdir(parents=True)
     (tmp_path / "uploads" / "hash" / "rose.jpg").write_bytes(b"rose")
@@ -47,12 +47,12 @@ def test_another_file_is_refused_by_its_name_without_its_folder(folder, form):
 
 
 @pytest.mark.parametrize("path", [None, 3, ["a"], {"path": "a"}])
-def test_what_is_no_path_is_refused(folder, path):
+def test_what_is_not_a_path_is_refused(folder, path):
     with pytest.raises(gr.Error):
         uploads.uploaded(path)
 
 
-def test_a_private_web_address_is_refused_in_the_place_of_a_file_and_files_still_go_where_they_went(folder):
+def test_a_private_web_address_in_place_of_a_file_is_refused(folder):
     with gr.Blocks() as page:
         photograph = gr.Image(type="filepath")
     uploads.limit_downloads(page)
@@ -66,11 +66,11 @@ def test_a_private_web_address_is_refused_in_the_place_of_a_file_and_files_still
     assert anyio.run(photograph.async_move_resource_to_block_cache, None) is None
 
 
-def test_a_name_is_shown_without_the_characters_that_turn_or_hide_others():
+def test_control_characters_in_a_file_name_are_replaced():
     assert uploads.printable("a\u202eb\x1bc\u200bd 花.jpg") == "a\ufffdb\ufffdc\ufffdd 花.jpg"
 
 
-def test_what_was_fetched_is_deleted_with_the_uploads(folder, monkeypatch):
+def test_a_fetched_file_is_deleted_with_the_uploads(folder, monkeypatch):
     async def fetch_image(url, folder):
         (folder / "fetched.jpg").write_bytes(b"rose")
         return folder / "fetched.jpg"

@@ -23,7 +23,7 @@ from tests.helpers.paths import ROOT
 from tests.helpers.photographs import CLASSES, paint
 from tests.helpers.repositories import random_tensors
 from tests.helpers.training import RECIPE, run_training
-from training.__main__ import app
+from training.cli import app
 from training.data import find_images
 from training.fit import Checkpoint, _commands, fit
 from training.history import read_history

@@ -26,7 +26,7 @@ from tests.helpers.hub_server import TOKEN, HubServer, environment
 from tests.helpers.paths import ROOT
 from tests.helpers.photographs import CLASSES, paint
 from tests.helpers.training import RECIPE, run_training
-from training.__main__ import _command, _training_seed
+from training.cli import _command, _training_seed
 from training.data import find_images
 from training.evaluate import evaluate, first_predictions, measure
 from training.fit import Checkpoint, fit
@@ -239,8 +239,7 @@ def test_a_checkpoint_restores_weights_optimizer_and_epoch_bit_for_bit(tmp_path)
     from resnext.keras_model import build_model
 
     architecture = Architecture(layers=(1, 1, 1, 1), channels=(8, 8, 8, 8), cardinality=2, base_width=32)
-    config = ModelConfig("resnext50_32x4d", architecture, ("a", "b"))
-    save_pretrained(build_model(architecture, 2), config, tmp_path / "m")
+    save_pretrained(build_model(architecture, label_names=("a", "b")), tmp_path / "m")
     rng = np.random.default_rng(0)
     x, y = rng.uniform(0, 255, (4, 32, 32, 3)).astype("float32"), np.eye(2, dtype="float32")[[0, 1, 0, 1]]
     model = compiled()

@@ -51,7 +51,7 @@ def test_resnext_50_has_the_paper_s_4_2_billion_multiply_adds():
     assert round(total / 1e9, 1) == 4.2
 
 
-def test_shapes_are_those_of_the_keras_reading():
+def test_shapes_are_those_of_the_keras_model():
     for name in ("resnext26_small", "resnext50_32x4d"):
         architecture = dataclasses.replace(find_architecture(name), layers=(1, 2, 1, 1))
         tensors = keras_tensors(build_model(architecture, 3))
@@ -76,7 +76,7 @@ def test_features_only_gives_four_maps_with_strides_4_to_32():
     ]
 
 
-def test_unknown_names_get_the_nearest_known_one():
+def test_an_unknown_name_gets_the_nearest_known_one():
     with pytest.raises(ConfigError, match="did you mean 'resnext50_32x4d'"):
         find_architecture("resnext50-32x4d")
     with pytest.raises(ConfigError, match="known are resnet50"):
@@ -88,7 +88,7 @@ def test_unknown_names_get_the_nearest_known_one():
     [
         ({"layers": (3, 4, 6)}, "four stages"),
         ({"layers": (3, 4, 6, 0)}, "layers"),
-        ({"layers": (3, 4, 6, 2000)}, "residual units"),
+        ({"layers": (3, 4, 6, 2000)}, "residual blocks"),
         ({"cardinality": 0}, "cardinality"),
         ({"cardinality": True}, "cardinality"),
         ({"base_width": 1e9}, "base_width"),
@@ -116,7 +116,7 @@ def test_every_name_is_a_valid_architecture():
     )
 
 
-def test_an_anti_aliased_network_takes_no_odd_image_size():
+def test_an_anti_aliased_network_needs_a_multiple_of_32():
     architecture = find_architecture("seresnextaa101d_32x8d")
     with pytest.raises(ConfigError, match="multiple of 32, not 240"):
         ModelConfig("seresnextaa101d_32x8d", architecture, ("a", "b"), Preprocessing(240))

@@ -22,7 +22,7 @@ def photograph(tmp_path):
     return tmp_path / "photo.png"
 
 
-def test_a_classifier_says_what_keras_says(tiny_repository, tiny_config, photograph):
+def test_a_classifier_predicts_what_keras_predicts(tiny_repository, tiny_config, photograph):
     from resnext.pretrained import from_pretrained
 
     classifier = Classifier.from_pretrained(tiny_repository, precision="float32")
@@ -38,11 +38,11 @@ def test_a_classifier_says_what_keras_says(tiny_repository, tiny_config, photogr
 
 def test_a_path_bytes_and_an_open_image_are_the_same(tiny_repository, photograph):
     classifier = Classifier.from_pretrained(tiny_repository)
-    answers = [
+    outputs = [
         classifier(source)
         for source in (photograph, str(photograph), photograph.read_bytes(), Image.open(photograph))
     ]
-    assert all(answer == answers[0] for answer in answers)
+    assert all(output == outputs[0] for output in outputs)
 
 
 def test_the_test_size_is_used_when_asked_for(tiny_repository, tiny_config, photograph):
@@ -62,21 +62,21 @@ def test_top_k_is_cut_at_the_number_of_classes(tiny_repository, photograph):
     classifier = Classifier.from_pretrained(tiny_repository)
     assert [len(classifier(photograph, top_k)) for top_k in (1, 2, 3, 10)] == [1, 2, 3, 3]
     for top_k in (0, -1):
-        with pytest.raises(ConfigError, match=f"top_k has to be at least 1, not {top_k}"):
+        with pytest.raises(ConfigError, match=f"top_k must be at least 1, not {top_k}"):
             classifier(photograph, top_k)
 
 
-def test_the_class_activation_map_adds_up_to_the_logit(tiny_repository, photograph):
+def test_the_class_activation_map_averages_to_the_logit(tiny_repository, photograph):
     classifier = Classifier.from_pretrained(tiny_repository, precision="float32")
-    answer = classifier.infer(photograph)
+    output = classifier.infer(photograph)
     bias = read_tensors(tiny_repository / "model.safetensors")["fc.bias"]
     for label in range(3):
-        activation = classifier.class_activation_map(answer, label)
+        activation = classifier.class_activation_map(output, label)
         assert activation.shape == (2, 2)
-        assert activation.mean() + bias[label] == pytest.approx(answer.logits[label], rel=1e-4, abs=1e-4)
+        assert activation.mean() + bias[label] == pytest.approx(output.logits[label], rel=1e-4, abs=1e-4)
 
 
-def test_threads_do_not_mix_their_answers(tiny_repository):
+def test_threads_do_not_mix_their_outputs(tiny_repository):
     classifier = Classifier.from_pretrained(tiny_repository, precision="float32")
     rng = np.random.default_rng(0)
     images = [rng.integers(0, 256, (64, 64, 3), np.uint8) for _ in range(64)]
@@ -86,14 +86,16 @@ def test_threads_do_not_mix_their_answers(tiny_repository):
     assert all(np.array_equal(a, b) for a, b in zip(alone, together))
 
 
-def test_bfloat16_and_auto_answer_nearly_the_same(tiny_repository, photograph):
+def test_bfloat16_and_auto_are_close_to_float32(tiny_repository, photograph):
     exact = Classifier.from_pretrained(tiny_repository, precision="float32").infer(photograph).probabilities
     for precision in ("auto", "bfloat16"):
         classifier = Classifier.from_pretrained(tiny_repository, precision=precision)
         assert np.abs(classifier.infer(photograph).probabilities - exact).max() < 0.05
         said = f"This processor does not compute in {precision}: classifying in {classifier.precision}."
         assert classifier.notice == ("" if precision in ("auto", classifier.precision) else said)
-    with pytest.raises(ConfigError, match="precision can be auto, float32, bfloat16, int8, not 'int4'"):
+    with pytest.raises(
+        ConfigError, match="precision must be one of auto, float32, bfloat16, int8, not 'int4'"
+    ):
         Classifier.from_pretrained(tiny_repository, precision="int4")
 
 
@@ -114,7 +116,7 @@ def test_weights_of_another_network_are_named(tiny_repository, tiny_config):
         Classifier.from_pretrained(tiny_repository)
 
 
-def test_what_is_no_repository_is_named(tmp_path, tiny_repository):
+def test_what_is_not_a_repository_is_named(tmp_path, tiny_repository):
     cases = {
         tmp_path: "it has no config.json",
         "../etc/passwd": "neither a folder nor a Hub repository",
@@ -123,7 +125,7 @@ def test_what_is_no_repository_is_named(tmp_path, tiny_repository):
         "~no-such-user/model": "neither a folder nor a Hub repository",
         "a\0b": "neither a folder nor a Hub repository",
         "-rf": "neither a folder nor a Hub repository",
-        "x" * 999: "neither a folder|no valid repository id",
+        "x" * 999: "neither a folder|not a valid repository id",
     }
     for model, words in cases.items():
         with pytest.raises(RepositoryError, match=words) as error:

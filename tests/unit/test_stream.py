@@ -35,48 +35,48 @@ def classifier(tiny_repository):
 
 
 @pytest.mark.parametrize("count", [3, 16, 40])  # few are answered one after another
-def test_many_images_get_the_answers_that_each_gets_alone_in_their_order(classifier, photographs, count):
+def test_many_images_give_the_outputs_of_each_alone_in_order(classifier, photographs, count):
     save_photograph(photographs[1], 1, (1000, 750))  # is ready long after those behind it
     found = list(infer_images(classifier, photographs[:count]))
     assert [image for image, _ in found] == photographs[:count]
-    for image, answer in found:
+    for image, output in found:
         alone = classifier.infer(image)
-        np.testing.assert_allclose(answer.logits, alone.logits, rtol=0, atol=1e-6)
-        np.testing.assert_allclose(answer.probabilities, alone.probabilities, rtol=0, atol=1e-6)
-        np.testing.assert_allclose(answer.features, alone.features, rtol=0, atol=1e-5)
+        np.testing.assert_allclose(output.logits, alone.logits, rtol=0, atol=1e-6)
+        np.testing.assert_allclose(output.probabilities, alone.probabilities, rtol=0, atol=1e-6)
+        np.testing.assert_allclose(output.features, alone.features, rtol=0, atol=1e-5)
 
 
-def test_bytes_and_opened_images_are_answered_too(classifier, photographs):
+def test_bytes_and_opened_images_give_the_same_output(classifier, photographs):
     sources = [source for file in photographs[:10] for source in (file, file.read_bytes(), Image.open(file))]
-    of_three = [answer.logits for _, answer in infer_images(classifier, sources)]
+    of_three = [output.logits for _, output in infer_images(classifier, sources)]
     for path, content, opened in zip(of_three[::3], of_three[1::3], of_three[2::3], strict=True):
         np.testing.assert_array_equal(path, content)
         np.testing.assert_array_equal(path, opened)
 
 
 @pytest.mark.parametrize("bad", [range(0, 40, 3), range(2, 40), range(39), range(40)])
-def test_a_bad_file_is_a_row_and_the_others_go_on(classifier, photographs, bad):
+def test_a_bad_file_is_an_error_row_among_the_others(classifier, photographs, bad):
     for index in bad:
-        photographs[index].write_text("no image")
+        photographs[index].write_text("not an image")
     found = list(infer_images(classifier, photographs))
     assert [image for image, _ in found] == photographs
-    assert [index for index, (_, answer) in enumerate(found) if isinstance(answer, ImageError)] == list(bad)
+    assert [index for index, (_, output) in enumerate(found) if isinstance(output, ImageError)] == list(bad)
     for index in bad:
         assert photographs[index].name in str(found[index][1])
 
 
-def test_a_runtime_without_asynchronous_requests_gives_the_same_rows(classifier, photographs, monkeypatch):
-    photographs[20].write_text("no image")
+def test_a_runtime_without_async_requests_gives_the_same_rows(classifier, photographs, monkeypatch):
+    photographs[20].write_text("not an image")
     expected = list(infer_images(classifier, photographs))
     monkeypatch.setattr(classifier, "throughput_model", lambda: None)
-    for (image, answer), (expected_image, expected_answer) in zip(
+    for (image, output), (expected_image, expected_output) in zip(
         infer_images(classifier, photographs), expected, strict=True
     ):
         assert image == expected_image
         if image == photographs[20]:
-            assert isinstance(answer, ImageError)
+            assert isinstance(output, ImageError)
         else:
-            np.testing.assert_allclose(answer.logits, expected_answer.logits, rtol=0, atol=1e-6)
+            np.testing.assert_allclose(output.logits, expected_output.logits, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("bad", [False, True])
@@ -86,7 +86,7 @@ def test_only_a_bounded_number_of_images_is_read_ahead(classifier, photographs, 
     def many():
         nonlocal read
         for read in range(1, 2000):
-            yield b"no image" if bad and read > 1 else photographs[read % 40]
+            yield b"not an image" if bad and read > 1 else photographs[read % 40]
 
     in_flight = 2 * classifier.throughput_model().get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")
     stream = infer_images(classifier, many())
@@ -95,7 +95,7 @@ def test_only_a_bounded_number_of_images_is_read_ahead(classifier, photographs, 
     stream.close()
 
 
-def test_a_folder_is_its_images_and_those_below_it_in_their_order(tmp_path):
+def test_a_folder_gives_the_images_in_and_below_it_in_order(tmp_path):
     names = ["b.JPG", "a.webp", "sub/z.png", "sub/deep/c.tiff", "another/d.gif"]
     others = [".hidden.jpg", "notes.txt", "archive.zip", "sub/.git/e.jpg", "noext"]
     for name in names + others:
@@ -113,14 +113,14 @@ def test_a_folder_is_its_images_and_those_below_it_in_their_order(tmp_path):
     ]
 
 
-def test_a_folder_without_images_is_a_row_that_says_so(tmp_path, classifier):
+def test_a_folder_without_images_is_an_error_row(tmp_path, classifier):
     (tmp_path / "empty").mkdir()
     (tmp_path / "empty" / "notes.txt").touch()
-    (image, answer), (_, too_long) = infer_images(
+    (image, output), (_, too_long) = infer_images(
         classifier, image_files([tmp_path / "empty", tmp_path / ("x" * 300)])
     )
     assert image == tmp_path / "empty"
-    assert "empty is a folder that holds no images" in str(answer)
+    assert "empty is a folder that holds no images" in str(output)
     assert isinstance(too_long, ImageError)
 
 
@@ -144,7 +144,7 @@ def start_classify(*arguments):
 def test_a_folder_on_the_command_line_is_one_json_object_a_line(photographs, classifier, tiny_repository):
     folder = photographs[0].parent
     (folder / "notes.txt").write_text("not asked for")
-    photographs[7].write_text("no image")
+    photographs[7].write_text("not an image")
     process = start_classify(
         "--json", folder, "--model", tiny_repository, "--precision", "float32", "--top-k", 2
     )
@@ -170,13 +170,13 @@ def unread(photographs, tiny_repository):
         process.kill()
 
 
-def test_a_reader_that_has_enough_ends_it_quietly(unread):
+def test_a_closed_pipe_ends_the_command_quietly(unread):
     unread.stdout.close()
     assert unread.stderr.read() == ""
     assert unread.wait(timeout=60) == 0
 
 
-def test_ctrl_c_ends_it_quietly(unread):
+def test_ctrl_c_ends_the_command_quietly(unread):
     os.kill(unread.pid, signal.SIGINT)
     errors = unread.communicate(timeout=60)[1]
     assert errors == ""

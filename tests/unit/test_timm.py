@@ -21,15 +21,14 @@ from parity import FIXTURES, VARIANTS, difference, pixels, weights
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_both_readings_give_timm_s_numbers(variant):
+def test_openvino_and_keras_give_timm_s_numbers(variant):
     folder = FIXTURES / variant
     config = ModelConfig.read(folder / "config.json")
     answers, tensors = (
         np.load(folder / "answers.npz"),
         weights(json.loads((folder / "shapes.json").read_text())),
     )
-    prep = config.preprocessing
-    network = build_model(config.architecture, config.num_classes, mean=prep.mean, std=prep.std)
+    network = build_model(config.architecture, config.num_classes, preprocessing=config.preprocessing)
     load_into_keras(network, tensors)
     last = network.get_layer(f"layer4.{config.architecture.layers[3] - 1}.act3").output
     network = keras.Model(network.input, [network.output, last])
@@ -71,7 +70,7 @@ def test_a_file_that_timm_wrote_is_read_to_the_last_bit():
     assert all(np.array_equal(ours[key], value) for key, value in expected.items())
 
 
-def test_features_are_the_logits_less_the_classifier():
+def test_features_are_the_logits_without_the_classifier():
     folder = FIXTURES / "resnext"
     images = pixels((64, 96)).astype(np.float32)
     tensors = read_tensors(folder / "model.safetensors")

@@ -1,255 +1,279 @@
-"""The tab in which one photograph is classified, and the answer explained."""
+"""The tab that classifies one photograph and explains the prediction."""
 
 import html
 import pathlib
 
 import gradio as gr
+from gradio.utils import get_upload_folder
 from PIL import Image
 
 from resnext.errors import ImageError
-from resnext.page.cam import overlay, why
+from resnext.page.cam import evidence_overlay, explanation_html
 from resnext.page.fetch import fetch_image
-from resnext.page.i18n import fault, request_language, say, translated
+from resnext.page.i18n import request_language, translate, translate_error, translate_lazy
 from resnext.page.markup import Picture
-from resnext.page.models import Model, Models
+from resnext.page.models import Classification, Model
+from resnext.page.tabs.contract import PRIVATE, UNQUEUED, Page, Tab
+from resnext.page.theme import read_static
 from resnext.page.uploads import printable, take_uploads
 
-SURE, UNSURE = 0.9, 0.5  # from and below which probability the answer's words say so
-PRIVATE = {"api_visibility": "private", "show_progress": "hidden"}
-QUICK = {**PRIVATE, "queue": False}  # no network runs: such an event need not wait behind those that do
-_CHOOSE_EXAMPLE = """
-element.addEventListener('click', event => {
-  const button = event.target.closest('button');
-  if (button) trigger('click', { index: Number(button.dataset.index) });
-});"""
+# From this probability, a prediction is called certain.
+SURE = 0.9
+# Below this probability, a prediction is called uncertain.
+UNSURE = 0.5
+_SET_OPACITY = "value => { document.documentElement.style.setProperty('--map-opacity', value) }"
 
 
-def classify_tab(models: Models, model: gr.Dropdown, in_use: gr.State):
-    """A photograph on the left, its likeliest classes and the reasons on the right.
+class ClassifyTab(Tab):
+    """A photograph on the left; its most likely classes and the evidence for them on the right."""
 
-    Returns:
-        `reset(model, language)`, which gives the values of the components that follow it when another model is chosen; those
-        components; and the event listener to call then.
-    """
+    name = "classify"
+    label = "Classify"
 
-    def classify(image: str | None, top_k: float, name: str, request: gr.Request) -> dict[str, float]:
+    def build(self, page: Page):
+        first = self.models.open(None)
+        with gr.Row(elem_classes="sides"):
+            with gr.Column(min_width=320):
+                photograph = gr.Image(
+                    label=translate_lazy("Photograph"),
+                    type="filepath",
+                    height=400,
+                    elem_classes="photograph",
+                    buttons=["fullscreen"],
+                )
+                take_uploads(photograph)
+                url = gr.Textbox(
+                    label=translate_lazy("or the URL of an image"),
+                    placeholder="https://",
+                    max_lines=1,
+                    submit_btn=True,
+                    elem_classes="address",
+                )
+                gallery = gr.HTML(
+                    example_gallery(first, "en"),
+                    js_on_load=read_static("choose_example.js"),
+                    elem_classes="examples",
+                )
+                credits = gr.HTML(_credits(first, "en"), elem_classes="examples")
+            with gr.Column(min_width=320):
+                answer = gr.HTML()
+                bars = gr.Label(label=translate_lazy("Most likely classes"), show_heading=False)
+                times = gr.HTML()
+                top_k = gr.Slider(
+                    1, 10, value=5, step=1, label=translate_lazy("Number of classes"), elem_classes="top-k"
+                )
+                label = gr.Dropdown(
+                    [], label=translate_lazy("Class to explain"), visible=False, interactive=True
+                )
+                explanation = gr.HTML()
+                opacity = gr.Slider(
+                    0,
+                    1,
+                    value=0.7,
+                    step=0.05,
+                    label=translate_lazy("Opacity of the activation map"),
+                    visible=False,
+                )
+
+        inputs = (photograph, top_k, page.in_use)
+        description = (answer, times, label, explanation, opacity)
+        classified = gr.on(
+            (photograph.change, top_k.change),
+            self.classify,
+            inputs,
+            bars,
+            api_name="classify",
+            show_progress="minimal",
+        )
+        classified.success(self.describe, inputs, description, **UNQUEUED)
+        classified.failure(no_photograph, outputs=photograph, **UNQUEUED)
+        again = page.switched.success(
+            self.classify, inputs, bars, api_visibility="private", show_progress="minimal"
+        )
+        again.success(self.describe, inputs, description, **UNQUEUED)
+        bars.select(self.choose_bar, inputs, label, **UNQUEUED)
+        label.change(self.explain_class, (photograph, label, page.in_use), explanation, **UNQUEUED)
+        opacity.input(None, opacity, js=_SET_OPACITY, **PRIVATE)
+        url.submit(
+            fetch, url, photograph, api_visibility="private", show_progress="minimal", show_progress_on=url
+        )
+        gallery.click(self.choose_example, page.in_use, photograph, **UNQUEUED)
+        # An endpoint for programs only.
+        gr.Button(visible=False).click(
+            self.explain,
+            (photograph, gr.Textbox(label="label", visible=False), page.choice),
+            gr.Image(format="png", visible=False),
+            api_name="explain",
+        )
+        return gallery, credits
+
+    def show(self, model: Model, language: str):
+        return example_gallery(model, language), _credits(model, language)
+
+    def classify(self, image: str | None, top_k: float, name: str, request: gr.Request) -> dict[str, float]:
         """Classify an image with the page's own model.
 
         Args:
-            image: a photograph's file.
-            top_k: how many classes to name, from 1 to 10.
+            image: The file of a photograph.
+            top_k: The number of classes to return, from 1 to 10.
 
         Returns:
-            The likeliest classes, likeliest first, with their probabilities.
+            The most likely classes with their probabilities, the most likely first.
         """
         if image is None:
             return {}
-        chosen = models.get(name)
+        model = self.models.get(name)
         try:
-            look = chosen.look(image)
+            classification = model.classify(image)
         except ImageError as error:
-            raise complaint(error, image, request_language(request)) from None
+            raise image_error(error, image, request_language(request)) from None
         confidences = {}
-        for prediction in chosen.classifier.top(
-            look.output, int(top_k)
-        ):  # of two classes with one name, the likelier counts
+        for prediction in model.classifier.top(classification.output, int(top_k)):
+            # Of two classes with the same name, the more likely one counts.
             confidences.setdefault(prediction.label, prediction.probability)
         return confidences
 
-    def tell(image: str | None, top_k: float, name: str, request: gr.Request):
+    def describe(self, image: str | None, top_k: float, name: str, request: gr.Request) -> tuple:
+        """The sentence, the times, the classes to explain, the explanation and the slider of its opacity."""
         if image is None:
             return "", "", gr.Dropdown(choices=[], value=None, visible=False), "", gr.Slider(visible=False)
-        chosen, language = models.get(name), request_language(request)
-        look, labels = chosen.look(image), chosen.labels
-        likeliest = _likeliest(look, top_k)
+        model = self.models.get(name)
+        language = request_language(request)
+        classification = model.classify(image)
+        likeliest = classification.most_likely(top_k)
         best = likeliest[0]
-        probability = float(look.output.probabilities[best])
-        answer, unsure = (
-            in_words(labels[best], probability, len(labels), language),
-            " unsure" if probability < UNSURE else "",
-        )
-        times = {"network": f"{1000 * look.network:.0f}", "all": f"{1000 * look.seconds:.0f}"}
+        choices = [(model.labels[index], index) for index in likeliest]
         return (
-            f'<p class="answer{unsure}" role="status">{html.escape(answer)}</p>',
-            f'<p class="quiet seconds">{say(language, "network {network} ms · in all {all} ms", **times)}</p>',
-            gr.Dropdown(choices=[(labels[index], index) for index in likeliest], value=best, visible=True),
-            why(chosen, look, best, language),
+            _answer(model.labels[best], classification.probability(best), len(model.labels), language),
+            _times(classification, language),
+            gr.Dropdown(choices=choices, value=best, visible=True),
+            explanation_html(model, classification, best, language),
             gr.Slider(visible=True),
         )
 
-    def explain_class(image: str | None, label: int | None, name: str, request: gr.Request) -> str:
+    def explain_class(self, image: str | None, label: int | None, name: str, request: gr.Request) -> str:
+        """The explanation of one class, as HTML."""
         if image is None or label is None:
             return ""
-        chosen = models.get(name)
-        return why(chosen, chosen.look(image), label, request_language(request))
+        model = self.models.get(name)
+        return explanation_html(model, model.classify(image), label, request_language(request))
 
-    def chosen_bar(image: str, top_k: float, name: str, event: gr.SelectData) -> int | None:
-        chosen = models.get(name)
-        likeliest = _likeliest(chosen.look(image), top_k)
-        return next((index for index in likeliest if chosen.labels[index] == event.value), None)
+    def choose_bar(self, image: str, top_k: float, name: str, event: gr.SelectData) -> int | None:
+        """The index of the class whose bar was clicked."""
+        model = self.models.get(name)
+        likeliest = model.classify(image).most_likely(top_k)
+        return next((index for index in likeliest if model.labels[index] == event.value), None)
 
-    def explain(image: str | None, label: str | None = None, model: str | None = None) -> Image.Image:
-        """Show where an image speaks for a class: the class activation map over what the network saw.
+    def choose_example(self, name: str, event: gr.EventData) -> str:
+        """The path of the example that was clicked."""
+        return str(self.models.get(name).examples()[event.index])
+
+    def explain(self, image: str | None, label: str | None = None, model: str | None = None) -> Image.Image:
+        """Show the evidence for a class in an image: its class activation map over the network's input.
 
         Args:
-            image: a photograph's file.
-            label: name of the class to explain; the likeliest if left out.
-            model: one of the models that the page offers.
+            image: The file of a photograph.
+            label: The name of the class to explain; the most likely class if left out.
+            model: The name of a model that the page offers; the page's first model if left out.
 
         Returns:
-            The crop that the network saw with the map over it.
+            The image crop that is the network's input, with the class activation map over it.
         """
-        chosen = models.get(model)
+        opened = self.models.get(model)
         if image is None:
-            raise gr.Error("Give an image to explain.", print_exception=False)
+            raise gr.Error("There is no image to explain: upload one.", print_exception=False)
         try:
-            look = chosen.look(image)
+            classification = opened.classify(image)
         except ImageError as error:
-            raise complaint(error, image) from None
-        if label and label not in chosen.labels:
-            named = ", ".join(chosen.labels[:20])
-            raise gr.Error(
-                html.escape(f"{label[:200]} is no class of {chosen.name}: it knows {named}.", quote=False),
-                print_exception=False,
-            )
-        index = chosen.labels.index(label) if label else _likeliest(look, 1)[0]
-        return overlay(chosen, look, index)
-
-    async def fetch(url: str, request: gr.Request) -> str | None:
-        if not url.strip():
-            return None
-        try:
-            return str(
-                await fetch_image(url, pathlib.Path(photograph.GRADIO_CACHE))
-            )  # where uploads are, too
-        except ImageError as error:
-            raise gr.Error(
-                html.escape(fault(request_language(request), str(error)), quote=False), print_exception=False
-            ) from None
-
-    def show_examples(chosen: Model, language: str):
-        return example_gallery(chosen, language), _credits(chosen, language)
-
-    first = models.open(None)
-    with gr.Row(elem_classes="sides"):
-        with gr.Column(min_width=320):
-            photograph = gr.Image(
-                label=translated("Photograph"),
-                type="filepath",
-                height=400,
-                elem_classes="photograph",
-                buttons=["fullscreen"],
-            )
-            take_uploads(photograph)
-            url = gr.Textbox(
-                label=translated("or the address of an image"),
-                placeholder="https://",
-                max_lines=1,
-                submit_btn=True,
-                elem_classes="address",
-            )
-            gallery = gr.HTML(
-                example_gallery(first, "en"), js_on_load=_CHOOSE_EXAMPLE, elem_classes="examples"
-            )
-            credits = gr.HTML(_credits(first, "en"), elem_classes="examples")
-        with gr.Column(min_width=320):
-            words = gr.HTML()
-            bars = gr.Label(label=translated("Likeliest classes"), show_heading=False)
-            took = gr.HTML()
-            top_k = gr.Slider(
-                1, 10, value=5, step=1, label=translated("Classes to name"), elem_classes="top-k"
-            )
-            label = gr.Dropdown([], label=translated("Class to explain"), visible=False, interactive=True)
-            reasons = gr.HTML()
-            opacity = gr.Slider(
-                0, 1, value=0.7, step=0.05, label=translated("Opacity of the map"), visible=False
-            )
-
-    shown = (photograph, top_k, in_use)
-    classified = gr.on(
-        (photograph.change, top_k.change), classify, shown, bars, api_name="classify", show_progress="minimal"
-    )
-    classified.success(tell, shown, (words, took, label, reasons, opacity), **QUICK)
-    classified.failure(lambda: None, outputs=photograph, **QUICK)
-    bars.select(chosen_bar, shown, label, **QUICK)
-    label.change(explain_class, (photograph, label, in_use), reasons, **QUICK)
-    opacity.input(
-        None,
-        opacity,
-        js="value => { document.documentElement.style.setProperty('--heat', value) }",
-        **PRIVATE,
-    )
-    url.submit(
-        fetch, url, photograph, api_visibility="private", show_progress="minimal", show_progress_on=url
-    )
-
-    def choose_example(name: str, event: gr.EventData) -> str:
-        return str(models.get(name).examples()[event.index])
-
-    gallery.click(choose_example, in_use, photograph, **QUICK)
-    for_programs = gr.Button(visible=False)
-    for_programs.click(
-        explain,
-        (photograph, gr.Textbox(label="label", visible=False), model),
-        gr.Image(format="png", visible=False),
-        api_name="explain",
-    )
-
-    def again(switched) -> None:
-        """Classifies the photograph anew after an event."""
-        renewed = switched.success(classify, shown, bars, api_visibility="private", show_progress="minimal")
-        renewed.success(tell, shown, (words, took, label, reasons, opacity), **QUICK)
-
-    return show_examples, (gallery, credits), again
+            raise image_error(error, image) from None
+        if label and label not in opened.labels:
+            known = ", ".join(opened.labels[:20])
+            text = f"{label[:200]} is not a class of {opened.name}: choose one of {known}."
+            raise gr.Error(html.escape(text, quote=False), print_exception=False)
+        index = opened.labels.index(label) if label else classification.most_likely(1)[0]
+        return evidence_overlay(opened, classification, index)
 
 
-def _likeliest(look, top_k: float) -> list[int]:
-    return [int(index) for index in (-look.output.probabilities).argsort(kind="stable")[: int(top_k)]]
+def no_photograph() -> None:
+    """Clears the photograph after an error."""
+    return
 
 
-def complaint(error: ImageError, image: str, language: str = "en") -> gr.Error:
-    """What a visitor reads of a bad image: its name without the server's folder."""
-    # Before the error's own cut and clean-up, after which the path might not be found in it.
+async def fetch(url: str, request: gr.Request) -> str | None:
+    """Downloads the image at a web address that a visitor has typed, into the folder of uploads."""
+    if not url.strip():
+        return None
+    try:
+        return str(await fetch_image(url, pathlib.Path(get_upload_folder())))
+    except ImageError as error:
+        text = translate_error(request_language(request), str(error))
+        raise gr.Error(html.escape(text, quote=False), print_exception=False) from None
+
+
+def image_error(error: ImageError, image: str, language: str = "en") -> gr.Error:
+    """The error message that a visitor reads about a bad image, without the folder of the server.
+
+    Args:
+        error: The error.
+        image: The path of the image's file.
+        language: "en" or "zh".
+    """
+    # str(error) may be shortened in the middle of the path.
     message = str(ImageError(error.args[0].replace(image, printable(pathlib.Path(image).name))))
-    return gr.Error(html.escape(fault(language, message), quote=False), print_exception=False)
+    return gr.Error(html.escape(translate_error(language, message), quote=False), print_exception=False)
 
 
 def in_words(label: str, probability: float, classes: int, language: str = "en") -> str:
-    """The answer as a sentence; one that is uncertain says so."""
+    """The prediction as a sentence, which says so if the network is uncertain."""
     if probability >= SURE:
         text = "{label}, {percent} percent."
     elif probability >= UNSURE:
         text = "Probably {label}, {percent} percent."
     else:
-        text = "Not sure: {label} is only the best guess, {percent} percent. The network knows {classes} classes and nothing else."
-    return say(language, text, label=label, percent=f"{100 * probability:.0f}", classes=classes)
+        text = (
+            "Not sure: the best guess is {label}, {percent} percent. "
+            "The network knows only its {classes} classes."
+        )
+    return translate(language, text, label=label, percent=f"{100 * probability:.0f}", classes=classes)
+
+
+def _answer(label: str, probability: float, classes: int, language: str) -> str:
+    unsure = " unsure" if probability < UNSURE else ""
+    text = html.escape(in_words(label, probability, classes, language))
+    return f'<p class="answer{unsure}" role="status">{text}</p>'
+
+
+def _times(classification: Classification, language: str) -> str:
+    network = f"{1000 * classification.network_seconds:.0f}"
+    total = f"{1000 * classification.total_seconds:.0f}"
+    text = translate(language, "network {network} ms · total {total} ms", network=network, total=total)
+    return f'<p class="quiet seconds">{text}</p>'
 
 
 def example_gallery(model: Model, language: str) -> str:
-    """The repository's examples as buttons, or nothing."""
+    """The repository's example photographs as buttons, or an empty string if it has none."""
+    buttons = "".join(model.cached("gallery", lambda: _example_buttons(model)))
+    if not buttons:
+        return ""
+    return f'<h2 class="title">{translate(language, "Examples")}</h2><div class="gallery">{buttons}</div>'
 
-    def make() -> list[str]:
-        buttons = []
-        for index, file in enumerate(model.examples()):
-            try:
-                with Image.open(file) as image:
-                    image.draft("RGB", (192, 192))
-                    thumbnail = image.convert("RGB")
-            except OSError:
-                continue
-            thumbnail.thumbnail((192, 192))
-            alt = file.stem.replace("_", " ")
-            buttons.append(
-                f'<button type="button" data-index="{index}" title="{html.escape(alt)}">{Picture(thumbnail, alt).html}</button>'
-            )
-        return buttons
 
-    buttons = "".join(model.once("gallery", make))
-    return (
-        f'<h2 class="title">{say(language, "Examples")}</h2><div class="gallery">{buttons}</div>'
-        if buttons
-        else ""
-    )
+def _example_buttons(model: Model) -> list[str]:
+    buttons = []
+    for index, file in enumerate(model.examples()):
+        try:
+            with Image.open(file) as image:
+                image.draft("RGB", (192, 192))
+                thumbnail = image.convert("RGB")
+        except OSError:
+            continue
+        thumbnail.thumbnail((192, 192))
+        alt = file.stem.replace("_", " ")
+        picture = Picture(thumbnail, alt).html
+        buttons.append(
+            f'<button type="button" data-index="{index}" title="{html.escape(alt)}">{picture}</button>'
+        )
+    return buttons
 
 
 def _credits(model: Model, language: str) -> str:
@@ -258,6 +282,5 @@ def _credits(model: Model, language: str) -> str:
         return ""
     with file.open("rb") as opened:
         text = opened.read(2**16).decode("utf-8", errors="replace").strip()
-    return (
-        f'<details class="quiet"><summary>{say(language, "Credits")}</summary>{html.escape(text)}</details>'
-    )
+    summary = translate(language, "Credits")
+    return f'<details class="quiet"><summary>{summary}</summary>{html.escape(text)}</details>'

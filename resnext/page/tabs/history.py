@@ -1,102 +1,123 @@
-"""The tab of learning curves, alone or over those of other models, and of the recipe."""
+"""The tab of the training: learning curves, alone or compared with other models, and the recipe."""
 
 import functools
-import math
 
 import gradio as gr
 
 from resnext.page.charts import as_plot, curve
-from resnext.page.i18n import request_language, say, translated
+from resnext.page.i18n import request_language, translate, translate_lazy
 from resnext.page.markup import headline
-from resnext.page.models import Model, Models
-from resnext.page.records import parse_history, read, recipe_tables
+from resnext.page.models import Model
+from resnext.page.records import parse_epochs, read, recipe_tables
+from resnext.page.tabs.contract import Page, Tab
+from resnext.results import best_epoch
 
 MAX_COMPARED = 4
 KINDS = ("loss", "accuracy")
 
 
-def training_tab(models: Models, in_use: gr.State):
-    """Learning curves and the recipe.
+class HistoryTab(Tab):
+    """Learning curves and the recipe."""
 
-    Returns:
-        `show(model, language)`, which gives the values of the components that follow it; and those components.
-    """
-    numbers = gr.HTML()
-    with gr.Row(visible=False, elem_classes="controls") as controls:
-        others = gr.Dropdown(
-            [], multiselect=True, max_choices=MAX_COMPARED, label=translated("Compare with"), min_width=240
-        )
-        logarithmic = gr.Checkbox(label=translated("Logarithmic loss"), min_width=160)
-    with gr.Row():
-        plots = [
-            gr.Plot(label=translated(kind), show_label=False, elem_classes="curve", min_width=320)
-            for kind in KINDS
-        ]
-    recipe = gr.HTML()
+    name = "training"
+    label = "Training"
 
-    def show(chosen: Model, language: str):
-        history = _history(chosen, language)
-        otherwise, tables = (
-            "nothing is known of how it was trained",
-            functools.partial(recipe_tables, language=language),
+    def build(self, page: Page):
+        numbers = gr.HTML()
+        with gr.Row(visible=False, elem_classes="controls") as controls:
+            others = gr.Dropdown(
+                [],
+                multiselect=True,
+                max_choices=MAX_COMPARED,
+                label=translate_lazy("Compare with"),
+                min_width=240,
+            )
+            logarithmic = gr.Checkbox(label=translate_lazy("Logarithmic loss axis"), min_width=160)
+        with gr.Row():
+            plots = [
+                gr.Plot(label=translate_lazy(kind), show_label=False, elem_classes="curve", min_width=320)
+                for kind in KINDS
+            ]
+        recipe = gr.HTML()
+        gr.on(
+            (others.input, logarithmic.input),
+            self.redraw,
+            (page.in_use, others, logarithmic),
+            plots,
+            api_visibility="private",
+            show_progress="minimal",
         )
-        how = chosen.once(
-            ("recipe", language), lambda: read(chosen.folder / "recipe.json", tables, otherwise, language)
-        )
+        return numbers, controls, others, logarithmic, *plots, recipe
+
+    def show(self, model: Model, language: str):
+        history = _history(model, language)
+        recipe = _recipe(model, language)
         if isinstance(history, str):
-            return history, gr.Row(visible=False), gr.skip(), gr.skip(), *[gr.Plot(visible=False)] * 2, how
-        choices = [name for name in models.sources if name != chosen.plain_name]
-        compare = gr.Dropdown(choices=choices, value=[], multiselect=True, visible=bool(choices))
-        drawn = [gr.Plot(_curve(chosen, kind, {}, False, language), visible=True) for kind in KINDS]
-        return _headline(history, language), gr.Row(visible=True), compare, False, *drawn, how
+            return history, gr.Row(visible=False), gr.skip(), gr.skip(), *[gr.Plot(visible=False)] * 2, recipe
+        choices = [name for name in self.models.sources if name != model.plain_name]
+        others = gr.Dropdown(choices=choices, value=[], multiselect=True, visible=bool(choices))
+        plots = [gr.Plot(_curve(model, kind, {}, False, language), visible=True) for kind in KINDS]
+        return _headline(history, language), gr.Row(visible=True), others, False, *plots, recipe
 
-    def redraw(name: str, compared: list[str], logarithmic: bool, request: gr.Request):
-        language, histories = request_language(request), {}
+    def redraw(self, name: str, compared: list[str], logarithmic: bool, request: gr.Request) -> list:
+        """The curves of the model in use, with the validation curves of other models.
+
+        Args:
+            name: The name of the model in use.
+            compared: The names of the other models. Those that have no curves cause a warning.
+            logarithmic: Whether the axis of the loss is logarithmic.
+            request: Its headers say which language the visitor reads.
+        """
+        language = request_language(request)
+        histories = {}
         for other in compared:
             try:
-                history = _history(models.get(other), language)
+                history = _history(self.models.get(other), language)
             except gr.Error as error:
                 gr.Warning(error.message)
                 continue
             if isinstance(history, str):
-                gr.Warning(say(language, "{model} has no learning curves to compare with.", model=other))
+                gr.Warning(translate(language, "{model} has no learning curves to compare.", model=other))
             else:
                 histories[other] = history
-        return [_curve(models.get(name), kind, histories, logarithmic, language) for kind in KINDS]
-
-    settings = {"api_visibility": "private", "show_progress": "minimal"}
-    gr.on((others.input, logarithmic.input), redraw, (in_use, others, logarithmic), plots, **settings)
-    return show, (numbers, controls, others, logarithmic, *plots, recipe)
+        model = self.models.get(name)
+        return [_curve(model, kind, histories, logarithmic, language) for kind in KINDS]
 
 
 def _history(model: Model, language: str) -> list[dict[str, float]] | str:
+    """The rows of history.csv, or as HTML why there are none."""
     otherwise = "there are no learning curves to show"
-    return model.once(
-        ("history", language), lambda: read(model.folder / "history.csv", parse_history, otherwise, language)
+    return model.cached(
+        ("history", language),
+        lambda: read(model.folder / "history.csv", parse_epochs, otherwise, language),
     )
 
 
-def best_row(history: list[dict[str, float]]) -> dict[str, float]:
-    """The epoch whose weights were kept: that of the lowest validation loss."""
-    finite = [row for row in history if math.isfinite(row["val_loss"])]
-    return min(finite, key=lambda row: row["val_loss"], default=history[-1])
+def _recipe(model: Model, language: str) -> str:
+    tables = functools.partial(recipe_tables, language=language)
+    otherwise = "its training recipe is unknown"
+    return model.cached(
+        ("recipe", language), lambda: read(model.folder / "recipe.json", tables, otherwise, language)
+    )
 
 
 def _headline(history: list[dict[str, float]], language: str) -> str:
-    best = best_row(history)
+    best = best_epoch(history)
     numbers = {
-        "best epoch": say(language, "{epoch} of {epochs}", epoch=f"{best['epoch']:.0f}", epochs=len(history)),
+        "best epoch": translate(
+            language, "{epoch} of {epochs}", epoch=f"{best['epoch']:.0f}", epochs=len(history)
+        ),
         "validation accuracy": f"{best['val_accuracy']:.1%}",
         "validation loss": f"{best['val_loss']:.3f}",
         "training loss": f"{best['loss']:.3f}",
     }
-    return headline({say(language, name): text for name, text in numbers.items()})
+    return headline({translate(language, name): text for name, text in numbers.items()})
 
 
 def _curve(model: Model, kind: str, others: dict[str, list], logarithmic: bool, language: str):
     history = _history(model, language)
 
     def draw():
-        return as_plot(curve(history, kind, best_row(history)["epoch"], others, logarithmic, language))
+        return as_plot(curve(history, kind, best_epoch(history)["epoch"], others, logarithmic, language))
 
-    return draw() if others else model.once(("curve", kind, logarithmic, language), draw)
+    return draw() if others else model.cached(("curve", kind, logarithmic, language), draw)

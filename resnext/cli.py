@@ -1,0 +1,129 @@
+"""The `resnext` command: `classify`, the commands of `training.cli`, and `app`, the web page."""
+
+import importlib
+import json
+import os
+import pathlib
+import sys
+from typing import Annotated, Literal
+
+import typer
+
+from resnext.classifier import PRECISIONS, RUNTIMES, Classifier, find_runtime
+from resnext.command import import_tensorflow, run
+from resnext.errors import ImageError, printable
+from resnext.page import launch
+from resnext.runtimes import Output
+from resnext.stream import image_files, infer_images
+
+app = typer.Typer(
+    help="Classify images with a ResNeXt, train one on your own photographs, and share it.",
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+
+
+def training_app() -> typer.Typer:
+    """The training commands: `resnext.training` where this package is installed, `training` in a checkout."""
+    try:
+        return importlib.import_module("resnext.training.cli").app
+    except ModuleNotFoundError as error:
+        if error.name != "resnext.training":
+            raise
+    return importlib.import_module("training.cli").app
+
+
+@app.command()
+def classify(
+    context: typer.Context,
+    images: Annotated[
+        list[pathlib.Path], typer.Argument(metavar="IMAGE...", help="Image files, or folders of them.")
+    ],
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="Folder or Hub repository (OWNER/NAME, OWNER/NAME@REVISION); default: the bundled flowers."
+        ),
+    ] = None,
+    revision: Annotated[str | None, typer.Option(help="Branch, tag or commit of the Hub repository.")] = None,
+    top_k: Annotated[int, typer.Option(min=1, help="Number of classes to print for each image.")] = 5,
+    precision: Annotated[
+        Literal[*PRECISIONS],
+        typer.Option(
+            help="auto: bfloat16 where OpenVINO runs and the processor supports it, otherwise float32. "
+            "int8: the graph made by the quantize command."
+        ),
+    ] = "auto",
+    runtime: Annotated[
+        Literal[*RUNTIMES],
+        typer.Option(
+            help="auto: OpenVINO where it is installed. keras: TensorFlow, on a GPU if there is one."
+        ),
+    ] = "auto",
+    test_size: Annotated[
+        bool,
+        typer.Option("--test-size", help="Use the image size at which timm published the model's accuracy."),
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object per line instead of text.")
+    ] = False,
+):
+    """Print the most likely classes of images.
+
+    A file that cannot be read is reported, and the rest are classified.
+    """
+    prog = context.find_root().info_name
+    if find_runtime(runtime) == "keras":
+        import_tensorflow()
+    classifier = Classifier.from_pretrained(
+        model, revision=revision, precision=precision, runtime=runtime, test_size=test_size
+    )
+    if classifier.notice:
+        typer.echo(f"{prog}: {classifier.notice}", err=True)
+    show = _show_json if as_json else _show_text
+    total = 0
+    failed = 0
+    try:
+        for file, output in infer_images(classifier, image_files(images)):
+            total += 1
+            failed += isinstance(output, ImageError)
+            show(classifier, file, output, top_k)
+    except BrokenPipeError:  # whoever reads the output, such as `head`, has closed it
+        _discard_output()
+        raise typer.Exit() from None
+    if failed:
+        typer.echo(f"{prog}: {failed} of {total} files could not be classified.", err=True)
+        raise typer.Exit(1)
+
+
+def _show_json(classifier: Classifier, file: pathlib.Path, output: Output | ImageError, top_k: int) -> None:
+    if isinstance(output, ImageError):
+        line = {"file": str(file), "error": str(output)}
+    else:
+        predictions = [prediction._asdict() for prediction in classifier.top(output, top_k)]
+        line = {"file": str(file), "predictions": predictions}
+    typer.echo(json.dumps(line))
+
+
+def _show_text(classifier: Classifier, file: pathlib.Path, output: Output | ImageError, top_k: int) -> None:
+    if isinstance(output, ImageError):
+        typer.echo(str(output), err=True)
+        return
+    predictions = classifier.top(output, top_k)
+    named = [f"{printable(prediction.label)} {prediction.probability:.1%}" for prediction in predictions]
+    typer.echo(f"{file}: {', '.join(named)}")
+
+
+def _discard_output() -> None:
+    """Points standard output at nothing: Python flushes it at exit, which would fail on a closed pipe."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+app.registered_commands += training_app().registered_commands
+app.command("app")(launch.main)
+
+
+def main(prog: str = "resnext") -> None:
+    """Runs the command line and exits; the entry point of the installed command."""
+    run(app, prog)

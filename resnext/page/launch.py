@@ -1,0 +1,110 @@
+"""The page's command line: opens the models and serves the page. Gradio is imported only when it runs."""
+
+import importlib.util
+import os
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    import gradio as gr
+
+# After every event, Gradio (6.31) computes statistics of all events so far, which this page never shows: with
+# 10,000 events that takes 10 ms. Gradio's queue reads these settings when a page is built.
+_STATISTICS_OFF = {
+    "GRADIO_ANALYTICS_CACHE_FREQUENCY": "1000000000",
+    "GRADIO_ANALYTICS_MAX_EVENTS": "1",
+}
+for _name, _value in _STATISTICS_OFF.items():
+    os.environ.setdefault(_name, _value)
+
+
+def main(
+    context: typer.Context,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            envvar="RESNEXT_MODEL",
+            help="Folder or Hub repository (OWNER/NAME, OWNER/NAME@REVISION); default: the bundled "
+            "flowers model.",
+        ),
+    ] = None,
+    models: Annotated[
+        str,
+        typer.Option(envvar="RESNEXT_MODELS", help="More models for the page's list, separated by commas."),
+    ] = "",
+    allow_any_model: Annotated[
+        bool,
+        typer.Option(
+            "--allow-any-model",
+            help="Let visitors open any Hub repository, which is downloaded to this machine.",
+        ),
+    ] = False,
+    models_in_memory: Annotated[
+        int,
+        typer.Option(min=1, help="Number of models kept in memory; the least recently used is closed."),
+    ] = 3,
+    host: Annotated[
+        str | None,
+        typer.Option(
+            help="Address to listen on, 0.0.0.0 for all; default: GRADIO_SERVER_NAME, otherwise 127.0.0.1."
+        ),
+    ] = None,
+    port: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=65535,
+            help="Port to listen on; default: GRADIO_SERVER_PORT, otherwise the first free one from 7860.",
+        ),
+    ] = None,
+    mcp: Annotated[
+        bool, typer.Option("--mcp", help="Also serve the endpoints as tools of the Model Context Protocol.")
+    ] = False,
+):
+    """Serve a web page that classifies photographs with a ResNeXt and shows how it was trained and tested."""
+    if mcp and importlib.util.find_spec("mcp") is None:
+        raise typer.BadParameter("it needs another package: pip install 'gradio[mcp]'.", param_hint="'--mcp'")
+    from resnext.page.layout import build_page
+    from resnext.page.models import open_models
+
+    more = [name.strip() for name in models.split(",") if name.strip()]
+    offered, warning = open_models(model or None, more, allow_any=allow_any_model, most=models_in_memory)
+    if warning:
+        print(f"{context.find_root().info_name}: {warning}", file=sys.stderr)
+    serve(build_page(offered, warning), host, port, mcp_server=mcp or None)
+
+
+def serve(
+    page: "gr.Blocks", host: str | None = None, port: int | None = None, **options
+) -> tuple[Any, str, str]:
+    """Serves the page over HTTP.
+
+    Args:
+        page: A page made by `build_page`.
+        host: The address to listen on; GRADIO_SERVER_NAME or 127.0.0.1 if left out.
+        port: The port to listen on; GRADIO_SERVER_PORT or the first free one from 7860 if left out.
+        options: Further options of Gradio's `launch`.
+
+    Returns:
+        What Gradio's `launch` returns: the FastAPI application, the local address and the public address.
+    """
+    from resnext.page.i18n import I18N
+    from resnext.page.theme import CSS, THEME
+
+    return page.launch(
+        server_name=host,
+        server_port=port,
+        theme=THEME,
+        css=CSS,
+        i18n=I18N,
+        footer_links=["api"],
+        max_file_size="64mb",
+        ssr_mode=False,
+        run_history=False,
+        enable_monitoring=False,
+        # Gradio keeps 0.2 MB of each visitor for an hour.
+        state_session_capacity=1000,
+        **options,
+    )

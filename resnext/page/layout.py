@@ -1,0 +1,152 @@
+"""The page's layout: its header, the list of models and the tabs, filled when they are opened."""
+
+import html
+import os
+from typing import Any
+
+import gradio as gr
+
+from resnext.page.header import facts, masthead, notice
+from resnext.page.i18n import request_language, translate, translate_lazy
+from resnext.page.models import Models
+from resnext.page.tabs.batch import BatchTab
+from resnext.page.tabs.card import CardTab
+from resnext.page.tabs.classify import ClassifyTab
+from resnext.page.tabs.contract import PRIVATE, UNQUEUED, Page, Tab
+from resnext.page.tabs.evaluation import EvaluationTab
+from resnext.page.tabs.history import HistoryTab
+from resnext.page.tabs.inside import InsideTab
+from resnext.page.theme import read_static
+from resnext.page.uploads import limit_downloads
+
+TABS: tuple[type[Tab], ...] = (ClassifyTab, BatchTab, HistoryTab, EvaluationTab, InsideTab, CardTab)
+_UPDATE_ADDRESS = read_static("update_address.js")
+# Shows the download of a model.
+_PROGRESS = gr.Progress(track_tqdm=True)
+_COPY_LINK = "() => navigator.clipboard.writeText(location.href)"
+_PAGE_IS_OPEN = "() => { window.pageIsOpen = true; }"
+
+
+def build_page(models: Models, warning: str = "") -> gr.Blocks:
+    """Builds the whole page.
+
+    Args:
+        models: The models that a visitor may choose. The first one is opened.
+        warning: A warning for every visitor, plain text.
+    """
+    header = Header(models, warning)
+    tabs = [tab(models) for tab in TABS]
+    first = models.open(None)
+    with gr.Blocks(title=f"{first.name} · ResNeXt", fill_width=True, delete_cache=(600, 3600)) as page:
+        header.build()
+        # On a phone, the tabs wrap to a second line.
+        with gr.Tabs(overflow_behavior="wrap") as bar:
+            containers = [tab.place(header.page) for tab in tabs]
+        arrived = page.load(
+            header.arrive, None, header.outputs, api_visibility="private", show_progress_on=header.head
+        )
+        opening = page.load(selected_tab, None, bar, **UNQUEUED)
+        opening.then(None, None, None, js=_PAGE_IS_OPEN, **PRIVATE)
+        opened = gr.State(tabs[0].name)
+        for tab, container in zip(tabs, containers):
+            filled = gr.State()
+            outputs = (opened, filled, *tab.outputs)
+            container.select(tab.fill, (header.in_use, filled), outputs, **UNQUEUED)
+            for event in (header.page.switched, arrived):
+                event.success(tab.fill, (header.in_use, filled, opened), outputs, **UNQUEUED)
+            update = f"() => ({_UPDATE_ADDRESS})('tab', '{tab.name}')"
+            container.select(None, None, None, js=update, **PRIVATE)
+        gr.api(header.model_info, queue=False)
+    limit_downloads(page)
+    # More events at once than cores would not finish sooner. On one core, one of two waits for disk or Hub.
+    return page.queue(max_size=64, default_concurrency_limit=max(2, os.cpu_count() or 2))
+
+
+class Header:
+    """The page's top: the model that is shown, the list of models, and a notice.
+
+    Args:
+        models: The models that the page offers.
+        warning: A warning for every visitor, plain text.
+    """
+
+    def __init__(self, models: Models, warning: str = ""):
+        self.models = models
+        self.warning = warning
+
+    def build(self) -> None:
+        """Makes the components and connects their events."""
+        first = self.models.open(None)
+        several = len(self.models.names()) > 1 or self.models.allow_any
+        with gr.Row(equal_height=False, elem_classes="top"):
+            self.head = gr.HTML(masthead(first), scale=1, min_width=320)
+            with gr.Column(scale=0, min_width=360 if several else 100), gr.Row(elem_classes="choice"):
+                choice = gr.Dropdown(
+                    self.models.names(),
+                    value=first.name,
+                    label=translate_lazy("Model"),
+                    filterable=self.models.allow_any,
+                    allow_custom_value=self.models.allow_any,
+                    visible=several,
+                    min_width=240,
+                )
+                link = gr.Button(translate_lazy("Copy link"), size="sm", min_width=90, scale=0)
+        note = gr.HTML(_notice_html(self.warning or notice(first)))
+        self.in_use = gr.State(first.name)
+        self.outputs = (choice, self.in_use, self.head, note)
+        # With Gradio 6.31, `input` fires twice when an option of the list is chosen.
+        chosen = choice.input if self.models.allow_any else choice.select
+        switched = chosen(
+            self.switch, choice, self.outputs, api_visibility="private", show_progress_on=self.head
+        )
+        switched.failure(previous_model, self.in_use, choice, **UNQUEUED)
+        update = f"value => ({_UPDATE_ADDRESS})('model', value)"
+        switched.success(None, choice, None, js=update, **PRIVATE)
+        link.click(None, None, None, js=_COPY_LINK, **PRIVATE)
+        self.page = Page(choice, self.in_use, switched)
+
+    def switch(self, name: str | None, request: gr.Request, progress: gr.Progress = _PROGRESS) -> tuple:
+        """Opens a model; returns the list of models, the model's name, the masthead and the notice."""
+        language = request_language(request)
+        progress(0, translate(language, "Opening {model}", model=name))
+        model = self.models.get(name, language)
+        names = gr.Dropdown(choices=self.models.names(model), value=model.name)
+        return names, model.name, masthead(model, language), _notice_html(notice(model, language))
+
+    def arrive(self, request: gr.Request, progress: gr.Progress = _PROGRESS) -> tuple:
+        """Opens the model that the page's address asks for, and returns what `switch` returns."""
+        asked = request.query_params.get("model")
+        first = self.models.open(None).name
+        if request_language(request) == "en" and asked in (None, first):
+            return gr.Dropdown(choices=self.models.names()), *[gr.skip()] * 3
+        names, name, head, note = self.switch(asked or first, request, progress)
+        if self.warning and name == first:
+            note = _notice_html(self.warning)
+        return names, name, head, note
+
+    def model_info(self, model: str = "") -> dict[str, Any]:
+        """Describe a model.
+
+        Args:
+            model: The name of a model that the page offers; the page's first model if left out.
+
+        Returns:
+            Name, revision, architecture, cardinality, bottleneck width, parameters, image size,
+            precision and classes.
+        """
+        return facts(self.models.get(model))
+
+
+def previous_model(in_use: str) -> str:
+    """The value of the list of models after a model could not be opened: the name of the one in use."""
+    return in_use
+
+
+def selected_tab(request: gr.Request):
+    """Opens the tab that the page's address asks for."""
+    asked = request.query_params.get("tab")
+    return gr.Tabs(selected=asked) if asked in {tab.name for tab in TABS} else gr.skip()
+
+
+def _notice_html(text: str) -> str:
+    return f'<p class="notice" role="status">{html.escape(text)}</p>' if text else ""

@@ -1,0 +1,104 @@
+"""The page's command line: its options, its errors, and what it imports."""
+
+import importlib.util
+import socket
+import subprocess
+import sys
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from resnext.page import launch
+from tests.helpers.paths import ROOT
+
+
+@pytest.mark.slow
+def test_the_page_never_imports_tensorflow(repository):
+    program = (
+        "import sys, app\n"
+        "from resnext.page.layout import build_page\n"
+        "from resnext.page.models import open_models\n"
+        "build_page(open_models(sys.argv[1])[0])\n"
+        "print(*sys.modules)"
+    )
+    modules = subprocess.run(
+        [sys.executable, "-c", program, str(repository)], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    loaded = {name.partition(".")[0] for name in modules.stdout.split()}
+    assert "openvino" in loaded
+    assert not loaded & {"tensorflow", "keras", "torch", "matplotlib"}
+
+
+def test_wrong_usage_exits_with_status_2(tmp_path):
+    result = subprocess.run(
+        [sys.executable, "app.py", "--port", "many"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert result.returncode == 2
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.slow
+def test_a_port_in_use_exits_with_status_1_and_one_line(repository):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        arguments = [
+            sys.executable,
+            "app.py",
+            "--model",
+            str(repository),
+            "--port",
+            str(taken.getsockname()[1]),
+        ]
+        result = subprocess.run(arguments, cwd=ROOT, capture_output=True, text=True)
+    assert result.returncode == 1
+    assert len(result.stderr.strip().splitlines()) == 1
+
+
+def test_the_command_line_is_importable_without_gradio():
+    program = "import sys, resnext.page.launch; print(*sys.modules)"
+    modules = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert not set(modules.stdout.split()) & {"gradio", "plotly", "openvino", "numpy", "tensorflow"}
+
+
+@pytest.fixture
+def start(monkeypatch):
+    """Runs the command line without serving; returns its result, and what would be served."""
+    served = []
+    monkeypatch.setattr(
+        launch, "serve", lambda page, *place, **options: served.append((page, place, options))
+    )
+
+    def start(*arguments):
+        app = typer.Typer()
+        app.command()(launch.main)
+        return CliRunner().invoke(app, [str(argument) for argument in arguments]), served
+
+    return start
+
+
+def test_host_and_port_are_passed_on_to_the_server(start, repository):
+    result, served = start("--model", repository, "--host", "0.0.0.0", "--port", 8000)
+    assert result.exit_code == 0
+    ((page, place, options),) = served
+    assert page.title == "flowers · ResNeXt"
+    assert place == ("0.0.0.0", 8000)
+    assert options == {"mcp_server": None}
+
+
+def test_a_model_that_cannot_be_opened_is_a_warning(start, tmp_path):
+    result, served = start("--model", tmp_path)
+    assert result.exit_code == 0
+    assert "Until then, this page shows the bundled model." in result.stderr
+    assert len(served) == 1
+
+
+def test_mcp_without_its_package_is_wrong_usage(start, monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    result, served = start("--mcp")
+    assert result.exit_code == 2
+    assert "pip install" in result.stderr
+    assert not served

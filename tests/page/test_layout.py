@@ -1,0 +1,114 @@
+"""The page's layout: what it shows of complete, bare, corrupt and hostile repositories, and its header."""
+
+import copy
+import json
+import pathlib
+
+import gradio as gr
+import pytest
+
+import resnext.repository
+from resnext.page import header
+from resnext.page.layout import TABS, Header, build_page, selected_tab
+from resnext.page.models import Model, Models, open_models
+from resnext.repository import Repository
+from tests.helpers.repositories import HOSTILE, make_repository
+
+
+def page_text(folder: pathlib.Path, warning: str = "") -> str:
+    """All that the page sends to a browser when it opens and when its tabs are opened, as JSON."""
+    config = build_page(Models([str(folder)]), warning).get_config_file()
+    return json.dumps([config, *tabs(folder)], default=str)
+
+
+def tabs(folder: pathlib.Path) -> list[list]:
+    """What the tabs of a repository show when they are opened."""
+    models = Models([str(folder)])
+    parts = []
+    for tab in TABS:
+        values = tab(models).show(models.open(None), "en")
+        parts.append(
+            [value.value if isinstance(value, gr.components.Component) else value for value in values]
+        )
+    return parts
+
+
+def test_what_a_repository_says_reaches_the_page_as_text(tmp_path):
+    text = page_text(make_repository(tmp_path, HOSTILE), warning="<script>window.hacked = 6</script>")
+    config, *tabs = json.loads(text)
+    blocks = [block["props"].get("value") for block in config["components"] if block["type"] == "html"]
+    blocks += [
+        value for values in tabs for value in values if isinstance(value, str) and value.startswith("<")
+    ]
+    assert len(blocks) > 6
+    for block in filter(None, blocks):
+        assert not any(tag in block for tag in ("<img src=x", "<script", "<b>", '<a href="javascript'))
+    assert "&lt;script&gt;window.hacked = 6" in text
+
+
+def test_a_repository_without_its_optional_files_says_so(tmp_path):
+    text = page_text(make_repository(tmp_path, complete=False))
+    for name in ("history.csv", "recipe.json", "evaluation.json"):
+        assert f"This repository has no {name}" in text
+
+
+@pytest.mark.parametrize("name", ["history.csv", "recipe.json", "evaluation.json"])
+@pytest.mark.parametrize(
+    "content", ["", "[]", "{}", '{"classes": 3}', "epoch,loss\n1,2", "\x00", "[" * 100_000, b"\xff\xfe"]
+)
+def test_a_corrupt_file_hides_only_what_it_would_have_shown(classifier, tmp_path, name, content):
+    for file in classifier.repository.folder.glob("*.*"):
+        (tmp_path / file.name).symlink_to(file)
+    (tmp_path / name).unlink()
+    (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+    text = json.dumps(tabs(tmp_path), default=str)
+    assert text.count("cannot be read (") == 1
+    assert f"The {name} of this repository cannot be read (" in text
+
+
+def test_the_bundled_model_replaces_one_that_cannot_be_opened(repository, monkeypatch, tmp_path):
+    monkeypatch.setattr(resnext.repository, "BUNDLED_FOLDER", repository)
+    models, warning = open_models(str(tmp_path))
+    assert models.open(None).folder == repository
+    assert "is not a model repository" in warning
+    assert "bundled" in warning
+    assert str(tmp_path.parent) not in warning
+
+
+def test_a_stale_copy_is_shown_with_a_notice_and_a_link(classifier):
+    stale = copy.copy(classifier)
+    stale.repository = Repository(
+        "someone/flowers", classifier.repository.folder, revision="a" * 40, stale=True
+    )
+    model = Model(stale, "someone/flowers")
+    assert "The Hub cannot be reached" in header.notice(model)
+    assert "aaaaaaa" in header.notice(model)
+    assert "/someone/flowers/tree/" + "a" * 40 in header.masthead(model)
+
+
+def test_the_header_shows_another_model_in_the_language_of_the_visitor(tmp_path, models, ask):
+    second = make_repository(tmp_path / "second", ["a", "b"], complete=False)
+    top = Header(Models([*filter(None, models.sources.values()), str(second)]))
+    names, name, masthead, note = top.switch("second", ask("zh-CN"), lambda *progress: None)
+    assert [choice for choice, _ in names.choices] == ["flowers", "gone", "second"]
+    assert (names.value, name, note) == ("second", "second", "")
+    assert "2 个类别" in masthead
+    with pytest.raises(gr.Error, match="gone"):
+        top.switch("gone", ask(), lambda *progress: None)
+
+
+def test_the_address_may_ask_for_a_model_and_a_tab(models, ask):
+    top = Header(models, "A warning.")
+    _, *unchanged = top.arrive(ask(), None)
+    assert unchanged == [gr.skip()] * 3
+    _, name, masthead, note = top.arrive(ask("zh-CN"), lambda *progress: None)
+    assert name == "flowers"
+    assert "5 个类别" in masthead
+    assert "A warning." in note
+    assert selected_tab(ask(tab="test")).selected == "test"
+    assert selected_tab(ask(tab="nowhere")) == gr.skip()
+    assert selected_tab(ask()) == gr.skip()
+
+
+def test_the_properties_of_a_model_are_described_for_programs(models):
+    assert Header(models).model_info()["model"] == "flowers"
