@@ -1,8 +1,8 @@
 """About 800 hostile inputs for the page, the same ones in every run, and the client that sends them.
 
-`images`, `names` and `archives` are files to upload, `addresses` are for `fetch_image`, `requests` are paths to ask
-the page for, and `server_files` are files of the server that were not uploaded. `Page` runs app.py in a process of
-its own.
+`images`, `names` and `archives` are files to upload, `addresses` are for `fetch_image`, `requests` are paths
+to request from the page, and `server_files` are files of the server that were not uploaded. `Page` runs app.py
+in a process of its own.
 """
 
 import concurrent.futures
@@ -82,7 +82,7 @@ class Result:
     good: bool = False
 
 
-# --- pictures ---------------------------------------------------------------------------------------------------------
+# --- pictures -----------------------------------------------------------------------------------------------
 
 
 def picture(mode: str = "RGB", size: tuple[int, int] = (64, 48)) -> Image.Image:
@@ -191,7 +191,7 @@ def _not_pictures():
         "EPS": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n(/etc/passwd) (r) file\n",
         "PS with a pipe": b"%!PS\n(%pipe%id) (w) file\n",
         "PDF": b"%PDF-1.7\n1 0 obj<</OpenAction<</S/JavaScript/JS(app.alert(1))>>>>endobj\n%%EOF",
-        "ImageMagick's MVG": b"push graphic-context\nfill 'url(https://127.0.0.1/\"|id\")'\npop graphic-context",
+        "ImageMagick's MVG": b"push graphic-context\nfill 'url(https://127.0.0.1/\"|id\")'\npop",
         "a program": b"\x7fELF" + bytes(200),
         "XML bomb": b"<!DOCTYPE a ["
         + b"".join(b'<!ENTITY e%d "%s">' % (i, b"&e%d;" % (i - 1) * 9) for i in range(1, 9))
@@ -445,7 +445,7 @@ def _crafted_others():
         yield Input(what, name, content)
 
 
-# --- names ------------------------------------------------------------------------------------------------------------
+# --- names --------------------------------------------------------------------------------------------------
 
 NAMES = {
     "HTML": "<img src=x onerror=alert(1)>.jpg",
@@ -507,7 +507,7 @@ def names() -> Iterator[Input]:
         yield Input(f"a text, its name with {what}", name, b"not a picture")
 
 
-# --- ZIPs -------------------------------------------------------------------------------------------------------------
+# --- ZIPs ---------------------------------------------------------------------------------------------------
 
 
 def archives() -> Iterator[Input]:
@@ -609,7 +609,7 @@ def _nested(packed, depth: int) -> bytes:
 
 
 def _overlapping(count: int, size: int) -> bytes:
-    """A ZIP whose entries all share the same few bytes (D. Fifield, "A better zip bomb", USENIX WOOT 2019)."""
+    """A ZIP whose entries share the same few bytes (Fifield, A better zip bomb, USENIX WOOT 2019)."""
     squeezer = zlib.compressobj(9, zlib.DEFLATED, -15)
     content = squeezer.compress(bytes(size)) + squeezer.flush()
     crc = zlib.crc32(bytes(size))
@@ -621,7 +621,7 @@ def _overlapping(count: int, size: int) -> bytes:
     return b"PK\3\4" + fields + b"a.jpg" + content + central * count + end
 
 
-# --- addresses, requests, files of the server --------------------------------------------------------------------------------------
+# --- addresses, requests, files of the server ---------------------------------------------------------------
 
 
 def addresses(website: Website) -> dict[str, str]:
@@ -744,7 +744,7 @@ def everything(page: "Page", website: Website, folder: pathlib.Path, workers: in
         yield page.classify_server_file(what, file)
 
 
-# --- the page ---------------------------------------------------------------------------------------------------------
+# --- the page -----------------------------------------------------------------------------------------------
 
 
 class Page:
@@ -824,7 +824,7 @@ class Page:
         return {str(path.relative_to(self.folder)) for path in found}
 
     def upload(self, name: str | bytes, content: bytes) -> str | None:
-        """Uploads a file as a browser does; returns its path on the server, or None if the name is refused."""
+        """Uploads a file as a browser does; returns its path on the server, None if its name is refused."""
         name = name if isinstance(name, bytes) else name.encode()
         quoted = name.replace(b"\\", b"\\\\").replace(b'"', b'\\"')
         head = b'--part\r\nContent-Disposition: form-data; name="files"; filename="%s"\r\n\r\n' % quoted

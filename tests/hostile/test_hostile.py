@@ -22,9 +22,9 @@ def run(page, tmp_path_factory):
     """All inputs, sent once.
 
     Returns:
-        A dictionary: "results" by kind and input; "memory" and "files" of the page before the inputs; "errors", what
-        the page wrote to standard error before the inputs for which Gradio itself writes tracebacks; "fetched", the
-        files that were fetched from addresses.
+        A dictionary: "results" by kind and input; "memory" and "files" of the page before the inputs;
+        "errors", what the page wrote to standard error before the inputs for which Gradio itself writes
+        tracebacks; "fetched", the files that were fetched from addresses.
     """
     folder = tmp_path_factory.mktemp("fetched")
     assert page.classify("image", GOOD).got == "tulips"

@@ -66,8 +66,8 @@ def open_all(models, variables=()) -> list[tuple[str, str, float]]:
         variables: Environment variables beside those of this process.
 
     Returns:
-        For each model: "opened" or the class of the error, the error's message, and the megabytes it took (Linux
-        only).
+        For each model: "opened" or the class of the error, the error's message, and the megabytes it took
+        (Linux only).
     """
     child = subprocess.run(
         [sys.executable, "-c", CHILD],
@@ -90,7 +90,7 @@ def is_clear(kind, message, names=("config.json", "model.safetensors")):
     return ours and any(name in message for name in names) and re.fullmatch(r"[^\n]{20,1000}\.", message)
 
 
-# --- model.safetensors ------------------------------------------------------------------------------------------------
+# --- model.safetensors --------------------------------------------------------------------------------------
 
 
 def header(tensors, body=b"", length=None) -> bytes:
@@ -194,7 +194,7 @@ def broken_weights(good: bytes) -> dict[str, tuple[bytes, str]]:
     }
 
 
-# --- config.json ------------------------------------------------------------------------------------------------------
+# --- config.json --------------------------------------------------------------------------------------------
 
 
 def broken_configs(good: dict) -> dict[str, tuple[bytes | str, str]]:
@@ -327,7 +327,7 @@ def fuzzed(good: dict, rng: random.Random) -> bytes:
     return bytes(content)
 
 
-# --- all of them, opened once -----------------------------------------------------------------------------------------
+# --- all of them, opened once -------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -377,7 +377,7 @@ def giant(tensors):
 
 
 def not_regular_files(name: str) -> dict:
-    """What stands in a file's place without being a regular file, with words that the error has to contain."""
+    """What can be in the place of a regular file, with words that the error has to contain."""
     return {
         f"{name} is missing": (None, f"has no {name}"),
         f"{name} is a folder": (pathlib.Path.mkdir, f"has no {name}"),
@@ -389,13 +389,13 @@ def not_regular_files(name: str) -> dict:
 
 @pytest.fixture(scope="module")
 def cases(good):
-    """What has to be refused: file name, what is wrong with it, content (see `variant`), words of the error."""
-    config, weights = (
-        json.loads((good / "config.json").read_text()),
-        (good / "model.safetensors").read_bytes(),
-    )
-    own, end = parts(weights)[0], len(parts(weights)[1])
-    other, beside = one("U8", (2**31,), (0, 2**31)), one("U8", (2**31,), (end, end + 2**31))
+    """What has to be refused: file name, what is wrong, content (see `variant`), words of the error."""
+    config = json.loads((good / "config.json").read_text())
+    weights = (good / "model.safetensors").read_bytes()
+    own, body = parts(weights)
+    end = len(body)
+    other = one("U8", (2**31,), (0, 2**31))
+    beside = one("U8", (2**31,), (end, end + 2**31))
     cases = [
         ("model.safetensors", f"weights: {what}", *case) for what, case in broken_weights(weights).items()
     ]
@@ -430,14 +430,12 @@ def run(good, cases, tmp_path_factory):
     """All repositories, opened once.
 
     Returns:
-        A dictionary: "cases", (kind, message, megabytes, words of the error) by what is wrong; "opens", the results of
-        unusual but valid repositories; "fuzzed", those of fuzzed configs; "all", all results.
+        A dictionary: "cases", (kind, message, megabytes, words of the error) by what is wrong; "opens", the
+        results of unusual but valid repositories; "fuzzed", those of fuzzed configs; "all", all results.
     """
     root = tmp_path_factory.mktemp("hostile")
-    config, (own, body) = (
-        json.loads((good / "config.json").read_text()),
-        parts((good / "model.safetensors").read_bytes()),
-    )
+    config = json.loads((good / "config.json").read_text())
+    own, body = parts((good / "model.safetensors").read_bytes())
     tensors = random_tensors(ModelConfig.read(good / "config.json").architecture, 3)
     counter = one("U8", (2**31,), (len(body), len(body) + 2**31))
     opens = {
@@ -510,7 +508,7 @@ def test_the_keras_backend_refuses_the_same(good, cases, tmp_path):
                 resnext.from_pretrained(variant(good, tmp_path / what, name, content))
 
 
-# --- the Hub ----------------------------------------------------------------------------------------------------------
+# --- the Hub ------------------------------------------------------------------------------------------------
 
 
 def sent_as(content: bytes, sent: bytes, lfs=False) -> File:
@@ -601,7 +599,7 @@ def test_a_damaged_file_is_downloaded_again_the_next_time(hub, tmp_path):
     assert [kind for kind, *_ in open_all(names, variables)] == ["opened"] * 2
 
 
-# --- other files that the page reads --------------------------------------------------------------------------------------
+# --- other files that the page reads ------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["history.csv", "recipe.json", "evaluation.json"])
