@@ -1,8 +1,8 @@
 """About 800 hostile inputs for the page, the same ones in every run, and the client that sends them.
 
 `images`, `names` and `archives` are files to upload, `addresses` are for `fetch_image`, `requests` are paths
-to request from the page, and `server_files` are files of the server that were not uploaded. `Page` runs app.py
-in a process of its own.
+to request from the page, and `server_files` are files of the server that were not uploaded. `Page` runs
+app.py in a process of its own.
 """
 
 import concurrent.futures
