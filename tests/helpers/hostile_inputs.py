@@ -1,7 +1,8 @@
-"""About 800 things that a web page gets from people who mean it ill, the same ones at every run, and how to send them.
+"""About 800 hostile inputs for the page, the same ones in every run, and the client that sends them.
 
-`images`, `names` and `archives` are files to upload, `addresses` are for `fetch_image`, `requests` are paths to ask the
-page for, and `places` are files of the server that nobody uploaded. `Page` runs app.py in a process of its own.
+`images`, `names` and `archives` are files to upload, `addresses` are for `fetch_image`, `requests` are paths
+to request from the page, and `server_files` are files of the server that were not uploaded. `Page` runs
+app.py in a process of its own.
 """
 
 import concurrent.futures
@@ -16,7 +17,6 @@ import pathlib
 import random
 import re
 import signal
-import socket
 import struct
 import subprocess
 import sys
@@ -30,22 +30,23 @@ import numpy as np
 from PIL import Image
 
 from resnext.errors import ImageError
+from tests.helpers.pages import free_port
+from tests.helpers.paths import ROOT
 from tests.helpers.website import PRIVATE, Website, fetched
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
 PHOTOGRAPH = ROOT / "resnext" / "flowers" / "examples" / "tulips.jpg"
 SCRIPT = b"<script>window.hacked = 1</script>"
 
 
 @dataclasses.dataclass(frozen=True)
 class Input:
-    """A file.
+    """A file to upload.
 
     Args:
-        what: what is wrong with it, in a few words; no two have the same.
-        name: as the browser sends it, in UTF-8 or not.
-        content: the file's bytes.
-        good: it has to be answered, since a person would see a picture.
+        what: What is wrong with the file, in a few words; unique.
+        name: The file name as the browser sends it, in UTF-8 or not.
+        content: The bytes of the file.
+        good: Whether the page has to classify it, because a person would see a picture.
     """
 
     what: str
@@ -56,41 +57,41 @@ class Input:
 
 @dataclasses.dataclass(frozen=True)
 class Result:
-    """What came of one input.
+    """How the page responded to one input.
 
     Args:
-        kind: "image", "name", "ZIP", "address", "place" or "request".
-        what: the input.
-        got: the answer, the complaints, or the HTTP status.
-        seconds: from sending it to that.
-        answered: it was taken for a picture, or the request was granted.
-        complaints: the sentences that a visitor reads.
-        name: the file's, as the page has it.
-        files: how many pictures were classified, one after the other.
-        good: it had to be answered.
+        kind: "image", "name", "ZIP", "address", "server file" or "request".
+        what: What the input was.
+        got: The predicted class, the error message or the HTTP status.
+        seconds: The time from sending the input to the response.
+        accepted: Whether the page classified the input or granted the request.
+        messages: The error messages that a visitor reads.
+        name: The file name as the page has it.
+        files: The number of pictures that were classified, one after another.
+        good: Whether the page had to classify the input.
     """
 
     kind: str
     what: str
     got: str
     seconds: float
-    answered: bool
-    complaints: tuple[str, ...] = ()
+    accepted: bool
+    messages: tuple[str, ...] = ()
     name: str = ""
     files: int = 1
     good: bool = False
 
 
-# --- pictures ---------------------------------------------------------------------------------------------------------
+# --- pictures -----------------------------------------------------------------------------------------------
 
 
 def picture(mode: str = "RGB", size: tuple[int, int] = (64, 48)) -> Image.Image:
-    """A small colourful picture."""
+    """A small picture of random colors in a mode of Pillow's."""
     pixels = np.random.default_rng(7).integers(0, 256, (6, 8, 3), np.uint8)
     image = Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC)
     if mode in ("I;16", "F"):
-        grey = np.asarray(image.convert("L"), np.float32)
-        return Image.fromarray((grey * 257).astype(np.uint16) if mode == "I;16" else grey)
+        gray = np.asarray(image.convert("L"), np.float32)
+        return Image.fromarray((gray * 257).astype(np.uint16) if mode == "I;16" else gray)
     if mode == "P":
         return image.quantize(16)
     if mode == "RGBA":
@@ -100,7 +101,7 @@ def picture(mode: str = "RGB", size: tuple[int, int] = (64, 48)) -> Image.Image:
 
 
 def encoded(image: Image.Image, form: str, **options) -> bytes:
-    """A picture as a file."""
+    """The bytes of a picture's file in a format of Pillow's."""
     buffer = io.BytesIO()
     image.save(buffer, form, **options)
     return buffer.getvalue()
@@ -108,22 +109,24 @@ def encoded(image: Image.Image, form: str, **options) -> bytes:
 
 @functools.cache
 def pictures() -> dict[str, tuple[str, bytes]]:
-    """Good files of every format and many modes: description -> suffix and content."""
+    """Valid files of every format and many modes: description -> suffix and content."""
     exif = Image.Exif()
-    exif[274], exif[271] = 6, "maker"
-    rgb, turned = picture(), picture().rotate(90)
+    exif[274] = 6  # the orientation
+    exif[271] = "maker"
+    rgb = picture()
+    turned = picture().rotate(90)
     moving = {"save_all": True, "append_images": [turned, rgb]}
     found = {
         "JPEG with EXIF": ("jpg", encoded(rgb, "JPEG", exif=exif)),
         "progressive JPEG": ("jpg", encoded(rgb, "JPEG", progressive=True)),
-        "grey JPEG": ("jpg", encoded(picture("L"), "JPEG")),
+        "gray JPEG": ("jpg", encoded(picture("L"), "JPEG")),
         "CMYK JPEG": ("jpg", encoded(picture("CMYK"), "JPEG")),
         "two pictures in a JPEG (MPO)": ("jpg", encoded(rgb, "MPO", save_all=True, append_images=[turned])),
         "PNG with EXIF": ("png", encoded(rgb, "PNG", exif=exif)),
         "16-bit PNG": ("png", encoded(picture("I;16"), "PNG")),
         "1-bit PNG": ("png", encoded(picture("1"), "PNG")),
         "PNG with palette and transparency": ("png", encoded(picture("P"), "PNG", transparency=1)),
-        "grey PNG with alpha": ("png", encoded(picture("LA"), "PNG")),
+        "gray PNG with alpha": ("png", encoded(picture("LA"), "PNG")),
         "RGBA PNG": ("png", encoded(picture("RGBA"), "PNG")),
         "animated PNG": ("png", encoded(rgb, "PNG", **moving)),
         "WEBP with EXIF": ("webp", encoded(rgb, "WEBP", exif=exif)),
@@ -143,7 +146,7 @@ def pictures() -> dict[str, tuple[str, bytes]]:
         "TIFF, fax": ("tif", encoded(picture("1"), "TIFF", compression="group4")),
         "binary PPM": ("ppm", encoded(rgb, "PPM")),
     }
-    with contextlib.suppress(KeyError, OSError):  # a Pillow built without it
+    with contextlib.suppress(KeyError, OSError):  # Pillow may be built without AVIF
         found["AVIF"] = ("avif", encoded(rgb, "AVIF", exif=exif))
         found["RGBA AVIF"] = ("avif", encoded(picture("RGBA"), "AVIF"))
         found["animated AVIF"] = ("avif", encoded(rgb, "AVIF", **moving))
@@ -152,20 +155,18 @@ def pictures() -> dict[str, tuple[str, bytes]]:
 
 def images() -> Iterator[Input]:
     """Files that are, or claim to be, pictures."""
-    chance = random.Random(0)
+    rng = random.Random(0)
     for what, (suffix, content) in pictures().items():
-        yield Input(f"{what}", f"picture.{suffix}", content, good=True)
+        yield Input(what, f"picture.{suffix}", content, good=True)
         for part in (0.03, 0.3, 0.9):
             yield Input(f"{what}, cut at {part:.0%}", f"cut.{suffix}", content[: int(part * len(content))])
         for flips in (1, 2, 8, 32):
             damaged = bytearray(content)
             for _ in range(flips):
-                place = chance.randrange(len(content) if flips > 2 else min(len(content), 160))
-                damaged[place] = chance.choice(
-                    (0, 127, 128, 255, damaged[place] ^ (1 << chance.randrange(8)))
-                )
+                place = rng.randrange(len(content) if flips > 2 else min(len(content), 160))
+                damaged[place] = rng.choice((0, 127, 128, 255, damaged[place] ^ (1 << rng.randrange(8))))
             yield Input(f"{what}, {flips} bytes changed", f"changed.{suffix}", bytes(damaged))
-    yield from _no_pictures()
+    yield from _not_pictures()
     yield from _sizes()
     yield from _crafted_png()
     yield from _crafted_jpeg()
@@ -173,9 +174,11 @@ def images() -> Iterator[Input]:
     yield from _crafted_others()
 
 
-def _no_pictures():
+def _not_pictures():
+    """Files of other kinds, and files that are a picture and something else."""
     svg = b'<svg xmlns="http://www.w3.org/2000/svg" onload="alert(1)">' + SCRIPT + b"</svg>"
-    entity = b'<!DOCTYPE a [<!ENTITY b SYSTEM "file:///etc/passwd">]><svg xmlns="http://www.w3.org/2000/svg">&b;</svg>'
+    entity = b'<!DOCTYPE a [<!ENTITY b SYSTEM "file:///etc/passwd">]>'
+    entity += b'<svg xmlns="http://www.w3.org/2000/svg">&b;</svg>'
     contents = {
         "an empty file": b"",
         "one byte": b"\xff",
@@ -188,14 +191,14 @@ def _no_pictures():
         "EPS": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n(/etc/passwd) (r) file\n",
         "PS with a pipe": b"%!PS\n(%pipe%id) (w) file\n",
         "PDF": b"%PDF-1.7\n1 0 obj<</OpenAction<</S/JavaScript/JS(app.alert(1))>>>>endobj\n%%EOF",
-        "ImageMagick's MVG": b"push graphic-context\nfill 'url(https://127.0.0.1/\"|id\")'\npop graphic-context",
+        "ImageMagick's MVG": b"push graphic-context\nfill 'url(https://127.0.0.1/\"|id\")'\npop",
         "a program": b"\x7fELF" + bytes(200),
         "XML bomb": b"<!DOCTYPE a ["
         + b"".join(b'<!ENTITY e%d "%s">' % (i, b"&e%d;" % (i - 1) * 9) for i in range(1, 9))
         + b"]>",
         "an icon": encoded(picture(size=(32, 32)), "ICO"),
         "a PCX": encoded(picture(), "PCX"),
-        "pickle": b"\x80\x04\x95\x1e\x00\x00\x00\x00\x00\x00\x00\x8c\x05posix\x8c\x06system\x93\x8c\x02id\x85R.",
+        "pickle": b"\x80\x04\x95\x1e" + bytes(7) + b"\x8c\x05posix\x8c\x06system\x93\x8c\x02id\x85R.",
     }
     for what, content in contents.items():
         suffix = {"SVG": "svg", "EPS": "eps", "PS ": "ps", "PDF": "pdf", "HTM": "html", "tex": "txt"}.get(
@@ -208,7 +211,7 @@ def _no_pictures():
             yield Input(f"{what}, named .{wrong}", f"picture.{wrong}", content, good=True)
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as archive:
-        archive.writestr("inside.jpg", pictures()["grey JPEG"][1])
+        archive.writestr("inside.jpg", pictures()["gray JPEG"][1])
     jpeg, gif, png = (pictures()[what][1] for what in ("JPEG with EXIF", "GIF", "RGBA PNG"))
     yield Input("JPEG and ZIP at once", "both.jpg", jpeg + packed.getvalue(), good=True)
     yield Input("JPEG and HTML at once", "both.jpg", jpeg + SCRIPT, good=True)
@@ -218,6 +221,7 @@ def _no_pictures():
 
 
 def _sizes():
+    """Pictures of extreme sizes, and files that claim them."""
     for width, height in (
         (1, 1),
         (1, 2),
@@ -272,12 +276,14 @@ def _chunk(kind: bytes, data: bytes) -> bytes:
 
 
 def _png(content: bytes, more: bytes = b"", IHDR: bytes = b"") -> bytes:
-    """A PNG with another header, and with more chunks behind it."""
+    """A PNG with another header, if given, and with more chunks after the header."""
     return content[:8] + (_chunk(b"IHDR", IHDR) if IHDR else content[8:33]) + more + content[33:]
 
 
 def _crafted_png():
-    png, squeeze = pictures()["RGBA PNG"][1], functools.cache(lambda size: zlib.compress(bytes(size), 1))
+    """PNGs with wrong, huge or many chunks."""
+    png = pictures()["RGBA PNG"][1]
+    squeeze = functools.cache(lambda size: zlib.compress(bytes(size), 1))
     chunks = {
         "100 MB in zTXt": _chunk(b"zTXt", b"Comment\0\0" + squeeze(100_000_000)),
         "100 MB in iTXt": _chunk(b"iTXt", b"Comment\0\1\0\0\0" + squeeze(100_000_000)),
@@ -295,18 +301,20 @@ def _crafted_png():
     }
     for what, more in chunks.items():
         yield Input(f"PNG with {what}", "crafted.png", _png(png, more))
-    for depth, colour in ((16, 3), (3, 2), (8, 7), (0, 0), (255, 255)):
-        header = png[16:24] + bytes((depth, colour, 0, 0, 0))
-        yield Input(f"PNG of depth {depth}, colour type {colour}", "crafted.png", _png(png, IHDR=header))
+    for depth, color in ((16, 3), (3, 2), (8, 7), (0, 0), (255, 255)):
+        header = png[16:24] + bytes((depth, color, 0, 0, 0))
+        yield Input(f"PNG of depth {depth}, color type {color}", "crafted.png", _png(png, IHDR=header))
     bomb = _chunk(b"IDAT", squeeze(100_000_000))
     yield Input("PNG of 64 x 48 with 100 MB of pixels", "bomb.png", png[:33] + bomb + _chunk(b"IEND", b""))
 
 
 def _crafted_jpeg():
+    """JPEGs with wrong, huge or many segments and scans."""
     jpeg = encoded(picture(), "JPEG")
     header = jpeg.index(b"\xff\xc0") + 4
     many = encoded(Image.new("L", (3000, 3000), 77), "JPEG", progressive=True)
-    scan, end = many.rindex(b"\xff\xda"), many.rindex(b"\xff\xd9")
+    scan = many.rindex(b"\xff\xda")
+    end = many.rindex(b"\xff\xd9")
 
     def segment(marker: int, data: bytes) -> bytes:
         return bytes((0xFF, marker)) + struct.pack(">H", len(data) + 2) + data
@@ -332,7 +340,7 @@ def _crafted_jpeg():
         "a broken MPO": segment(
             0xE2, b"MPF\0" + _ifd([(45056, 7, 4, 0), (45057, 4, 1, 999), (45058, 7, 16, 2**31)])
         ),
-        "a quantisation table too few": segment(0xDB, b"\x07" + bytes(9)),
+        "a truncated quantization table": segment(0xDB, b"\x07" + bytes(9)),
         "a Huffman table too large": segment(0xC4, b"\x00" + b"\xff" * 16 + bytes(99)),
     }
     for what, more in segments.items():
@@ -341,7 +349,8 @@ def _crafted_jpeg():
     yield Input(
         "progressive JPEG of 1,000 scans", "scans.jpg", many[:end] + many[scan:end] * 1000 + many[end:]
     )
-    scan, end = jpeg.index(b"\xff\xda"), len(jpeg) - 2
+    scan = jpeg.index(b"\xff\xda")
+    end = len(jpeg) - 2
     yield Input("JPEG of 1,000 scans", "scans.jpg", jpeg[:end] + jpeg[scan:end] * 1000 + jpeg[end:])
     yield Input("JPEG with a film behind it", "motion.jpg", jpeg + b"\xff\xda" * 1000, good=True)
     yield Input("JPEG of 12 bits", "crafted.jpg", jpeg[:header] + b"\x0c" + jpeg[header + 1 :])
@@ -358,24 +367,25 @@ def _ifd(entries, after: int = 0) -> bytes:
 
 
 def _tiff(changed: dict[int, int], after: int = 0) -> bytes:
-    """A grey TIFF of 4 x 4 whose tags have other values."""
+    """A gray TIFF of 4 x 4 pixels, some tags of which have other values."""
     tags = {256: 4, 257: 4, 258: 8, 259: 1, 262: 1, 273: 8, 277: 1, 278: 4, 279: 16} | changed
     return _ifd([(tag, 4, 1, value) for tag, value in sorted(tags.items())], after) + bytes(64)
 
 
 def _crafted_tiff():
-    whole = 2**32 - 1
+    """TIFFs with wrong tags and directories."""
+    largest = 2**32 - 1
     contents = {
         "a directory that follows itself": _tiff({}, after=8),
         "a directory far beyond its end": b"II*\0\xff\xff\xff\x7f",
         "65,535 entries": b"II*\0\x08\0\0\0\xff\xff" + bytes(3000),
         "a child that is its parent": _ifd([(256, 4, 1, 4), (257, 4, 1, 4), (330, 4, 1, 8)]),
-        "4 billion samples": _tiff({277: whole}),
-        "4 billion bits": _tiff({258: whole}),
-        "a strip at the end of the world": _tiff({273: whole}),
-        "a strip of 4 GB": _tiff({279: whole}),
+        "4 billion samples": _tiff({277: largest}),
+        "4 billion bits": _tiff({258: largest}),
+        "a strip far beyond its end": _tiff({273: largest}),
+        "a strip of 4 GB": _tiff({279: largest}),
         "strips of no rows": _tiff({278: 0}),
-        "tiles of 2 billion": _tiff({322: 2**31, 323: 2**31, 324: 8, 325: whole}),
+        "tiles of 2 billion": _tiff({322: 2**31, 323: 2**31, 324: 8, 325: largest}),
         "tiles of nothing": _tiff({322: 0, 323: 0, 324: 8, 325: 8}),
         "LZW of zeros": _tiff({259: 5}),
         "fax of zeros": _tiff({259: 4, 258: 1}),
@@ -396,7 +406,9 @@ def _crafted_tiff():
 
 
 def _crafted_others():
-    gif, webp = (pictures()[what][1] for what in ("GIF", "lossless RGBA WEBP"))
+    """GIF, WEBP, BMP, AVIF and PPM files with wrong fields."""
+    gif = pictures()["GIF"][1]
+    webp = pictures()["lossless RGBA WEBP"][1]
     frame = gif.index(b",", 13 + 3 * 256)
     contents = {
         "frame.gif": (
@@ -413,7 +425,7 @@ def _crafted_others():
         "size.webp": ("WEBP that claims 4 GB", webp[:4] + b"\xff" * 4 + webp[8:]),
         "odd.webp": ("WEBP of odd chunks", webp[:12] + b"EXIF\x05\0\0\0<b>hi\0" * 3 + webp[12:]),
         "palette.bmp": (
-            "BMP with 4 billion colours",
+            "BMP with 4 billion colors",
             encoded(picture("P"), "BMP")[:46] + b"\xff" * 8 + bytes(99),
         ),
         "rle.bmp": (
@@ -433,7 +445,7 @@ def _crafted_others():
         yield Input(what, name, content)
 
 
-# --- names ------------------------------------------------------------------------------------------------------------
+# --- names --------------------------------------------------------------------------------------------------
 
 NAMES = {
     "HTML": "<img src=x onerror=alert(1)>.jpg",
@@ -482,24 +494,24 @@ NAMES = {
     "a URL": "http://127.0.0.1/evil.jpg",
     "emoji": "\U0001f339\u200d\U0001f525.jpg",
     "combining marks": "a" + "\u0301" * 60 + ".jpg",
-    "no character": "\ufdd0\uffff.jpg",
-    "bytes that are no UTF-8": b"\xff\xfe\x80.jpg",
+    "noncharacters": "\ufdd0\uffff.jpg",
+    "bytes that are not UTF-8": b"\xff\xfe\x80.jpg",
     "overlong UTF-8": b"..\xc0\xaf..\xc0\xafevil.jpg",
 }
 
 
 def names() -> Iterator[Input]:
-    """A picture and a text under names that are attacks."""
+    """A picture and a text file under each hostile name."""
     for what, name in NAMES.items():
-        yield Input(f"a picture, its name with {what}", name, pictures()["grey JPEG"][1], good=True)
-        yield Input(f"a text, its name with {what}", name, b"no picture")
+        yield Input(f"a picture, its name with {what}", name, pictures()["gray JPEG"][1], good=True)
+        yield Input(f"a text, its name with {what}", name, b"not a picture")
 
 
-# --- ZIPs -------------------------------------------------------------------------------------------------------------
+# --- ZIPs ---------------------------------------------------------------------------------------------------
 
 
 def archives() -> Iterator[Input]:
-    """ZIPs."""
+    """ZIP files: bombs, links, wrong headers, and hostile names inside."""
     jpeg = encoded(picture(size=(32, 24)), "JPEG")
 
     def packed(entries, method=zipfile.ZIP_DEFLATED) -> bytes:
@@ -510,7 +522,7 @@ def archives() -> Iterator[Input]:
         return buffer.getvalue()
 
     def changed(content: bytes, local: int, central: int, form: str, *values) -> bytes:
-        """The same fields changed in both headers of the first entry."""
+        """Changes a field in both the local and the central header of the first entry."""
         data = bytearray(content)
         struct.pack_into(form, data, local, *values)
         struct.pack_into(form, data, content.index(b"PK\1\2") + central, *values)
@@ -524,7 +536,7 @@ def archives() -> Iterator[Input]:
             yield Input(
                 f"ZIP, an entry's name with {what}",
                 "name.zip",
-                packed([(name, jpeg), ("<b>" + name, b"no picture")]),
+                packed([(name, jpeg), ("<b>" + name, b"not a picture")]),
             )
     for method in ("STORED", "BZIP2", "LZMA"):
         content = packed([("one.jpg", jpeg * 50)], getattr(zipfile, f"ZIP_{method}"))
@@ -534,9 +546,11 @@ def archives() -> Iterator[Input]:
             damaged[place] ^= 0x55
         yield Input(f"ZIP, {method}, damaged", "method.zip", bytes(damaged))
     link = zipfile.ZipInfo("link.jpg")
-    link.create_system, link.external_attr = 3, 0o120777 << 16
+    link.create_system = 3  # Unix, whose file type follows
+    link.external_attr = 0o120777 << 16
     device = zipfile.ZipInfo("device.jpg")
-    device.create_system, device.external_attr = 3, 0o060777 << 16
+    device.create_system = 3
+    device.external_attr = 0o060777 << 16
     bomb = packed([("bomb.jpg", bytes(300_000_000))])
     contents = {
         "a link to /etc/passwd": packed([(link, b"/etc/passwd"), ("one.jpg", jpeg)]),
@@ -545,7 +559,7 @@ def archives() -> Iterator[Input]:
         "100 ZIPs in each other": _nested(packed, 100),
         "a bomb of 300 MB": bomb,
         "5 bombs of 60 MB": packed((f"{index}.jpg", bytes(60_000_000)) for index in range(5)),
-        "200 entries that are one (overlapping)": _overlapping(200, 50_000_000),
+        "200 overlapping entries": _overlapping(200, 50_000_000),
         "itself, nearly": _overlapping(1, 0)[:-22] + b"PK\5\6" + bytes(18),
         "a password": changed(one, 6, 8, "<H", 1),
         "a wrong CRC": changed(one, 14, 16, "<I", 0x12345678),
@@ -558,7 +572,7 @@ def archives() -> Iterator[Input]:
         "names that differ": one.replace(b"folder/one.jpg", b"folder/two.jpg", 1),
         "half its directory": one[: one.index(b"PK\1\2") + 20] + one[-22:],
         "no directory": one[: one.index(b"PK\1\2")],
-        "a directory at the end of the world": one[:-6] + b"\xff\xff\xff\x7f" + one[-2:],
+        "a directory far beyond its end": one[:-6] + b"\xff\xff\xff\x7f" + one[-2:],
         "a broken extra field": stored.replace(b"one.jpg", b"one.jp\x00"),
         "its first half": one[: len(one) // 2],
         "text before it": SCRIPT + one,
@@ -566,16 +580,18 @@ def archives() -> Iterator[Input]:
         "a comment of HTML": one[:-2] + struct.pack("<H", len(SCRIPT)) + SCRIPT,
         "10,000 entries": packed((f"{index}.jpg", b"") for index in range(10_000)),
         "300,000 entries": _overlapping(300_000, 0),
-        "250 files": packed((f"{index}.jpg", b"no picture" if index % 50 else jpeg) for index in range(250)),
+        "250 files": packed(
+            (f"{index}.jpg", b"not a picture" if index % 50 else jpeg) for index in range(250)
+        ),
         "duplicate names": packed([("one.jpg", jpeg), ("two.jpg", jpeg)]).replace(b"two.jpg", b"one.jpg"),
         "nothing": packed([]),
         "only folders": packed([("folder/", b""), ("__MACOSX/._one.jpg", b"x")]),
         "an entry without a name": packed([("none", jpeg), ("folder//", b"")]).replace(b"none", b"////"),
-        "a name that is no UTF-8": changed(stored, 6, 8, "<H", 0x800).replace(
+        "a name that is not UTF-8": changed(stored, 6, 8, "<H", 0x800).replace(
             b"one.jpg", b"\xff\xfe\xfd.jpg"
         ),
         "an empty picture": packed([("empty.jpg", b"")]),
-        "a bad picture in a folder": packed([("secret/folder/bad.jpg", b"no picture")]),
+        "a bad picture in a folder": packed([("secret/folder/bad.jpg", b"not a picture")]),
         "a truncated picture": packed([("half.jpg", jpeg[:300])]),
     }
     for what, content in contents.items():
@@ -593,21 +609,23 @@ def _nested(packed, depth: int) -> bytes:
 
 
 def _overlapping(count: int, size: int) -> bytes:
-    """Many entries of a ZIP that all are the same few bytes of it (the idea of D. Fifield's, USENIX WOOT 2019)."""
+    """A ZIP whose entries share the same few bytes (Fifield, A better zip bomb, USENIX WOOT 2019)."""
     squeezer = zlib.compressobj(9, zlib.DEFLATED, -15)
-    content, crc = squeezer.compress(bytes(size)) + squeezer.flush(), zlib.crc32(bytes(size))
+    content = squeezer.compress(bytes(size)) + squeezer.flush()
+    crc = zlib.crc32(bytes(size))
     fields = struct.pack("<HHHHHIIIHH", 20, 0, 8, 0, 33, crc, len(content), size, 5, 0)
     central = b"PK\1\2\x14\0" + fields + bytes(14) + b"a.jpg"
-    total, start = len(central) * count, 35 + len(content)
+    total = len(central) * count
+    start = 35 + len(content)
     end = struct.pack("<4sHHHHIIH", b"PK\5\6", 0, 0, min(count, 65535), min(count, 65535), total, start, 0)
     return b"PK\3\4" + fields + b"a.jpg" + content + central * count + end
 
 
-# --- addresses, requests, places --------------------------------------------------------------------------------------
+# --- addresses, requests, files of the server ---------------------------------------------------------------
 
 
 def addresses(website: Website) -> dict[str, str]:
-    """For `fetch_image`: what each is, and its URL."""
+    """URLs for `fetch_image`, by what each is: none may be fetched."""
     odd = [
         "file:///etc/passwd",
         "ftp://example.com/a.jpg",
@@ -630,7 +648,7 @@ def addresses(website: Website) -> dict[str, str]:
 
 
 def requests(repository: pathlib.Path) -> list[str]:
-    """Paths on the page that lead to files of the server."""
+    """Paths to request from the page that would lead to files of the server."""
     files = [
         "/etc/passwd",
         "/proc/self/environ",
@@ -675,8 +693,8 @@ def requests(repository: pathlib.Path) -> list[str]:
     return [*found, "/app.py", "/resnext/flowers/config.json", "/.git/config"]
 
 
-def places() -> dict[str, dict]:
-    """Files for /classify that nobody uploaded, as a program may name them."""
+def server_files() -> dict[str, dict]:
+    """Files for /classify that were not uploaded, as a program may name them."""
     mark = {"meta": {"_type": "gradio.FileData"}}
     found = {}
     paths = {
@@ -698,13 +716,13 @@ def places() -> dict[str, dict]:
 
 
 def everything(page: "Page", website: Website, folder: pathlib.Path, workers: int = 3) -> Iterator[Result]:
-    """Sends all inputs, and tells what came of each.
+    """Sends all inputs and yields the result of each.
 
     Args:
-        page: running.
-        website: running, for redirects.
-        folder: where fetched files would go.
-        workers: how many are sent at one time.
+        page: The running page.
+        website: The running website, which redirects to some addresses.
+        folder: The folder into which a fetched file would be written.
+        workers: The number of inputs that are sent at the same time.
     """
     with concurrent.futures.ThreadPoolExecutor(workers) as pool:
         yield from pool.map(functools.partial(page.classify, "image"), images())
@@ -714,32 +732,34 @@ def everything(page: "Page", website: Website, folder: pathlib.Path, workers: in
     for what, url in addresses(website).items():
         start = time.perf_counter()
         try:
-            got, complaints = str(fetched(url, folder, website.server_port)), ()
+            got = str(fetched(url, folder, website.server_port))
+            messages = ()
         except ImageError as error:
-            got, complaints = str(error), (str(error),)
+            got = str(error)
+            messages = (got,)
         got = got.replace(f":{website.server_port}", "")
-        yield Result("address", what, got, time.perf_counter() - start, not complaints, complaints)
-    for what, file in places().items():  # last, since Gradio itself writes a traceback for some of them
-        yield page.classify_place(what, file)
+        yield Result("address", what, got, time.perf_counter() - start, not messages, messages)
+    # Last, because Gradio itself writes a traceback for some of them.
+    for what, file in server_files().items():
+        yield page.classify_server_file(what, file)
 
 
-# --- the page ---------------------------------------------------------------------------------------------------------
+# --- the page -----------------------------------------------------------------------------------------------
 
 
 class Page:
-    """app.py as people start it, in a process and in folders of its own.
+    """app.py as users start it, in a process and in folders of its own.
 
     Args:
-        folder: an empty one; uploads go into "uploads" there.
+        folder: An empty folder. Uploads go into its subfolder "uploads".
     """
 
     def __init__(self, folder: pathlib.Path):
-        self.folder, self.uploads = folder, folder / "uploads"
+        self.folder = folder
+        self.uploads = folder / "uploads"
         for name in ("uploads", "temporary", "home", "work"):
             (folder / name).mkdir()
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        self.port = free_port()
         environment = os.environ | {
             "GRADIO_TEMP_DIR": str(self.uploads),
             "TMPDIR": str(folder / "temporary"),
@@ -750,7 +770,8 @@ class Page:
         }
         self._errors = (folder / "errors").open("w+", errors="replace")
         command = [sys.executable, "-u", str(ROOT / "app.py"), "--port", str(self.port)]
-        for _ in range(3):  # on a busy machine Gradio gives up when its own first request takes three seconds
+        # On a busy machine, Gradio exits if its own first request takes three seconds.
+        for _ in range(3):
             self._errors.truncate(0)
             self._process = subprocess.Popen(
                 command,
@@ -766,9 +787,8 @@ class Page:
         else:
             raise RuntimeError(f"app.py does not start: {self.errors()[-500:]}")
         address = f"http://127.0.0.1:{self.port}/gradio_api/"
-        limits = httpx.Limits(
-            max_keepalive_connections=0
-        )  # the server may be about to close one that is idle
+        # A connection that is kept may be one that the server is about to close.
+        limits = httpx.Limits(max_keepalive_connections=0)
         self._client = httpx.Client(base_url=address, timeout=60, trust_env=False, limits=limits)
 
     def __enter__(self):
@@ -785,26 +805,26 @@ class Page:
         self._errors.close()
 
     def errors(self) -> str:
-        """What it has written to standard error."""
+        """What the page has written to standard error so far."""
         self._errors.seek(0)
         return self._errors.read()
 
     def memory(self, field: str = "VmRSS") -> int:
-        """Megabytes that it holds (Linux tells)."""
+        """The page's memory in megabytes, from a field of /proc/PID/status (Linux only)."""
         status = pathlib.Path(f"/proc/{self._process.pid}/status").read_text()
         return int(re.search(rf"{field}:\s*(\d+)", status)[1]) // 1024
 
-    def most_memory(self) -> int:
-        """Megabytes that it held at most."""
+    def peak_memory(self) -> int:
+        """The most megabytes that the page has held."""
         return self.memory("VmHWM")
 
     def files(self) -> set[str]:
-        """All files in its folders, without the uploads."""
+        """The files in the page's folders, relative, without the uploads."""
         found = (path for path in self.folder.rglob("*") if not path.is_relative_to(self.uploads))
         return {str(path.relative_to(self.folder)) for path in found}
 
     def upload(self, name: str | bytes, content: bytes) -> str | None:
-        """Sends a file as a browser does; its path on the server, or None if the name is refused."""
+        """Uploads a file as a browser does; returns its path on the server, None if its name is refused."""
         name = name if isinstance(name, bytes) else name.encode()
         quoted = name.replace(b"\\", b"\\\\").replace(b'"', b'\\"')
         head = b'--part\r\nContent-Disposition: form-data; name="files"; filename="%s"\r\n\r\n' % quoted
@@ -813,88 +833,95 @@ class Page:
         return response.json()[0] if response.is_success else None
 
     def call(self, endpoint: str, *values) -> tuple[bool, object]:
-        """Calls an endpoint: whether it went well, and the answer or the sentence."""
+        """Calls an endpoint; returns whether it succeeded, and its output or the error message."""
         started = self._client.post(f"call/{endpoint}", json={"data": values})
         if not started.is_success:
             return False, f"HTTP {started.status_code}"
         try:
-            answer = self._client.get(f"call/{endpoint}/{started.json()['event_id']}").text
+            events = self._client.get(f"call/{endpoint}/{started.json()['event_id']}").text
         except httpx.TimeoutException:
-            return False, "no answer in a minute"
-        kind, data = re.search(r"^event: (complete|error)\ndata: (.*)$", answer, re.MULTILINE).groups()
+            return False, "no response within a minute"
+        kind, data = re.search(r"^event: (complete|error)\ndata: (.*)$", events, re.MULTILINE).groups()
         data = json.loads(data)
         return (True, data[0]) if kind == "complete" else (False, data and data.get("error"))
 
     def classify(self, kind: str, given: Input) -> Result:
-        """Uploads a picture and asks for its class."""
+        """Uploads a picture and has it classified."""
         start = time.perf_counter()
         path = self.upload(given.name, given.content)
         if path is None:
             return Result(kind, given.what, "HTTP 400", time.perf_counter() - start, False)
-        went_well, answer = self.call("classify", marked(path), 1, None)
-        seconds, name = time.perf_counter() - start, pathlib.Path(path).name
-        if went_well:
-            return Result(kind, given.what, answer["label"], seconds, True, name=name, good=given.good)
-        return Result(kind, given.what, str(answer), seconds, False, (str(answer),), name, good=given.good)
+        succeeded, output = self.call("classify", marked(path), 1, None)
+        seconds = time.perf_counter() - start
+        name = pathlib.Path(path).name
+        if succeeded:
+            return Result(kind, given.what, output["label"], seconds, True, name=name, good=given.good)
+        return Result(kind, given.what, str(output), seconds, False, (str(output),), name, good=given.good)
 
     def classify_batch(self, given: Input) -> Result:
-        """Uploads a ZIP and asks for the classes of what is in it."""
+        """Uploads a ZIP and has the pictures in it classified."""
         start = time.perf_counter()
         path = self.upload(given.name, given.content)
-        went_well, rows = self.call("classify_batch", [marked(path)], "")
-        seconds, name = time.perf_counter() - start, pathlib.Path(path).name
-        if not went_well:
+        succeeded, rows = self.call("classify_batch", [marked(path)], "")
+        seconds = time.perf_counter() - start
+        name = pathlib.Path(path).name
+        if not succeeded:
             return Result("ZIP", given.what, str(rows), seconds, False, (str(rows),), name)
-        complaints = tuple(row["error"] for row in rows if "error" in row)
-        classified = len(rows) - len(complaints)
-        got = "; ".join([f"{classified} classified", *complaints[:1]])
-        return Result(
-            "ZIP", given.what, got, seconds, classified > 0, complaints, name, len(rows), given.good
-        )
+        messages = tuple(row["error"] for row in rows if "error" in row)
+        classified = len(rows) - len(messages)
+        got = "; ".join([f"{classified} classified", *messages[:1]])
+        return Result("ZIP", given.what, got, seconds, classified > 0, messages, name, len(rows), given.good)
 
-    def classify_place(self, what: str, file: dict) -> Result:
+    def classify_server_file(self, what: str, file: dict) -> Result:
         """Asks for the class of a file that was not uploaded."""
         start = time.perf_counter()
-        classified, answer = self.call("classify", file, 1, None)
-        if not classified:
+        accepted, output = self.call("classify", file, 1, None)
+        if not accepted:
             read, rows = self.call("classify_batch", [file], "")
-            classified = read and rows != []  # even what is wrong with it would tell whether it is there
-        return Result("place", what, str(answer), time.perf_counter() - start, classified)
+            accepted = read and rows != []  # even an error message about the file would reveal that it exists
+        return Result("server file", what, str(output), time.perf_counter() - start, accepted)
 
     def request(self, path: str) -> Result:
-        """Asks for a path, sent just as it is written."""
+        """Requests a path, which is sent unchanged."""
         start = time.perf_counter()
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
         connection.request("GET", path)
         response = connection.getresponse()
-        status, body = response.status, response.read(100_000)
+        status = response.status
+        body = response.read(100_000)
         connection.close()
         leaked = b"root:" in body or b"import gradio" in body or b"label_names" in body
-        what, got = path.replace(str(ROOT), "(checkout)"), f"HTTP {status}" + leaked * " and the file"
+        what = path.replace(str(ROOT), "(checkout)")
+        got = f"HTTP {status}" + leaked * " and the file"
         return Result("request", what, got, time.perf_counter() - start, status < 400)
 
 
 def marked(path: str) -> dict:
-    """A file as Gradio's clients name it."""
+    """A file as Gradio's clients describe it."""
     return {"path": path, "meta": {"_type": "gradio.FileData"}}
 
 
 def faults(result: Result, folder: pathlib.Path) -> list[str]:
-    """What is wrong with the page's words for a file."""
+    """What is wrong with the page's response to an input: too slow, or a message that is unclear or unsafe.
+
+    Args:
+        result: The response.
+        folder: The page's folder, which no message may name.
+    """
     found = [] if result.seconds < 10 + 0.2 * result.files else [f"took {result.seconds:.0f} s"]
-    for text in result.complaints:
+    for text in result.messages:
         if not re.fullmatch(r"[^\n]+\.", text) or "Traceback" in text or text in ("None.", "None"):
-            found.append(f"no sentence: {text!r}")
+            found.append(f"not a sentence: {text!r}")
         if "<" in text and result.kind in ("image", "name"):
             found.append(f"HTML: {text!r}")
         if result.kind != "address" and (
             str(folder) in text or re.search(r"/(tmp|home|root|etc|usr|proc)/\w", text)
         ):
-            found.append(f"a folder: {text!r}")
+            found.append(f"names a folder: {text!r}")
         if not text.isprintable():
             found.append(f"unprintable: {text!r}")
-    if result.kind in ("image", "name") and result.complaints and result.name.isprintable():
+    if result.kind in ("image", "name") and result.messages and result.name.isprintable():
         name = result.name.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-        if name not in result.complaints[0]:
-            found.append(f"does not name the file: {result.complaints[0]!r}")
+        if name not in result.messages[0]:
+            found.append(f"does not name the file: {result.messages[0]!r}")
     return found

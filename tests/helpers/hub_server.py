@@ -1,4 +1,4 @@
-"""An in-process Hugging Face Hub on loopback, kept in memory, which the real ``huggingface_hub`` client talks to."""
+"""A Hugging Face Hub in memory, on the loopback interface, for the real huggingface_hub client."""
 
 import base64
 import hashlib
@@ -9,7 +9,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path, PurePosixPath
 from urllib.parse import parse_qs, unquote, urlsplit
 
-TOKEN, USER, DATE = "hf_testtoken", "tester", "2025-01-01T00:00:00.000Z"
+TOKEN = "hf_testtoken"
+USER = "tester"
+DATE = "2025-01-01T00:00:00.000Z"
 LFS_SUFFIXES = (".safetensors", ".png", ".jpg", ".h5", ".keras", ".onnx", ".bin", ".npz", ".zip")
 TEXT_SUFFIXES = (".py", ".md", ".json", ".txt", ".csv", ".yaml", ".toml", ".css", ".html", ".js")
 GIT_ATTRIBUTES = "".join(
@@ -18,11 +20,20 @@ GIT_ATTRIBUTES = "".join(
 
 
 def environment(url, home, token=""):
-    """Environment variables for a subprocess whose Hub is `url` and whose cache and token are under `home`.
+    """Environment variables for a process that uses a Hub.
 
-    Merge them over ``os.environ``: tokens, cache folders and an offline mode of the parent do not leak through.
+    Merged over `os.environ`, they hide tokens, cache folders and an offline mode of this process.
+
+    Args:
+        url: The address of the Hub.
+        home: The folder of the process' cache and token.
+        token: The access token of the process, if it has one.
+
+    Returns:
+        The variables as a dictionary.
     """
-    home, switches = Path(home), ("XET", "TELEMETRY", "UPDATE_CHECK", "PROGRESS_BARS")
+    home = Path(home)
+    switches = ("XET", "TELEMETRY", "UPDATE_CHECK", "PROGRESS_BARS")
     return {
         "HF_ENDPOINT": url,
         "HF_HOME": str(home),
@@ -39,11 +50,20 @@ def environment(url, home, token=""):
 
 
 class HubError(Exception):
-    """An error answer: HTTP status, the Hub's ``X-Error-Code`` if any, message and further headers or JSON."""
+    """An error response.
+
+    Args:
+        status: The HTTP status.
+        code: The Hub's `X-Error-Code`, or None.
+        message: The message, which the client shows.
+        headers: Further headers.
+        payload: Further fields of the JSON body.
+    """
 
     def __init__(self, status, code, message, headers=None, **payload):
         super().__init__(message)
-        self.status, self.payload = status, {"error": message, **payload}
+        self.status = status
+        self.payload = {"error": message, **payload}
         self.headers = {
             "X-Error-Message": message,
             **({"X-Error-Code": code} if code else {}),
@@ -52,10 +72,17 @@ class HubError(Exception):
 
 
 class File:
-    """A file of a commit: its content, and its Git blob id (of the LFS pointer where it is stored in LFS)."""
+    """A file of a commit.
+
+    Args:
+        content: The bytes of the file.
+        lfs: Whether the file is stored in LFS. Then its Git blob is the LFS pointer.
+    """
 
     def __init__(self, content, lfs=False):
-        self.content, self.size, oid = content, len(content), hashlib.sha256(content).hexdigest()
+        self.content = content
+        self.size = len(content)
+        oid = hashlib.sha256(content).hexdigest()
         pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{oid}\nsize {self.size}\n".encode()
         blob = b"blob %d\0" % len(pointer) + pointer if lfs else b"blob %d\0" % self.size + content
         self.blob_id = hashlib.sha1(blob).hexdigest()
@@ -68,23 +95,50 @@ class File:
 
 
 class Repo:
-    """A repository: trees (files by path) by commit id, refs to commit ids, uploaded LFS objects by SHA-256."""
+    """A repository.
+
+    Attributes:
+        commits: The files of each commit by path, by commit id.
+        refs: The commit id of each branch, tag and pull request.
+        lfs: The uploaded LFS objects by SHA-256.
+    """
 
     def __init__(self, kind, repo_id, private=False, sdk=None):
-        self.kind, self.id, self.private, self.sdk, self.gated = kind, repo_id, private, sdk, False
+        self.kind = kind
+        self.id = repo_id
+        self.private = private
+        self.sdk = sdk
+        self.gated = False
         self.path = repo_id if kind == "model" else f"{kind}s/{repo_id}"
-        self.commits, self.refs, self.lfs, self.variables = {}, {}, {}, {}
+        self.commits = {}
+        self.refs = {}
+        self.lfs = {}
+        self.variables = {}
         self.add("refs/heads/main", {".gitattributes": File(GIT_ATTRIBUTES)}, self.path)
 
     def add(self, ref, files, *identity):
-        """Put a commit of the tree `files` at the tip of `ref`; `identity` (parent, title) sets its id apart."""
+        """Adds a commit to a ref.
+
+        Args:
+            ref: The full name of the ref, such as refs/heads/main.
+            files: The files of the commit by path.
+            identity: What else makes the commit id unique, such as its parent and title.
+
+        Returns:
+            The commit id.
+        """
         tree = sorted((path, file.blob_id) for path, file in files.items())
         oid = hashlib.sha1(repr((tree, identity)).encode()).hexdigest()
-        self.commits[oid], self.refs[ref] = files, oid
+        self.commits[oid] = files
+        self.refs[ref] = oid
         return oid
 
     def find(self, revision):
-        """The ref (None for a commit id), commit id and files of a branch, tag, ref or commit id (7 digits or more)."""
+        """Finds a branch, tag, ref or commit id of at least 7 digits.
+
+        Returns:
+            The ref (None for a commit id), the commit id and the files.
+        """
         for ref in (f"refs/heads/{revision}", f"refs/tags/{revision}", revision):
             if ref in self.refs:
                 return ref, self.refs[ref], self.commits[self.refs[ref]]
@@ -94,8 +148,9 @@ class Repo:
         raise HubError(404, "RevisionNotFound", f"Invalid rev id: {revision}")
 
     def apply(self, files, operation, value):
-        """Carry out one operation of a commit's payload on the tree `files`."""
-        path, folder = value["path"], operation == "deletedFolder" and value["path"].rstrip("/") + "/"
+        """Applies one operation of a commit's payload to the files of a commit."""
+        path = value["path"]
+        folder = operation == "deletedFolder" and path.rstrip("/") + "/"
         if operation == "file":
             files[path] = File(base64.b64decode(value["content"]))
         elif operation == "lfsFile":
@@ -111,12 +166,24 @@ class Repo:
 
 
 class HubServer:
-    """The Hub: ``with HubServer() as hub`` serves it at `hub.url`; `hub.requests` logs (method, path and query)."""
+    """The Hub: `with HubServer() as hub` serves it at `hub.url`.
+
+    Attributes:
+        requests: The method, and the path with its query, of each request so far.
+        users: The names of users by access token.
+        repos: The repositories by kind and id.
+        gates: A `threading.Event` by part of a path. Requests of such paths wait until it is set.
+    """
 
     def __init__(self, lfs_threshold=1024):
-        self.lfs_threshold, self.lock, self.requests = lfs_threshold, threading.Lock(), []
-        self.users, self.repos, self.faults, self.truncations = {TOKEN: USER}, {}, [], []
-        self.gates = {}  # part of a path -> threading.Event: such requests wait until it is set
+        self.lfs_threshold = lfs_threshold
+        self.lock = threading.Lock()
+        self.requests = []
+        self.users = {TOKEN: USER}
+        self.repos = {}
+        self.faults = []
+        self.truncations = []
+        self.gates = {}
 
     def __enter__(self):
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"hub": self}))
@@ -129,22 +196,23 @@ class HubServer:
         self._server.server_close()
 
     def add_user(self, token, name):
-        """An account `name` with an access token that may write."""
+        """Adds a user with an access token that has write access."""
         self.users[token] = name
 
     def fail_next(self, count=1, status=503, path=""):
-        """Output the next `count` requests, of those whose path contains `path`, by `status`."""
+        """Fails the next `count` requests whose path contains `path` with an HTTP status."""
         self.faults.extend([(status, path)] * count)
 
     def truncate_next_download(self, count=1):
-        """Cut the body of the next `count` downloads in half, under an unchanged Content-Length."""
+        """Cuts the body of the next `count` downloads in half, with an unchanged Content-Length."""
         self.truncations.extend([True] * count)
 
 
 class _Handler(BaseHTTPRequestHandler):
-    """Answers a request; the methods named in `ROUTES` return what is sent as JSON, or (status, headers, body)."""
+    """Responds to requests: methods in `ROUTES` return what is sent as JSON, or (status, headers, body)."""
 
-    protocol_version, disable_nagle_algorithm = "HTTP/1.1", True
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
     API = "/api/(?P<kind>model|dataset|space)s/(?P<repo_id>[^/]+/[^/]+)"
     WEB = "/(?:(?P<kind>dataset|space)s/)?(?P<repo_id>[^/]+/[^/]+)"
     REV = "(?P<revision>refs/pr/[0-9]+|[^/]+)"
@@ -168,11 +236,10 @@ class _Handler(BaseHTTPRequestHandler):
     ]
 
     def _answer(self):
-        url, sent = urlsplit(self.path), None
-        self.content, self.query = (
-            self.rfile.read(int(self.headers.get("Content-Length", 0))),
-            parse_qs(url.query),
-        )
+        url = urlsplit(self.path)
+        sent = None  # bytes of the body, all by default
+        self.content = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self.query = parse_qs(url.query)
         for gate in [gate for part, gate in self.hub.gates.items() if part in self.path]:
             gate.wait(30)
         with self.hub.lock:
@@ -188,9 +255,8 @@ class _Handler(BaseHTTPRequestHandler):
                 response = error.status, error.headers, error.payload
         status, headers, body = response if isinstance(response, tuple) else (200, {}, response)
         body = body if isinstance(body, bytes) else json.dumps(body).encode()
-        self.send_response_only(
-            status
-        )  # and one request per connection: a closed server is out of reach at once
+        self.send_response_only(status)
+        # One request per connection: a closed server cannot be reached at once.
         for name, value in {**headers, "Content-Length": len(body), "Connection": "close"}.items():
             self.send_header(name, str(value))
         self.end_headers()
@@ -212,7 +278,7 @@ class _Handler(BaseHTTPRequestHandler):
         raise HubError(404, None, "Sorry, we can't find the page you are looking for.")
 
     def _repo(self, write=False):
-        """The request's repository, if its user may see it, and may write to it if `write`."""
+        """The request's repository, if its user has access to it, or write access if `write`."""
         repo = self.hub.repos.get((self.kind, self.repo_id))
         if not self.user and (repo is None or repo.private or write):
             raise HubError(401, "RepoNotFound", "Invalid username or password.")
@@ -236,8 +302,10 @@ class _Handler(BaseHTTPRequestHandler):
         return 400 if errors else 200, {}, {"errors": errors, "warnings": warnings}
 
     def create_repo(self):
-        wanted, user = json.loads(self.content), self.whoami()["name"]
-        kind, repo_id = wanted.get("type", "model"), f"{wanted['organization'] or user}/{wanted['name']}"
+        wanted = json.loads(self.content)
+        user = self.whoami()["name"]
+        kind = wanted.get("type", "model")
+        repo_id = f"{wanted['organization'] or user}/{wanted['name']}"
         if not repo_id.startswith(f"{user}/"):
             raise HubError(403, None, f"You don't have the rights to create the {kind} {repo_id}")
         repo = Repo(kind, repo_id, wanted.get("visibility") == "private", wanted.get("sdk"))
@@ -248,7 +316,8 @@ class _Handler(BaseHTTPRequestHandler):
         return answer
 
     def info(self, revision):
-        repo, blobs = self._repo(), "blobs" in self.query
+        repo = self._repo()
+        blobs = "blobs" in self.query
         _, oid, files = repo.find(revision or "main")
         siblings = [
             {"rfilename": path, **({"size": f.size, "blobId": f.blob_id, **f.lfs} if blobs else {})}
@@ -291,7 +360,8 @@ class _Handler(BaseHTTPRequestHandler):
         }
 
     def create_tag(self, revision):
-        repo, ref = self._repo(write=True), f"refs/tags/{json.loads(self.content)['tag']}"
+        repo = self._repo(write=True)
+        ref = f"refs/tags/{json.loads(self.content)['tag']}"
         if ref in repo.refs:
             raise HubError(409, None, f"Reference already exists: {ref}")
         repo.refs[ref] = repo.find(revision)[1]
@@ -304,7 +374,8 @@ class _Handler(BaseHTTPRequestHandler):
         return variables
 
     def preupload(self, revision):
-        (*_, present), answers = self._repo(write="create_pr" not in self.query).find(revision), []
+        *_, present = self._repo(write="create_pr" not in self.query).find(revision)
+        answers = []
         for file in json.loads(self.content)["files"]:
             path, large = file["path"], file["size"] > self.hub.lfs_threshold
             lfs = path.endswith(LFS_SUFFIXES) or (large and not path.endswith(TEXT_SUFFIXES))
@@ -319,7 +390,8 @@ class _Handler(BaseHTTPRequestHandler):
         return {"files": answers}
 
     def lfs_batch(self):
-        batch = json.loads(self.content)  # in which the client names no ref when it opens a pull request
+        # The client leaves the ref out when it opens a pull request.
+        batch = json.loads(self.content)
         repo = self._repo(write="ref" in batch)
         for wanted in batch["objects"]:
             if wanted["oid"] not in repo.lfs:
@@ -328,7 +400,7 @@ class _Handler(BaseHTTPRequestHandler):
         return {"transfer": "basic", "objects": batch["objects"]}
 
     def lfs_file(self, oid):
-        """Upload of an LFS object (PUT, which needs no token, like a presigned URL) and its verification (POST)."""
+        """Uploads an LFS object (PUT, without a token, like a presigned URL) or verifies it (POST)."""
         stored = self.hub.repos[self.kind, self.repo_id].lfs
         content = self.content if self.command == "PUT" else stored.get(oid, b"")
         if hashlib.sha256(content).hexdigest() != oid:
@@ -337,12 +409,12 @@ class _Handler(BaseHTTPRequestHandler):
         return {}
 
     def commit(self, revision):
-        repo, create_pr = (
-            self._repo(write="create_pr" not in self.query or not self.user),
-            "create_pr" in self.query,
-        )
+        create_pr = "create_pr" in self.query
+        # Any user may open a pull request.
+        repo = self._repo(write=not create_pr or not self.user)
         header, *operations = [json.loads(line) for line in self.content.splitlines()]
-        (ref, tip, _), base = repo.find(revision), header["value"].get("parentCommit")
+        ref, tip, _ = repo.find(revision)
+        base = header["value"].get("parentCommit")
         if ref is None or ref.startswith("refs/tags/"):
             raise HubError(400, None, f"Cannot commit to {revision}: not a branch")
         if create_pr:
@@ -353,7 +425,8 @@ class _Handler(BaseHTTPRequestHandler):
         files = dict(repo.commits[parent])
         for operation in operations:
             repo.apply(files, operation["key"], operation["value"])
-        oid, url = repo.add(ref, files, parent, header["value"]["summary"]), f"{self.hub.url}/{repo.path}"
+        oid = repo.add(ref, files, parent, header["value"]["summary"])
+        url = f"{self.hub.url}/{repo.path}"
         return {
             "success": True,
             "commitOid": oid,
@@ -368,14 +441,16 @@ class _Handler(BaseHTTPRequestHandler):
                 403 if self.user else 401, "GatedRepo", f"Access to {repo.kind} {repo.id} is restricted."
             )
         _, oid, files = repo.find(revision)
-        file, headers = files.get(path), {"X-Repo-Commit": oid, "Accept-Ranges": "bytes"}
+        file = files.get(path)
+        headers = {"X-Repo-Commit": oid, "Accept-Ranges": "bytes"}
         if file is None:
             raise HubError(404, "EntryNotFound", "Entry not found", headers)
         headers["ETag"] = f'"{file.etag}"'
         if file.lfs:
             headers.update({"X-Linked-Etag": f'"{file.etag}"', "X-Linked-Size": file.size})
         if asked := re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", "")):
-            first, last = int(asked[1]), min(int(asked[2] or file.size), file.size - 1)
+            first = int(asked[1])
+            last = min(int(asked[2] or file.size), file.size - 1)
             headers["Content-Range"] = f"bytes {first}-{last}/{file.size}"
             return 206, headers, file.content[first : last + 1]
         return 200, headers, file.content

@@ -104,7 +104,7 @@ def _write_examples(folder: pathlib.Path) -> None:
 
 
 def evaluation(labels) -> dict:
-    """The contents of an evaluation.json: of each class 21 images predicted right, one as each other class."""
+    """An evaluation.json: of each class, 21 images are right and one is predicted as each other class."""
     count = len(labels)
     rows = [
         {"label": label, "precision": 0.9, "recall": 0.8, "f1": 0.85, "support": 20 + count}

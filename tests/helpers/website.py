@@ -1,4 +1,4 @@
-"""A website on loopback for tests of what is fetched: pages that answer, redirect, dawdle or break off."""
+"""A website on the loopback interface, whose pages respond, redirect, stall or break off."""
 
 import contextlib
 import http.server
@@ -8,7 +8,7 @@ import anyio
 
 from resnext.page import fetch
 
-PUBLIC = "photos.example"  # no name server knows it: the tests' own look-up does
+PUBLIC = "photos.example"  # Only the look-up of `fetched` knows this name; name servers do not.
 PRIVATE = [
     # loopback
     "127.0.0.1",
@@ -27,7 +27,7 @@ PRIVATE = [
     "[::ffff:127.0.0.1]",
     "[::ffff:7f00:1]",
     "[::127.0.0.1]",
-    # private networks, and link-local, where a cloud tells its secrets
+    # private networks, and link-local, where clouds serve credentials
     "10.1.2.3",
     "172.16.0.1",
     "192.168.1.1",
@@ -45,7 +45,7 @@ PRIVATE = [
     "[64:ff9b:1::1]",
     "[2002:7f00:1::]",
     "[2001:0:4136:e378:8000:63bf:3fff:fdd2]",
-    # no hosts
+    # reserved, documentation and multicast
     "192.0.0.8",
     "192.0.2.1",
     "192.88.99.1",
@@ -63,30 +63,36 @@ PRIVATE = [
 
 
 class Website(http.server.ThreadingHTTPServer):
-    """A real server: pages by path, each a function of the request's handler; remembers what it was asked."""
+    """A server of pages.
+
+    Attributes:
+        pages: A function of the request's handler for each path.
+        requests: The headers of each request so far.
+    """
 
     daemon_threads = True
 
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Handler)
-        self.pages, self.requests = {}, []
+        self.pages = {}
+        self.requests = []
 
     @property
     def hosts(self) -> list[str]:
-        """The names under which it was asked."""
+        """The host names that were requested."""
         return [headers["Host"] for headers in self.requests]
 
     def address(self, path: str = "/", host: str = PUBLIC) -> str:
-        """Where a page is."""
+        """The URL of a page."""
         return f"http://{host}:{self.server_port}{path}"
 
     def redirect(self, path: str, target: str, status: int = 302) -> str:
-        """Makes a page that leads elsewhere, and tells its address."""
+        """Adds a page that redirects to a target; returns its URL."""
         self.pages[path] = lambda handler: handler.answer(b"", status, Location=target)
         return self.address(path)
 
     def serve(self, path: str, content: bytes, **headers: str) -> str:
-        """Makes a page, and tells its address."""
+        """Adds a page with this content; returns its URL."""
         self.pages[path] = lambda handler: handler.answer(content, **headers)
         return self.address(path)
 
@@ -111,7 +117,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 @contextlib.contextmanager
 def serving():
-    """A website for as long as the block runs."""
+    """Serves a website for as long as the block runs."""
     website = Website()
     threading.Thread(target=website.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
     try:
@@ -122,11 +128,21 @@ def serving():
 
 
 def fetched(url, folder, port=None, look_up=None):
-    """Fetches as the page does, but for one name that leads to the website here, and its port, which counts as 80."""
+    """Fetches an image as the page does, except that `PUBLIC` leads to the website here.
 
-    async def with_one_name_more(host: str, asked: int) -> list[str]:
+    Args:
+        url: The address to fetch.
+        folder: The folder into which the file is written.
+        port: The port of the website, which is treated as 80.
+        look_up: The look-up of host names, instead of the one that knows `PUBLIC`.
+
+    Returns:
+        The path of the file.
+    """
+
+    async def look_up_public(host: str, asked: int) -> list[str]:
         if host == PUBLIC:
             return ["127.0.0.1"]
         return await fetch.public_addresses(host, 80 if asked == port else asked)
 
-    return anyio.run(fetch.fetch_image, url, folder, look_up or with_one_name_more)
+    return anyio.run(fetch.fetch_image, url, folder, look_up or look_up_public)

@@ -1,4 +1,4 @@
-"""Whatever lies in a model repository, it opens or is refused with one clear sentence, soon and in little memory."""
+"""Hostile model repositories open or are refused with one clear message, quickly and in little memory."""
 
 import copy
 import json
@@ -22,11 +22,12 @@ from resnext.page import records
 from resnext.weights import save_tensors
 from tests.helpers import hub_server
 from tests.helpers.hub_server import File, HubServer, Repo, environment
+from tests.helpers.paths import ROOT
 from tests.helpers.repositories import random_tensors
 
-ROOT = pathlib.Path(__file__).parents[2]
-FUZZED = 100
-# Opens the repositories named on standard input, in a process of its own whose memory is its own, too.
+pytestmark = pytest.mark.hostile
+FUZZED = 100  # configs
+# Opens the repositories named on standard input, in a process whose memory can be measured.
 CHILD = """
 import json, pathlib, re, signal, sys, time
 from resnext import Classifier
@@ -58,7 +59,16 @@ MAX_MEGABYTES = 300  # for a repository
 
 
 def open_all(models, variables=()) -> list[tuple[str, str, float]]:
-    """What came of each: "opened" or the error's class, its message, and how many megabytes it took (Linux tells)."""
+    """Opens repositories in another process.
+
+    Args:
+        models: Folders or repository ids.
+        variables: Environment variables beside those of this process.
+
+    Returns:
+        For each model: "opened" or the class of the error, the error's message, and the megabytes it took
+        (Linux only).
+    """
     child = subprocess.run(
         [sys.executable, "-c", CHILD],
         input=json.dumps([str(model) for model in models]),
@@ -75,22 +85,28 @@ def open_all(models, variables=()) -> list[tuple[str, str, float]]:
 
 
 def is_clear(kind, message, names=("config.json", "model.safetensors")):
-    """One sentence of an error that is meant for people, and names the file or the repository."""
-    meant = issubclass(getattr(errors, kind, int), errors.ResNeXtError)
-    return meant and any(name in message for name in names) and re.fullmatch(r"[^\n]{20,1000}\.", message)
+    """Whether an error is one of this project's, in one sentence that names the file or the repository."""
+    ours = issubclass(getattr(errors, kind, int), errors.ResNeXtError)
+    return ours and any(name in message for name in names) and re.fullmatch(r"[^\n]{20,1000}\.", message)
 
 
-# --- model.safetensors ------------------------------------------------------------------------------------------------
+# --- model.safetensors --------------------------------------------------------------------------------------
 
 
 def header(tensors, body=b"", length=None) -> bytes:
-    """A safetensors file of that header, as JSON or as bytes, which claims to be of that length."""
+    """A safetensors file.
+
+    Args:
+        tensors: The header, as a dictionary or as bytes.
+        body: The data after the header.
+        length: The length of the header that the file claims; the true one by default.
+    """
     text = tensors if isinstance(tensors, bytes) else json.dumps(tensors).encode()
     return struct.pack("<Q", len(text) if length is None else length) + text + body
 
 
 def parts(weights: bytes) -> tuple[dict, bytes]:
-    """Header and data of a safetensors file."""
+    """The header and the data of a safetensors file."""
     length = struct.unpack("<Q", weights[:8])[0]
     return json.loads(weights[8 : 8 + length]), weights[8 + length :]
 
@@ -100,12 +116,14 @@ def one(dtype="F32", shape=(1,), offsets=(0, 4)):
 
 
 def broken_weights(good: bytes) -> dict[str, tuple[bytes, str]]:
-    """What is wrong, the file, and words of the error."""
+    """Invalid files, each with words that the error has to contain, by what is wrong."""
     tensors, body = parts(good)
     bias = tensors["fc.bias"]
-    first, second = json.dumps(one()), json.dumps(one(offsets=(4, 8)))
+    first = json.dumps(one())
+    second = json.dumps(one(offsets=(4, 8)))
     nan, infinite, negative = (np.frombuffer(body, "<f4").copy() for _ in range(3))
-    nan[bias["data_offsets"][0] // 4], infinite[-1] = np.nan, np.inf
+    nan[bias["data_offsets"][0] // 4] = np.nan
+    infinite[-1] = np.inf
     negative[tensors["bn1.running_var"]["data_offsets"][0] // 4] = -1
 
     def changed(**fields):
@@ -148,15 +166,15 @@ def broken_weights(good: bytes) -> dict[str, tuple[bytes, str]]:
         "offsets the wrong way": (changed(data_offsets=bias["data_offsets"][::-1]), "invalid offset"),
         "a hole": (header({"a": one(), "b": one(offsets=(8, 12))}, bytes(12)), "invalid offset"),
         "2^80 numbers": (changed(shape=[2**40, 2**40]), "overflow"),
-        "no numbers of 2^63": (header({"a": one(shape=(0, 2**63), offsets=(0, 0))}), "no tensor"),
+        "2^63 empty rows": (header({"a": one(shape=(0, 2**63), offsets=(0, 0))}), "no tensor"),
         "a negative shape": (changed(shape=[-3]), "header"),
         "a hundred dimensions": (header({"a": one(shape=(1,) * 100)}, bytes(4)), "no tensor"),
         "an unknown type": (changed(dtype="F33"), "F33"),
-        "a type that NumPy has not": (
+        "a type that NumPy lacks": (
             header({"fc.bias": one("F8_E5M2", (4,))}, bytes(4)),
             "no tensor 'conv1.weight'",
         ),
-        "whole numbers": (changed(dtype="I32"), "'fc.bias' holds int32"),
+        "integers": (changed(dtype="I32"), "'fc.bias' holds int32"),
         "one tensor twice": (
             header(b'{"a":%s,"a":%s}' % (first.encode(), second.encode()), bytes(8)),
             "invalid",
@@ -176,11 +194,11 @@ def broken_weights(good: bytes) -> dict[str, tuple[bytes, str]]:
     }
 
 
-# --- config.json ------------------------------------------------------------------------------------------------------
+# --- config.json --------------------------------------------------------------------------------------------
 
 
 def broken_configs(good: dict) -> dict[str, tuple[bytes | str, str]]:
-    """What is wrong, the file, and words of the error."""
+    """Invalid files, each with words that the error has to contain, by what is wrong."""
 
     def top(**changes):
         return json.dumps(good | changes)
@@ -200,7 +218,7 @@ def broken_configs(good: dict) -> dict[str, tuple[bytes | str, str]]:
         "nothing": ("", "not valid JSON"),
         "half": (json.dumps(good)[:200], "not valid JSON"),
         "zeros": (bytes(200), "not valid JSON"),
-        "no UTF-8": (b'{"architecture": "\xff"}', "not valid JSON"),
+        "not UTF-8": (b'{"architecture": "\xff"}', "not valid JSON"),
         "a list": ("[1]", "must be an object"),
         "null": ("null", "does not name an architecture"),
         "timm's ViT": (
@@ -240,7 +258,7 @@ def broken_configs(good: dict) -> dict[str, tuple[bytes | str, str]]:
             ),
             "gigabytes of memory",
         ),
-        "twice the same key": (
+        "a duplicate key": (
             '{"architecture":"vit",' + top()[1:-1] + ',"architecture":"vit"}',
             "Unknown architecture 'vit'",
         ),
@@ -274,7 +292,7 @@ STRANGE = [
 
 
 def places(value, path=()):
-    """Paths to every value in a JSON document but the whole of it."""
+    """The path to every value inside a JSON document."""
     for key, inner in (
         value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     ):
@@ -283,7 +301,7 @@ def places(value, path=()):
 
 
 def fuzzed(good: dict, rng: random.Random) -> bytes:
-    """A config.json with one to three things changed: a value, a key, or bytes of the file."""
+    """A config.json with one to three changes: of a value, a key, or bytes of the file."""
     values = copy.deepcopy(good)
     for _ in range(rng.randint(1, 3)):
         *path, key = rng.choice(list(places(values)))
@@ -309,12 +327,12 @@ def fuzzed(good: dict, rng: random.Random) -> bytes:
     return bytes(content)
 
 
-# --- all of them, opened once -----------------------------------------------------------------------------------------
+# --- all of them, opened once -------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
 def good(tmp_path_factory):
-    """A repository that opens, of a net of four units."""
+    """A valid repository of a network with four residual units."""
     architecture = Architecture(layers=(1, 1, 1, 1), channels=(8, 16, 16, 32), cardinality=4, base_width=16)
     folder = tmp_path_factory.mktemp("good")
     ModelConfig("resnext50_32x4d", architecture, ("ant", "bee", "cat"), Preprocessing(32)).write(
@@ -325,7 +343,17 @@ def good(tmp_path_factory):
 
 
 def variant(good, folder, name, content):
-    """The repository with one file of other content, a string, bytes, or something that makes the file."""
+    """Writes a copy of a repository in which one file differs.
+
+    Args:
+        good: The repository.
+        folder: The folder to create.
+        name: The name of the file that differs.
+        content: A string, bytes, a function that creates the file at a path, or None to leave the file out.
+
+    Returns:
+        The folder.
+    """
     folder.mkdir()
     for file in good.iterdir():
         if file.name != name:
@@ -338,7 +366,7 @@ def variant(good, folder, name, content):
 
 
 def giant(tensors):
-    """Makes a safetensors file whose last tensor is 2 GB that no disk has to hold."""
+    """A function that creates a sparse safetensors file whose last tensor has 2 GB."""
 
     def make(path):
         size = max(value["data_offsets"][1] for key, value in tensors.items() if key != "__metadata__")
@@ -348,8 +376,8 @@ def giant(tensors):
     return make
 
 
-def no_plain_files(name: str) -> dict:
-    """Things of a file's name that are none, each with words of the error."""
+def not_regular_files(name: str) -> dict:
+    """What can be in the place of a regular file, with words that the error has to contain."""
     return {
         f"{name} is missing": (None, f"has no {name}"),
         f"{name} is a folder": (pathlib.Path.mkdir, f"has no {name}"),
@@ -361,19 +389,19 @@ def no_plain_files(name: str) -> dict:
 
 @pytest.fixture(scope="module")
 def cases(good):
-    """Of what cannot be opened: the file's name, what is wrong with it, what it holds or what makes it, and words of the error."""
-    config, weights = (
-        json.loads((good / "config.json").read_text()),
-        (good / "model.safetensors").read_bytes(),
-    )
-    own, end = parts(weights)[0], len(parts(weights)[1])
-    other, beside = one("U8", (2**31,), (0, 2**31)), one("U8", (2**31,), (end, end + 2**31))
+    """What has to be refused: file name, what is wrong, content (see `variant`), words of the error."""
+    config = json.loads((good / "config.json").read_text())
+    weights = (good / "model.safetensors").read_bytes()
+    own, body = parts(weights)
+    end = len(body)
+    other = one("U8", (2**31,), (0, 2**31))
+    beside = one("U8", (2**31,), (end, end + 2**31))
     cases = [
         ("model.safetensors", f"weights: {what}", *case) for what, case in broken_weights(weights).items()
     ]
     cases += [("config.json", f"config: {what}", *case) for what, case in broken_configs(config).items()]
     for name in ("config.json", "model.safetensors"):
-        cases += [(name, what, *case) for what, case in no_plain_files(name).items()]
+        cases += [(name, what, *case) for what, case in not_regular_files(name).items()]
     return [
         *cases,
         (
@@ -384,7 +412,7 @@ def cases(good):
         ),
         (
             "model.safetensors",
-            "weights of 2 GB of another net",
+            "weights of 2 GB of another network",
             giant({"head.weight": other}),
             "no tensor 'conv1.weight'",
         ),
@@ -399,12 +427,15 @@ def cases(good):
 
 @pytest.fixture(scope="module")
 def run(good, cases, tmp_path_factory):
-    """What came of every case, by what is wrong, with the words that are wanted; and what came of others."""
+    """All repositories, opened once.
+
+    Returns:
+        A dictionary: "cases", (kind, message, megabytes, words of the error) by what is wrong; "opens", the
+        results of unusual but valid repositories; "fuzzed", those of fuzzed configs; "all", all results.
+    """
     root = tmp_path_factory.mktemp("hostile")
-    config, (own, body) = (
-        json.loads((good / "config.json").read_text()),
-        parts((good / "model.safetensors").read_bytes()),
-    )
+    config = json.loads((good / "config.json").read_text())
+    own, body = parts((good / "model.safetensors").read_bytes())
     tensors = random_tensors(ModelConfig.read(good / "config.json").architecture, 3)
     counter = one("U8", (2**31,), (len(body), len(body) + 2**31))
     opens = {
@@ -443,7 +474,7 @@ def run(good, cases, tmp_path_factory):
     return found
 
 
-def test_a_broken_repository_is_refused_with_one_sentence_that_names_the_file_and_the_fault(run):
+def test_a_broken_repository_is_refused_by_file_and_fault(run):
     bad = {
         what: (kind, message[:300])
         for what, (kind, message, _, words) in run["cases"].items()
@@ -453,22 +484,23 @@ def test_a_broken_repository_is_refused_with_one_sentence_that_names_the_file_an
     assert not bad
 
 
-def test_none_takes_hundreds_of_megabytes(run):
+def test_no_repository_takes_hundreds_of_megabytes(run):
     assert not [result for result in run["all"] if result[2] > MAX_MEGABYTES]
 
 
-def test_what_is_only_unusual_opens(run):
+def test_unusual_but_valid_repositories_open(run):
     assert {what: kind for what, (kind, *_) in run["opens"].items() if kind != "opened"} == {}
 
 
-def test_a_hundred_fuzzed_configs_open_or_are_refused_with_one_sentence(run):
+def test_fuzzed_configs_open_or_are_refused_with_one_clear_message(run):
     assert len(run["fuzzed"]) == FUZZED
     refused = [(kind, message) for kind, message, _ in run["fuzzed"] if kind != "opened"]
     assert not [(kind, message) for kind, message in refused if not is_clear(kind, message)]
     assert 50 < len(refused) < FUZZED - 5
 
 
-def test_the_keras_reading_refuses_the_same(good, cases, tmp_path):
+@pytest.mark.slow
+def test_the_keras_backend_refuses_the_same(good, cases, tmp_path):
     chosen = ("weights: half", "weights: NaN", "config: timm's ViT", "config: 1,000 units of 65,536 channels")
     for name, what, content, words in cases:
         if what in chosen:
@@ -476,11 +508,11 @@ def test_the_keras_reading_refuses_the_same(good, cases, tmp_path):
                 resnext.from_pretrained(variant(good, tmp_path / what, name, content))
 
 
-# --- the Hub ----------------------------------------------------------------------------------------------------------
+# --- the Hub ------------------------------------------------------------------------------------------------
 
 
 def sent_as(content: bytes, sent: bytes, lfs=False) -> File:
-    """A file that the Hub announces with the size and hash of one content, and sends with another."""
+    """A file whose size and hash the Hub announces for one content while it sends another."""
     file = File(content, lfs)
     file.content = sent
     return file
@@ -488,7 +520,7 @@ def sent_as(content: bytes, sent: bytes, lfs=False) -> File:
 
 @pytest.fixture
 def hub(good):
-    """A Hub that has, for the tester, a repository for each thing that may go wrong on the way."""
+    """A Hub with one repository for each thing that can go wrong during a download."""
     config, weights = ((good / name).read_bytes() for name in ("config.json", "model.safetensors"))
     flipped = weights[:-100] + bytes([weights[-100] ^ 1]) + weights[-99:]
     repositories = {
@@ -517,19 +549,19 @@ def hub(good):
         yield hub
 
 
-def instead(monkeypatch, method, repo_id, answer):
-    """Has the Hub answer otherwise for a repository."""
+def respond(monkeypatch, method, repo_id, response):
+    """Replaces the Hub's response to one method for one repository."""
     usual = getattr(hub_server._Handler, method)
     monkeypatch.setattr(
         hub_server._Handler,
         method,
-        lambda self, revision: answer if self.repo_id == repo_id else usual(self, revision),
+        lambda self, revision: response if self.repo_id == repo_id else usual(self, revision),
     )
 
 
-def test_what_goes_wrong_on_the_way_from_the_hub_is_named(hub, tmp_path, monkeypatch):
-    instead(monkeypatch, "info", "tester/portal", (200, {}, b"<html>Please log in to this network</html>"))
-    instead(monkeypatch, "tree", "tester/listless", [1, 2])
+def test_faults_of_a_download_from_the_hub_are_named(hub, tmp_path, monkeypatch):
+    respond(monkeypatch, "info", "tester/portal", (200, {}, b"<html>Please log in to this network</html>"))
+    respond(monkeypatch, "tree", "tester/listless", [1, 2])
     words = {
         "good": None,
         "other-weights": "arrived damaged: model.safetensors is not the file that the Hub announced",
@@ -556,11 +588,9 @@ def test_what_goes_wrong_on_the_way_from_the_hub_is_named(hub, tmp_path, monkeyp
     assert not list(tmp_path.rglob("*climbed*"))
 
 
-def test_a_damaged_file_is_fetched_again_the_next_time(hub, tmp_path):
-    variables, names = (
-        environment(hub.url, tmp_path / "home"),
-        ["tester/other-weights", "tester/other-config"],
-    )
+def test_a_damaged_file_is_downloaded_again_the_next_time(hub, tmp_path):
+    variables = environment(hub.url, tmp_path / "home")
+    names = ["tester/other-weights", "tester/other-config"]
     assert [kind for kind, *_ in open_all([*names, *names], variables)] == ["RepositoryError"] * 4
     _, _, whole = hub.repos["model", "tester/good"].find("main")
     for name in names:
@@ -569,11 +599,11 @@ def test_a_damaged_file_is_fetched_again_the_next_time(hub, tmp_path):
     assert [kind for kind, *_ in open_all(names, variables)] == ["opened"] * 2
 
 
-# --- what the page reads besides --------------------------------------------------------------------------------------
+# --- other files that the page reads ------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["history.csv", "recipe.json", "evaluation.json"])
-def test_a_record_that_is_no_plain_file_is_missing_and_a_huge_one_is_not_read(tmp_path, name):
+def test_records_that_are_irregular_or_huge_files_are_not_read(tmp_path, name):
     def parse(text):
         raise AssertionError("read")
 

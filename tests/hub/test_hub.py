@@ -1,4 +1,4 @@
-"""The commands that talk to the Hub, each in a process of its own, against a Hub on the loopback interface."""
+"""The commands that use the Hub, each in a process of its own, with a Hub on the loopback interface."""
 
 import copy
 import json
@@ -25,7 +25,7 @@ def hub():
 
 @pytest.fixture
 def run(hub, tmp_path):
-    """Runs `python -m NAME ARGUMENTS...` with a cache of its own, and with a token unless it is given as ""."""
+    """Runs `python -m NAME ARGUMENTS...` with a cache of its own, and with a token unless it is ""."""
 
     def run(*arguments, token=TOKEN):
         return run_module(arguments, environment(hub.url, tmp_path / "home", token))
@@ -46,7 +46,7 @@ def run_module(arguments, variables):
 
 @pytest.fixture(scope="module")
 def first_push(tmp_path_factory, make_tiny_repository):
-    """What `python -m training push FOLDER tester/colours` printed, and the repositories that the Hub has then."""
+    """What `python -m training push FOLDER tester/colours` printed, and the Hub's repositories after it."""
     root = tmp_path_factory.mktemp("first push")
     folder = make_tiny_repository(root / "tiny")
     with HubServer() as server:
@@ -58,7 +58,7 @@ def first_push(tmp_path_factory, make_tiny_repository):
 
 @pytest.fixture
 def pushed(hub, first_push):
-    """Has the Hub begin with tester/colours, which holds the weights of `tiny_repository`; returns its commit."""
+    """Puts tester/colours with the weights of `tiny_repository` on the Hub; returns its commit id."""
     text, repos = first_push
     hub.repos.update(copy.deepcopy(repos))
     return text.strip().rsplit("/", 1)[1]

@@ -1,4 +1,4 @@
-"""The loopback Hub behaves as the real client expects of the Hub."""
+"""The Hub on the loopback interface behaves as the huggingface_hub client expects."""
 
 import os
 import random
@@ -44,7 +44,7 @@ def anonymous(hub):
 
 @pytest.fixture
 def no_waiting(monkeypatch):
-    """The client's pauses between attempts take no time."""
+    """Skips the client's pauses between attempts."""
     monkeypatch.setattr(time, "sleep", lambda seconds: None)
 
 
@@ -71,7 +71,7 @@ def test_a_token_names_its_user(hub):
         HfApi(endpoint=hub.url, token="hf_unknown").whoami()
 
 
-def test_creating_a_repository_again_conflicts_unless_that_is_accepted(hub, api):
+def test_creating_a_repository_again_fails_unless_that_is_accepted(hub, api):
     with pytest.raises(HfHubHTTPError) as error:
         api.create_repo(REPO)
     assert error.value.response.status_code == 409
@@ -80,14 +80,14 @@ def test_creating_a_repository_again_conflicts_unless_that_is_accepted(hub, api)
     assert api.space_info(REPO).sdk == "gradio"
 
 
-def test_a_repository_is_made_in_ones_own_namespace(api):
+def test_a_user_creates_repositories_only_in_their_own_namespace(api):
     with pytest.raises(HfHubHTTPError) as error:
         api.create_repo("somebody/else")
     assert error.value.response.status_code == 403
 
 
 @pytest.mark.parametrize("kind", ["model", "space"])
-def test_a_folder_is_uploaded_in_one_commit_and_downloaded_bit_for_bit(hub, tmp_path, kind):
+def test_a_folder_is_uploaded_in_one_commit_and_downloaded_unchanged(hub, tmp_path, kind):
     files = {
         "weights/model.safetensors": WEIGHTS,
         "config.json": CONFIG,
@@ -112,7 +112,7 @@ def test_a_folder_is_uploaded_in_one_commit_and_downloaded_bit_for_bit(hub, tmp_
     assert set(api.list_repo_files(REPO, repo_type=kind)) == {*files, ".gitattributes"}
 
 
-def test_listings_tell_lfs_files_from_regular_ones(api):
+def test_listings_distinguish_lfs_files_from_regular_ones(api):
     commit(api, add("model.bin", WEIGHTS), add("sub/config.json", CONFIG))
     entries = {entry.path: entry for entry in api.list_repo_tree(REPO, recursive=True)}
     assert set(entries) == {".gitattributes", "model.bin", "sub", "sub/config.json"}
@@ -132,7 +132,7 @@ def test_unchanged_content_is_neither_sent_nor_committed_again(hub, api):
     assert count(hub, "POST", "/commit/") == 2
 
 
-def test_an_older_revision_is_still_served(api, tmp_path):
+def test_an_older_revision_can_still_be_downloaded(api, tmp_path):
     old = commit(api, add("model.bin", WEIGHTS), add("gone.txt", b"old"))
     api.create_tag(REPO, tag="v1.0")
     commit(api, add("model.bin", WEIGHTS[::-1]), CommitOperationDelete("gone.txt"))
@@ -155,7 +155,7 @@ def test_a_commit_on_an_outdated_parent_is_refused(api):
     assert not api.file_exists(REPO, "b.txt")
 
 
-def test_a_folder_is_deleted_and_a_missing_file_is_not(api):
+def test_a_folder_can_be_deleted_and_a_missing_file_cannot(api):
     commit(api, add("logs/a.txt", b"a"), add("logs/b.txt", b"b"))
     commit(api, CommitOperationDelete("logs/"))
     assert api.list_repo_files(REPO) == [".gitattributes"]
@@ -163,7 +163,7 @@ def test_a_folder_is_deleted_and_a_missing_file_is_not(api):
         commit(api, CommitOperationDelete("logs/a.txt"))
 
 
-def test_a_pull_request_leaves_main_alone_and_has_its_own_revision(hub, api, tmp_path):
+def test_a_pull_request_has_its_own_revision_and_does_not_change_main(hub, api, tmp_path):
     hub.add_user("hf_other", "other")
     other = HfApi(endpoint=hub.url, token="hf_other")
     with pytest.raises(HfHubHTTPError) as error:
@@ -179,7 +179,7 @@ def test_a_pull_request_leaves_main_alone_and_has_its_own_revision(hub, api, tmp
     assert len(api.list_repo_refs(REPO, include_pull_requests=True).pull_requests) == 2
 
 
-def test_a_private_repository_is_hidden_from_everybody_else(hub, anonymous, tmp_path):
+def test_a_private_repository_is_hidden_from_other_users(hub, anonymous, tmp_path):
     api = HfApi(endpoint=hub.url, token=TOKEN)
     api.create_repo(REPO, private=True)
     commit(api, add("config.json", CONFIG))
@@ -195,7 +195,7 @@ def test_a_private_repository_is_hidden_from_everybody_else(hub, anonymous, tmp_
     assert download(api, "config.json", tmp_path) == CONFIG
 
 
-def test_an_anonymous_visitor_reads_but_does_not_write(api, anonymous, tmp_path):
+def test_an_anonymous_user_has_no_write_access(api, anonymous, tmp_path):
     commit(api, add("config.json", CONFIG))
     assert download(anonymous, "config.json", tmp_path) == CONFIG
     with pytest.raises(HfHubHTTPError) as error:
@@ -214,7 +214,7 @@ def test_a_gated_repository_shows_its_info_but_not_its_files(hub, api, tmp_path)
     assert error.value.response.status_code == 403
 
 
-def test_what_is_missing_is_named_by_its_kind(api, anonymous, tmp_path):
+def test_a_missing_repository_file_and_revision_have_errors_of_their_own(api, anonymous, tmp_path):
     for visitor, status in ((api, 404), (anonymous, 401)):
         with pytest.raises(RepositoryNotFoundError) as error:
             visitor.model_info("tester/unknown")
@@ -238,19 +238,19 @@ def test_a_card_with_broken_metadata_is_refused_before_the_upload(hub, api):
 def test_a_range_of_a_file_is_served(hub, api):
     commit(api, add("model.bin", WEIGHTS))
     url = f"{hub.url}/{REPO}/resolve/main/model.bin"
-    for asked, expected in (("bytes=10-19", WEIGHTS[10:20]), ("bytes=49000-", WEIGHTS[49000:])):
-        answer = get_session().get(url, headers={"Range": asked})
+    for requested, expected in (("bytes=10-19", WEIGHTS[10:20]), ("bytes=49000-", WEIGHTS[49000:])):
+        answer = get_session().get(url, headers={"Range": requested})
         assert (answer.status_code, answer.content) == (206, expected)
 
 
-def test_an_unavailable_hub_is_asked_again(hub, api, tmp_path, no_waiting):
+def test_a_request_is_repeated_while_the_hub_is_unavailable(hub, api, tmp_path, no_waiting):
     commit(api, add("model.bin", WEIGHTS))
     hub.fail_next(2, 503)
     assert download(api, "model.bin", tmp_path) == WEIGHTS
     assert count(hub, "HEAD", "model.bin") == 3
 
 
-def test_a_commit_that_fails_is_raised_and_can_be_made_again(hub, api, tmp_path):
+def test_a_failed_commit_is_an_error_and_can_be_repeated(hub, api, tmp_path):
     hub.fail_next(1, 503, path="/commit/")
     with pytest.raises(HfHubHTTPError) as error:
         commit(api, add("model.bin", WEIGHTS))
@@ -277,7 +277,7 @@ def test_a_download_that_is_always_truncated_leaves_nothing_behind(hub, api, tmp
     assert download(api, "model.bin", tmp_path) == WEIGHTS
 
 
-def test_a_closed_hub_is_out_of_reach_but_the_cache_is_not(tmp_path, no_waiting):
+def test_the_cache_is_used_while_the_hub_cannot_be_reached(tmp_path, no_waiting):
     with HubServer() as hub:
         api = HfApi(endpoint=hub.url, token=TOKEN)
         api.create_repo(REPO)
