@@ -189,6 +189,7 @@ def test_augmentation_changes_pixels_but_neither_their_range_nor_their_hue(tmp_p
     assert np.minimum(colours[:, 0], 1 - colours[:, 0]).max() < 0.08, "red stays red"
 
 
+@pytest.mark.slow
 def test_blended_labels_still_add_up_to_one(folders):
     recipe = dataclasses.replace(PLAIN, mixup=0.4, cutmix=1.0)
     split = find_images(folders).splits["train"]
@@ -228,6 +229,7 @@ def test_a_class_whose_name_is_no_utf_8_is_named(folders):
         find_images(folders)
 
 
+@pytest.mark.slow
 def test_the_strongest_augmentation_stays_within_0_to_255(folders):
     recipe = Recipe(
         batch_size=4, image_size=32, train_size=28, rotation=0.5, jitter=0.9, mixup=0.4, cutmix=1.0
