@@ -21,6 +21,7 @@ _EXTRAS = {
     "plotly": "page",
     "keras": "train",
     "matplotlib": "train",
+    "psutil": "train",
     "tensorflow": "train",
     "nncf": "quantize",
 }

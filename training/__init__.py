@@ -1,0 +1,1 @@
+"""Trains a ResNeXt on folders of images: `python -m training`."""

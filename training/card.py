@@ -9,178 +9,220 @@ from huggingface_hub import EvalResult, ModelCardData
 from resnext.atomic import write_atomically
 from resnext.config import ModelConfig
 from resnext.int8 import GRAPH, NOTES, WEIGHTS, weights_digest
+from resnext.results import Evaluation, best_epoch, read_evaluation, read_history
 from resnext.shapes import network_modules
 
-from .history import best_epoch, read_history
-
+# A card with this line may be overwritten. Published cards have it: never change it.
 MADE_HERE = "<!-- Written by `python -m training`; remove this line to keep your own changes. -->"
-_INT8_BEGIN, _INT8_END = "<!-- int8: written by `python -m training quantize` -->", "<!-- int8: end -->"
-_SHOWN = (
-    "epochs",
-    "batch_size",
-    "image_size",
-    "train_size",
-    "optimizer",
-    "learning_rate",
-    "weight_decay",
-    "label_smoothing",
-    "mixup",
-    "cutmix",
-    "precision",
-    "seed",
-)
-_FINE_TUNING = ("freeze_bn", "layer_decay", "unfreeze_epochs")
+_INT8_BEGIN = "<!-- int8: written by `python -m training quantize` -->"
+_INT8_END = "<!-- int8: end -->"
+_MAX_NAMED_CLASSES = 20
+_MAX_EVALUATION_BYTES = 2**28  # above that of 4,000 classes, the most that `evaluate` accepts
+# What the card calls the recipe's settings.
+_SETTINGS = {
+    "epochs": "epochs",
+    "batch_size": "batch size",
+    "image_size": "image size",
+    "train_size": "training crop size",
+    "optimizer": "optimizer",
+    "learning_rate": "peak learning rate",
+    "weight_decay": "weight decay",
+    "label_smoothing": "label smoothing",
+    "mixup": "MixUp alpha",
+    "cutmix": "CutMix alpha",
+    "precision": "precision",
+    "seed": "seed",
+}
+_FINE_TUNING_SETTINGS = {
+    "freeze_bn": "freeze batch norm (statistics and parameters)",
+    "layer_decay": "layer-wise learning-rate decay",
+    "unfreeze_epochs": "epochs before each further stage is unfrozen",
+}
 
 
 def write_card(folder: pathlib.Path, repo_id: str | None = None) -> None:
-    """Writes README.md from the files beside it. One that a person changed is kept, but for a section on the int8 graph, if there is one.
+    """Writes README.md of a model repository.
+
+    A card that a person has changed is kept, except for its section on the int8 graph.
 
     Args:
-        folder: the model repository.
-        repo_id: what the card calls it; if left out, OWNER/ and the folder's name.
+        folder: The model repository.
+        repo_id: The repository id that the card states. Default: OWNER/ and the folder's name.
+
+    Raises:
+        ConfigError: config.json is missing or invalid.
+        DataError: evaluation.json or history.csv is invalid.
     """
     path = folder / "README.md"
     repo_id = repo_id or f"OWNER/{folder.resolve().name}"
-    int8 = _int8(folder, repo_id)
-    if path.exists() and MADE_HERE not in (text := path.read_text(encoding="utf-8")):
-        if int8 or _INT8_BEGIN in text:
-            kept = re.sub(f"\\n*{_INT8_BEGIN}.*?{_INT8_END}\\n*", "\n\n", text, flags=re.DOTALL).rstrip()
-            section = f"\n\n{_INT8_BEGIN}\n\n{int8}\n\n{_INT8_END}" if int8 else ""
-            write_atomically(path, f"{kept}{section}\n")
-        return
+    int8 = _int8_section(folder, repo_id)
+    text = path.read_text(encoding="utf-8") if path.exists() else MADE_HERE
+    if MADE_HERE in text:
+        write_atomically(path, _generate(folder, repo_id, int8))
+    elif int8 or _INT8_BEGIN in text:
+        write_atomically(path, _replace_int8_section(text, int8))
+
+
+def _generate(folder: pathlib.Path, repo_id: str, int8: str) -> str:
     config = ModelConfig.read(folder / "config.json")
     recipe = _read_json(folder / "recipe.json")
-    evaluation = _read_json(folder / "evaluation.json")
+    evaluation = _complete_evaluation(folder)
     dataset = recipe.get("dataset", {}).get("name", "unknown")
-    origin = recipe.get("pretrained") or {}
-    data = ModelCardData(
+    pretrained = recipe.get("pretrained") or {}
+    metadata = ModelCardData(
         library_name="timm",
         pipeline_tag="image-classification",
         tags=["image-classification", "resnext", "timm", "keras", "openvino"],
         model_name=repo_id.split("/")[-1],
-        base_model=origin["name"] if origin.get("revision") else None,
+        base_model=pretrained["name"] if pretrained.get("revision") else None,
         eval_results=_eval_results(dataset, evaluation) if evaluation else None,
         metrics=["accuracy"] if evaluation else None,
     )
-    parts = [
+    sections = [
         _introduction(repo_id, config, dataset),
-        _results(evaluation, folder),
+        _results_section(evaluation, folder) if evaluation else "",
         int8,
-        _training(recipe, folder),
-        _use(repo_id, config),
+        _training_section(recipe, folder) if recipe else "",
+        _use_section(repo_id),
     ]
-    text = f"---\n{data.to_yaml()}\n---\n{MADE_HERE}\n\n" + "\n\n".join(part for part in parts if part) + "\n"
-    write_atomically(path, text)
+    body = "\n\n".join(section for section in sections if section)
+    return f"---\n{metadata.to_yaml()}\n---\n{MADE_HERE}\n\n{body}\n"
 
 
-def _eval_results(dataset, evaluation) -> list[EvalResult]:
-    common = {
-        "task_type": "image-classification",
-        "task_name": "Image classification",
-        "dataset_type": "imagefolder",
-        "dataset_name": dataset,
-        "dataset_split": "test",
-    }
-    named = {"top1": ("accuracy", "Top-1 accuracy"), "top5": ("top_5_accuracy", "Top-5 accuracy")}
-    if len(evaluation["classes"]) <= 5:
-        del named["top5"]  # always 1
+def _replace_int8_section(card: str, int8: str) -> str:
+    """A person's own card with its section on the int8 graph replaced, or removed if `int8` is empty."""
+    kept = re.sub(f"\\n*{_INT8_BEGIN}.*?{_INT8_END}\\n*", "\n\n", card, flags=re.DOTALL).rstrip()
+    section = f"\n\n{_INT8_BEGIN}\n\n{int8}\n\n{_INT8_END}" if int8 else ""
+    return f"{kept}{section}\n"
+
+
+def _complete_evaluation(folder: pathlib.Path) -> Evaluation | None:
+    """The evaluation, if the repository has one with all the numbers that the card states."""
+    evaluation = read_evaluation(folder, _MAX_EVALUATION_BYTES)
+    if evaluation is None:
+        return None
+    numbers = evaluation.top1, evaluation.top5, evaluation.loss, evaluation.samples
+    return None if None in numbers else evaluation
+
+
+def _eval_results(dataset: str, evaluation: Evaluation) -> list[EvalResult]:
+    metrics = [("accuracy", "Top-1 accuracy", evaluation.top1)]
+    if len(evaluation.classes) > 5:  # with fewer classes, top-5 accuracy is always 1
+        metrics.append(("top_5_accuracy", "Top-5 accuracy", evaluation.top5))
     return [
-        EvalResult(metric_type=kind, metric_name=name, metric_value=round(evaluation[key], 4), **common)
-        for key, (kind, name) in named.items()
+        EvalResult(
+            task_type="image-classification",
+            task_name="Image classification",
+            dataset_type="imagefolder",
+            dataset_name=dataset,
+            dataset_split="test",
+            metric_type=metric,
+            metric_name=name,
+            metric_value=round(value, 4),
+        )
+        for metric, name, value in metrics
     ]
 
 
-def _introduction(repo_id, config, dataset) -> str:
+def _introduction(repo_id: str, config: ModelConfig, dataset: str) -> str:
     parameters = sum(module.parameters for module in network_modules(config.architecture, config.num_classes))
-    labels = ", ".join(_escape(name) for name in config.label_names[:20])
-    more = f" and {config.num_classes - 20} more" if config.num_classes > 20 else ""
+    labels = ", ".join(_escape(name) for name in config.label_names[:_MAX_NAMED_CLASSES])
+    unnamed = config.num_classes - _MAX_NAMED_CLASSES
+    more = f" and {unnamed} more" if unnamed > 0 else ""
+    size = config.preprocessing.image_size
     return (
         f"# {repo_id.split('/')[-1]}\n\n"
-        f"A ResNeXt ([Xie et al., 2017](https://arxiv.org/abs/1611.05431)) that tells {config.num_classes} classes apart: "
-        f"{labels}{more}. Architecture `{config.name}`, {parameters / 1e6:.2f} million parameters, input "
-        f"{config.preprocessing.image_size} x {config.preprocessing.image_size} pixels, trained on the images in "
-        f"`{_escape(dataset)}`. The files are in timm's format: safetensors and JSON, nothing is pickled, nothing executes."
+        f"A ResNeXt ([Xie et al., 2017](https://arxiv.org/abs/1611.05431)) that classifies "
+        f"{config.num_classes} classes: {labels}{more}. It has the architecture `{config.name}` with "
+        f"{parameters / 1e6:.2f} million parameters, takes images of {size} x {size} pixels, and was trained "
+        f"on the images in {_escape(dataset)}. The files are in timm's format, safetensors and JSON: loading "
+        f"them does not execute any code."
     )
 
 
-def _results(evaluation, folder) -> str:
-    if not evaluation:
-        return ""
+def _results_section(evaluation: Evaluation, folder: pathlib.Path) -> str:
     lines = [
         "## Results",
         "",
-        f"On {evaluation['samples']} test images, none of which was used to train or to choose: "
-        f"**top-1 {evaluation['top1']:.2%}**, loss {evaluation['loss']:.4f} ({evaluation['dtype']}).",
+        f"**Top-1 accuracy {evaluation.top1:.2%}**, loss {evaluation.loss:.4f} ({evaluation.dtype}) on "
+        f"{evaluation.samples} test images, which were used neither to train nor to choose the weights.",
         "",
         "| class | precision | recall | F1 | images |",
         "| --- | ---: | ---: | ---: | ---: |",
     ]
-    for row in evaluation["per_class"]:
-        scores = " | ".join(f"{row[key]:.3f}" for key in ("precision", "recall", "f1"))
-        lines.append(f"| {_escape(row['label'])} | {scores} | {row['support']} |")
+    for row in evaluation.per_class:
+        label = _escape(row.label)
+        lines.append(f"| {label} | {row.precision:.3f} | {row.recall:.3f} | {row.f1:.3f} | {row.support} |")
     if (folder / "figures" / "heatmap.png").exists():
         lines += ["", "![Confusion matrix: true class by predicted class](figures/heatmap.png)"]
-    if any("thumbnail" in row for row in evaluation.get("predictions", ())):
-        lines += ["", "Small pictures of misclassified images are in `mistakes/`."]
+    if any(row.thumbnail for row in evaluation.predictions):
+        lines += ["", "Thumbnails of misclassified images are in `mistakes/`."]
     return "\n".join(lines)
 
 
-def _int8(folder, repo_id) -> str:
+def _int8_section(folder: pathlib.Path, repo_id: str) -> str:
+    """The section on the int8 graph; empty if there is none, or a stale one."""
     notes = _read_json(folder / NOTES)
     if not notes or not (folder / GRAPH).is_file() or notes["weights_sha256"] != weights_digest(folder):
         return ""
     lines = [
-        "## In 8 bits",
+        "## Int8 quantization",
         "",
-        f"`{GRAPH}` and `{WEIGHTS}` are this network quantised for OpenVINO (by NNCF after training, calibrated on "
-        f"{notes['calibration']['images']} training images). Before and after, on the same {notes['samples']} test images:",
+        f"`{GRAPH}` and `{WEIGHTS}` hold the network with int8 weights and activations, for OpenVINO. They "
+        f"were made by NNCF's post-training quantization, calibrated on {notes['calibration']['images']} "
+        f"training images. Both precisions on the same {notes['samples']} test images:",
         "",
-        "| | top-1 | loss | MB |",
+        "| precision | top-1 accuracy | loss | size in MB |",
         "| --- | ---: | ---: | ---: |",
     ]
     for name in ("float32", "int8"):
-        lines.append(
-            f"| {name} | {notes[name]['top1']:.2%} | {notes[name]['loss']:.4f} | {notes[name]['bytes'] / 1e6:.1f} |"
-        )
-    use = f'from resnext import Classifier\n\nClassifier.from_pretrained("{repo_id}", precision="int8")("photo.jpg")'
-    return "\n".join([*lines, "", "```python", use, "```"])
+        row = notes[name]
+        lines.append(f"| {name} | {row['top1']:.2%} | {row['loss']:.4f} | {row['bytes'] / 1e6:.1f} |")
+    use = f'Classifier.from_pretrained("{repo_id}", precision="int8")("photo.jpg")'
+    return "\n".join([*lines, "", "```python", "from resnext import Classifier", "", use, "```"])
 
 
-def _training(recipe, folder) -> str:
-    if not recipe:
-        return ""
-    settings, counts, origin = recipe["recipe"], recipe["dataset"]["images"], recipe.get("pretrained")
-    lines = ["## Training", "", "Made by these commands:", "", "```", *recipe["commands"], "```", ""]
-    if origin:
-        name, revision = origin["name"], origin["revision"]
-        source = f"[{name}](https://huggingface.co/{name}/tree/{revision})" if revision else _escape(name)
-        lines += [f"It started from the weights of {source}.", ""]
-    history = read_history(folder / "history.csv")
+def _training_section(recipe: dict, folder: pathlib.Path) -> str:
+    settings = recipe["recipe"]
+    pretrained = recipe.get("pretrained")
+    names = _SETTINGS | (_FINE_TUNING_SETTINGS if pretrained else {})
+    lines = ["## Training", ""]
+    if pretrained:
+        lines += [f"The network was initialized with the weights of {_link(pretrained)}.", ""]
+    history = read_history(folder)
     if history:
-        best = best_epoch(history)
-        hours = sum(row["seconds"] for row in history) / 3600
-        lines += [
-            f"Images: {', '.join(f'{count} {split}' for split, count in counts.items())}. Of {len(history)} epochs, the weights "
-            f"of epoch {best['epoch']} are kept: it has the lowest validation loss, {best['val_loss']:.4f} (validation accuracy "
-            f"{best['val_accuracy']:.2%}). It took {hours:.1f} hours. {recipe['hardware']}",
-            "",
-        ]
+        lines += [_describe_run(recipe, history), ""]
     lines += ["| setting | value |", "| --- | --- |"]
-    lines += [
-        f"| {name.replace('_', ' ')} | {settings[name]} |"
-        for name in _SHOWN + _FINE_TUNING * bool(origin)
-        if name in settings
-    ]
-    lines += ["", "`recipe.json` has every setting and version, `history.csv` every epoch."]
+    lines += [f"| {title} | {settings[name]} |" for name, title in names.items() if name in settings]
+    lines += ["", "`recipe.json` has all settings and package versions, `history.csv` the metrics by epoch."]
     if (folder / "figures" / "curves.png").exists():
         lines += ["", "![Loss and accuracy by epoch](figures/curves.png)"]
-    return "\n".join(lines)
+    return "\n".join([*lines, "", "Reproduce:", "", "```", *recipe["commands"], "```"])
 
 
-def _use(repo_id, config) -> str:
+def _link(pretrained: dict) -> str:
+    name, revision = pretrained["name"], pretrained["revision"]
+    if revision:
+        return f"[{name}](https://huggingface.co/{name}/tree/{revision})"
+    return _escape(name)
+
+
+def _describe_run(recipe: dict, history: list[dict[str, float]]) -> str:
+    counts = recipe["dataset"]["images"]
+    images = ", ".join(f"{count} {split}" for split, count in counts.items())
+    best = best_epoch(history)
+    hours = sum(row["seconds"] for row in history) / 3600
+    return (
+        f"Images: {images}. The weights are those of epoch {best['epoch']} of {len(history)}, which had the "
+        f"lowest validation loss: {best['val_loss']:.4f}, at a validation accuracy of "
+        f"{best['val_accuracy']:.2%}. Training took {hours:.1f} hours. {recipe['hardware']}"
+    )
+
+
+def _use_section(repo_id: str) -> str:
     return f"""## Use
 
-With the `resnext` package that trained it (OpenVINO to classify, Keras to train on):
+With the `resnext` package, which classifies with OpenVINO and trains with Keras:
 
 ```python
 from resnext import Classifier, from_pretrained
@@ -204,10 +246,10 @@ transform = timm.data.create_transform(**timm.data.resolve_model_data_config(mod
 ```"""
 
 
-def _read_json(path) -> dict:
+def _read_json(path: pathlib.Path) -> dict:
     return json.loads(path.read_bytes()) if path.exists() else {}
 
 
 def _escape(text: str) -> str:
-    """Class and folder names are anyone's text: nothing in them may act as Markdown, HTML or a table's border."""
+    """Escapes the name of a class or folder, which may be any text, so that nothing in it acts as markup."""
     return "".join(f"&#{ord(letter)};" if letter in "<>&|`*_[]()!#\\\n\r" else letter for letter in text)

@@ -1,27 +1,26 @@
 """The command line of training: fit, evaluate, quantize, push, summary and space."""
 
 import dataclasses
-import json
 import os
 import pathlib
 import shlex
 import sys
 from typing import Annotated, Literal
 
-# On processors without AVX-512, TensorFlow leaves oneDNN off, and grouped convolutions would train at a quarter of the speed.
+# Where the processor lacks AVX-512, TensorFlow leaves oneDNN off, which makes grouped convolutions four times
+# as slow.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 import typer
 
 from resnext.command import import_tensorflow
-from resnext.config import ModelConfig
 from resnext.errors import RepositoryError
-from resnext.repository import find_repository
+from resnext.repository import Repository, find_repository, load_config
 
-from .recipe import LABEL_MODES, MAX_SEED, OPTIMIZERS, PRECISIONS, RECIPES, find_recipe
+from .recipe import LABEL_MODES, MAX_SEED, OPTIMIZERS, PRECISIONS, RECIPES, Recipe, find_recipe
 
 app = typer.Typer(
-    help="Train a ResNeXt on your own photographs, test it, and push it to the Hugging Face Hub.",
+    help="Train a ResNeXt on your own photographs, evaluate it, and push it to the Hugging Face Hub.",
     add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -29,60 +28,72 @@ app = typer.Typer(
 
 Data = Annotated[
     pathlib.Path,
-    typer.Argument(help="Folder with train/, val/ and test/, or with one folder for each class."),
+    typer.Argument(help="Folder with train/, val/ and test/, or with one folder per class."),
 ]
-SkipBadFiles = Annotated[bool, typer.Option("--skip-bad-files", help="Leave out files that are no images.")]
+SkipBadFiles = Annotated[
+    bool, typer.Option("--skip-bad-files", help="Skip files that cannot be read as images.")
+]
 
 
 @app.command("fit")
 def fit_command(
     data: Data,
-    output: Annotated[pathlib.Path, typer.Option(help="The model repository to make.")],
+    output: Annotated[pathlib.Path, typer.Option(help="Folder of the model repository to create.")],
     model: Annotated[
-        str | None, typer.Option(help="Architecture, such as resnext50_32x4d; the recipe's if left out.")
+        str | None,
+        typer.Option(help="Architecture, such as resnext50_32x4d. Default: the recipe's."),
     ] = None,
     pretrained: Annotated[
         str | None,
         typer.Option(
-            metavar="M", help="Start from this folder's or Hub repository's weights, with a new classifier."
+            metavar="M",
+            help="Start from the weights of this folder or Hub repository, with a new classifier.",
         ),
     ] = None,
     recipe: Annotated[
         Literal[*RECIPES] | None,
         typer.Option(
-            help="How to train: small (best from scratch on few images), finetune (with --pretrained), each the default, or tutorial."
+            help="Training recipe: small (from scratch, for small data sets; the default), finetune (the "
+            "default with --pretrained) or tutorial."
         ),
     ] = None,
-    epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the training images.")] = None,
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help="Number of passes over the training images.")
+    ] = None,
     batch_size: Annotated[
         str | None,
         typer.Option(
             metavar="N|auto",
-            help="Images in a step. GPU memory grows with it: if that runs out, choose fewer, or auto, which halves it until it fits.",
+            help="Number of images per step. If GPU memory runs out, choose fewer, or auto, which halves it "
+            "until a batch fits.",
         ),
     ] = None,
     image_size: Annotated[
         int | None,
         typer.Option(
             min=32,
-            help="Height and width in pixels that the network is served at; the pretrained network's if left out.",
+            help="Height and width in pixels at which the network is evaluated and served. Default: the "
+            "pretrained network's, or the recipe's.",
         ),
     ] = None,
     precision: Annotated[
-        Literal[*PRECISIONS] | None, typer.Option(help="auto: float16 on a GPU, else float32.")
+        Literal[*PRECISIONS] | None,
+        typer.Option(help="Precision of the computation. auto: float16 on a GPU, otherwise float32."),
     ] = None,
     labels: Annotated[
         Literal[*LABEL_MODES] | None,
-        typer.Option(help="What the loss compares with; binary for two classes."),
+        typer.Option(help="Label format of the loss: int, categorical (one-hot) or binary (two classes)."),
     ] = None,
-    optimizer: Annotated[Literal[*OPTIMIZERS] | None, typer.Option(help="sgd has Nesterov momentum.")] = None,
+    optimizer: Annotated[
+        Literal[*OPTIMIZERS] | None, typer.Option(help="Optimizer. sgd has Nesterov momentum.")
+    ] = None,
     learning_rate: Annotated[float | None, typer.Option(min=0, help="Peak learning rate.")] = None,
     weight_decay: Annotated[float | None, typer.Option(min=0, help="Decoupled weight decay.")] = None,
     freeze_bn: Annotated[
         bool | None,
         typer.Option(
             "--freeze-bn/--no-freeze-bn",
-            help="Keep the pretrained network's batch norm as it is, statistics and all.",
+            help="Fine-tuning: freeze batch norm (statistics and parameters).",
         ),
     ] = None,
     layer_decay: Annotated[
@@ -90,36 +101,45 @@ def fit_command(
         typer.Option(
             min=0,
             max=1,
-            help="Learning rate of each stage over that of the next one towards the output: 1 for all the same.",
+            help="Fine-tuning: layer-wise learning-rate decay, the factor from each stage to the one "
+            "before it; 1 for none.",
         ),
     ] = None,
     unfreeze_epochs: Annotated[
         float | None,
         typer.Option(
             min=0,
-            help="Train the new classifier alone for so many epochs, then a stage more each time; 0 for all at once.",
+            help="Fine-tuning: train only the classifier for this many epochs, then unfreeze one more "
+            "stage each time; 0 trains all stages from the start.",
         ),
     ] = None,
     seed: Annotated[
-        int | None, typer.Option(min=0, max=MAX_SEED, help="Of weights, shuffling, augmentation and splits.")
+        int | None,
+        typer.Option(min=0, max=MAX_SEED, help="Seed of the weights, shuffling, augmentation and splits."),
     ] = None,
     skip_bad_files: SkipBadFiles = False,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with an interrupted training in OUTPUT.")
-    ] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Resume the interrupted run in OUTPUT.")] = False,
     push_to_hub: Annotated[
-        str | None, typer.Option(metavar="REPO", help="Push the result to this Hub repository.")
+        str | None,
+        typer.Option(metavar="REPO", help="Push the result to this Hub repository (OWNER/NAME)."),
     ] = None,
 ):
-    """Train a network on folders of images, keep the weights of the best validation loss, and test them."""
+    """Train a network on folders of images, keep the weights of the best epoch, and evaluate them."""
     from .data import find_images
 
-    chosen = find_recipe(recipe or ("finetune" if pretrained else "small"))
+    if recipe == "finetune" and not pretrained:
+        raise typer.BadParameter(
+            "finetune needs a network to start from: give one with --pretrained.", param_hint="'--recipe'"
+        )
+    if pretrained and model:
+        raise typer.BadParameter(
+            "a pretrained network has its own architecture: leave --model out.", param_hint="'--model'"
+        )
     halve_batch = batch_size == "auto"
-    options = {
+    settings = {
         "model": model,
         "epochs": epochs,
-        "batch_size": None if halve_batch else _batch_size(batch_size),
+        "batch_size": None if halve_batch else _parse_batch_size(batch_size),
         "precision": precision,
         "labels": labels,
         "optimizer": optimizer,
@@ -130,32 +150,16 @@ def fit_command(
         "layer_decay": layer_decay,
         "unfreeze_epochs": unfreeze_epochs,
     }
-    if recipe == "finetune" and not pretrained:
-        raise typer.BadParameter(
-            "finetune needs a network to start from: name it by --pretrained.", param_hint="'--recipe'"
-        )
-    if pretrained and model:
-        raise typer.BadParameter(
-            "a pretrained network has its own architecture: leave --model out.", param_hint="'--model'"
-        )
     repository = find_repository(pretrained) if pretrained else None
     if repository and not image_size:
-        image_size = ModelConfig.read(repository.folder / "config.json").preprocessing.image_size
-    if image_size:
-        options |= {
-            "image_size": image_size,
-            "train_size": round(image_size * chosen.train_size / chosen.image_size),
-        }
-    if labels and labels != "categorical":
-        options |= {"mixup": 0.0, "cutmix": 0.0, "label_smoothing": 0.0}
-    chosen = dataclasses.replace(
-        chosen, **{key: value for key, value in options.items() if value is not None}
-    )
+        image_size = load_config(repository).preprocessing.image_size
+    chosen = find_recipe(recipe or ("finetune" if pretrained else "small"))
+    chosen = _with_settings(chosen, settings, image_size)
     images = find_images(data, seed=chosen.seed, skip_bad_files=skip_bad_files)
     import_tensorflow()
     from .fit import fit
 
-    commands = (_command(data, output, *([repository.folder] if repository else [])),)
+    private_folders = [data, output, *([repository.folder] if repository else [])]
     fit(
         images,
         output,
@@ -163,8 +167,8 @@ def fit_command(
         resume=resume,
         halve_batch=halve_batch,
         pretrained=repository,
-        commands=commands,
-        report=_say,
+        commands=(_command_line(private_folders),),
+        report=typer.echo,
     )
     if "test" in images.splits:
         _evaluate(images, find_repository(output), output)
@@ -172,23 +176,27 @@ def fit_command(
     if push_to_hub:
         from .hub import push
 
-        _say(push(output, push_to_hub))
+        typer.echo(push(output, push_to_hub))
 
 
 @app.command("evaluate")
 def evaluate_command(
     data: Data,
-    model: Annotated[str, typer.Option(help="Folder or Hub repository (OWNER/NAME) to test.")],
+    model: Annotated[str, typer.Option(help="Folder or Hub repository (OWNER/NAME) to evaluate.")],
     output: Annotated[
-        pathlib.Path | None, typer.Option(help="Where results go; the model's folder if left out.")
+        pathlib.Path | None, typer.Option(help="Folder for the results. Default: the model's folder.")
     ] = None,
     skip_bad_files: SkipBadFiles = False,
 ):
-    """Classify the whole test set in float32 and write evaluation.json and the figures."""
+    """Classify the whole test set in float32, and write evaluation.json and the figures."""
     from .data import find_images
+    from .run_folder import recorded_seed
 
-    folder, repository = _results_folder(model, output), find_repository(model)
-    images = find_images(data, seed=_training_seed(repository.folder), skip_bad_files=skip_bad_files)
+    folder = _results_folder(model, output)
+    repository = find_repository(model)
+    # A single folder of classes must be split as it was for training.
+    seed = recorded_seed(repository.folder)
+    images = find_images(data, seed=seed, skip_bad_files=skip_bad_files)
     _evaluate(images, repository, folder)
     if output is None:
         _write_card(folder)
@@ -197,119 +205,130 @@ def evaluate_command(
 @app.command("quantize")
 def quantize_command(
     model: Annotated[
-        str, typer.Argument(metavar="M", help="Folder or Hub repository (OWNER/NAME) to quantise.")
+        str, typer.Argument(metavar="M", help="Folder or Hub repository (OWNER/NAME) to quantize.")
     ],
     calibration: Annotated[
         pathlib.Path,
         typer.Option(
-            metavar="DATA", help="The folder that it was trained on: calibrates on train/, measures on test/."
+            metavar="DATA",
+            help="Folder that the model was trained on: calibrates on train/, measures on test/.",
         ),
     ],
     output: Annotated[
         pathlib.Path | None,
-        typer.Option(help="Where the graph and a copy of the model go; the model's folder if left out."),
+        typer.Option(help="Folder for the int8 graph and a copy of the model. Default: the model's folder."),
     ] = None,
     force: Annotated[
-        bool, typer.Option("--force", help="Keep it even if it loses more than 0.5 points of top-1 accuracy.")
+        bool,
+        typer.Option(
+            "--force", help="Keep the graph even if it loses more than 0.5 points of top-1 accuracy."
+        ),
     ] = False,
     skip_bad_files: SkipBadFiles = False,
 ):
-    """Make an int8 graph for OpenVINO, smaller and faster, and say in the card what it costs in accuracy."""
+    """Make an int8 graph for OpenVINO, smaller and faster, and state its accuracy in the model card."""
     from .data import find_images
     from .quantize import quantize
+    from .run_folder import recorded_seed
 
-    folder, repository = _results_folder(model, output), find_repository(model)
-    seed = _training_seed(repository.folder)
+    folder = _results_folder(model, output)
+    repository = find_repository(model)
+    seed = recorded_seed(repository.folder)
     images = find_images(calibration, seed=seed, skip_bad_files=skip_bad_files)
-    quantize(images, repository, folder, seed=seed, force=force, report=_say)
+    quantize(images, repository, folder, seed=seed, force=force, report=typer.echo)
     _write_card(folder)
 
 
 @app.command("push")
 def push_command(
-    folder: Annotated[pathlib.Path, typer.Argument(help="The model repository that fit has made.")],
-    repo: Annotated[str, typer.Argument(help="Hub repository, OWNER/NAME; made if it is not there.")],
-    private: Annotated[bool, typer.Option("--private", help="Make it private.")] = False,
+    folder: Annotated[pathlib.Path, typer.Argument(help="Model repository that fit has created.")],
+    repo: Annotated[
+        str, typer.Argument(help="Hub repository (OWNER/NAME), which is created if it does not exist.")
+    ],
+    private: Annotated[
+        bool, typer.Option("--private", help="Make the repository private, if it is created.")
+    ] = False,
     create_pr: Annotated[
         bool, typer.Option("--create-pr", help="Open a pull request instead of committing to main.")
     ] = False,
 ):
-    """Push a model repository to the Hugging Face Hub as one commit, with its model card, which then names REPO."""
+    """Push a model repository to the Hugging Face Hub in one commit, with a model card that names REPO."""
     from .hub import push
 
-    _say(push(folder, repo, private=private, create_pr=create_pr))
+    typer.echo(push(folder, repo, private=private, create_pr=create_pr))
 
 
 @app.command("summary")
 def summary_command(
     name: Annotated[str, typer.Argument(help="Architecture, such as resnext50_32x4d.")],
     image_size: Annotated[int, typer.Option(min=32, help="Height and width of the input in pixels.")] = 224,
-    num_classes: Annotated[int, typer.Option(min=1, help="Width of the classifier.")] = 1000,
-    layers: Annotated[bool, typer.Option("--layers", help="Every module instead of stages.")] = False,
+    num_classes: Annotated[int, typer.Option(min=1, help="Number of classes.")] = 1000,
+    layers: Annotated[bool, typer.Option("--layers", help="List modules instead of stages.")] = False,
 ):
-    """Show a network stage by stage beside the ResNet of the same depth: shapes, parameters, multiply-adds."""
+    """Show a network stage by stage, beside the ResNet of the same depth: parameters and multiply-adds."""
     from . import summary
 
     table = summary.layers if layers else summary.summary
     for line in table(name, image_size, num_classes):
-        _say(line)
+        typer.echo(line)
 
 
 @app.command("space")
 def space_command(
-    repo: Annotated[str, typer.Argument(help="Hub Space, OWNER/NAME; made if it is not there.")],
-    model: Annotated[str, typer.Option(help="Hub repository (OWNER/NAME) that it shows.")],
+    repo: Annotated[
+        str, typer.Argument(help="Hub Space (OWNER/NAME), which is created if it does not exist.")
+    ],
+    model: Annotated[str, typer.Option(help="Hub repository (OWNER/NAME) that the page shows.")],
 ):
-    """Make or update a Hugging Face Space with the web page for a model."""
+    """Create or update a Hugging Face Space with the web page for a model."""
     from .hub import make_space
 
-    _say(make_space(repo, model))
+    typer.echo(make_space(repo, model))
 
 
-def _results_folder(model: str, output: pathlib.Path | None) -> pathlib.Path:
-    if output is None and not pathlib.Path(model).is_dir():
-        raise RepositoryError(f"{model} is no folder here: name one for the results by --output.")
-    return output or pathlib.Path(model)
-
-
-def _training_seed(folder: pathlib.Path) -> int:
-    """One folder of classes has to be split as it was for training; 0 if recipe.json does not say how."""
-    try:
-        seed = json.loads((folder / "recipe.json").read_bytes())["recipe"]["seed"]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return 0
-    return seed if isinstance(seed, int) and 0 <= seed <= MAX_SEED else 0
-
-
-def _evaluate(images, repository, output):
-    from resnext.classifier import Classifier
-
-    from .evaluate import evaluate
-
-    evaluate(images, Classifier.from_pretrained(repository.folder, precision="float32"), output, report=_say)
-
-
-def _write_card(folder):
-    from .card import write_card
-
-    write_card(folder)
-
-
-def _batch_size(text: str | None) -> int | None:
+def _parse_batch_size(text: str | None) -> int | None:
     if text is not None and not text.isdecimal():
         raise typer.BadParameter(f"{text!r} is neither a number nor auto.", param_hint="'--batch-size'")
     return None if text is None else int(text)
 
 
-def _command(*folders: pathlib.Path) -> str:
-    """This command line for the record, without what is above these folders: that is nobody's business."""
+def _with_settings(recipe: Recipe, settings: dict, image_size: int | None) -> Recipe:
+    """The recipe with the settings that are not None. The size of training crops follows the image size."""
+    changes = {key: value for key, value in settings.items() if value is not None}
+    if image_size:
+        train_size = round(image_size * recipe.train_size / recipe.image_size)
+        changes |= {"image_size": image_size, "train_size": train_size}
+    if changes.get("labels", "categorical") != "categorical":
+        changes |= {"mixup": 0.0, "cutmix": 0.0, "label_smoothing": 0.0}
+    return dataclasses.replace(recipe, **changes)
+
+
+def _results_folder(model: str, output: pathlib.Path | None) -> pathlib.Path:
+    if output is None and not pathlib.Path(model).is_dir():
+        raise RepositoryError(f"{model} is not a local folder: give one for the results with --output.")
+    return output or pathlib.Path(model)
+
+
+def _evaluate(images, repository: Repository, output: pathlib.Path) -> None:
+    from resnext.classifier import Classifier
+
+    from .evaluate import evaluate
+
+    classifier = Classifier.from_pretrained(repository.folder, precision="float32")
+    evaluate(images, classifier, output, report=typer.echo)
+
+
+def _write_card(folder: pathlib.Path) -> None:
+    from .card import write_card
+
+    write_card(folder)
+
+
+def _command_line(folders: list[pathlib.Path]) -> str:
+    """This command line for the record. Of these folders it has only the names: their paths are private."""
     names = {str(folder): folder.resolve().name for folder in folders}
     arguments = []
     for argument in sys.argv[1:]:
         option, equals, value = argument.partition("=") if argument.startswith("--") else ("", "", argument)
         arguments.append(f"{option}{equals}{names.get(str(pathlib.Path(value)), value)}")
     return shlex.join(["python", "-m", "training", *arguments])
-
-
-def _say(line: str) -> None:
-    typer.echo(line)

@@ -1,47 +1,36 @@
-"""`fit`: image folders in, a trained model repository out; killed and resumed without loss."""
+"""`fit`: trains a network on folders of images, and writes it as a model repository."""
 
 import contextlib
 import dataclasses
-import json
 import pathlib
-import platform
-import shlex
 import time
+from collections.abc import Callable
 
 import keras
 import numpy as np
-import safetensors.numpy
 import tensorflow as tf
 
 from resnext.architecture import find_architecture
-from resnext.atomic import replacing, write_atomically
 from resnext.config import ModelConfig, Preprocessing
-from resnext.errors import ConfigError, DataError, RepositoryError
+from resnext.errors import ConfigError, DataError
 from resnext.keras_model import build_model, dtype_policy
-from resnext.repository import Repository
-from resnext.shapes import tensor_shapes
-from resnext.weights import keras_tensors, load_into_keras, read_tensors, save_tensors
+from resnext.repository import Repository, load_config, load_tensors
+from resnext.results import HISTORY_COLUMNS, best_epoch, read_history, write_history
+from resnext.weights import keras_tensors, load_into_keras, save_tensors
 
 from . import plots
-from .data import ImageFolders, make_dataset
-from .history import COLUMNS, best_epoch, read_history, write_history
+from .augmentation import augment
+from .data import ImageFolders
 from .optimizer import make_optimizer
+from .pipeline import steps_per_epoch, training_batches, validation_batches
 from .recipe import Recipe
+from .run_folder import RunFolder, make_record
+from .trainer import AugmentingModel
 
-_MAX_COMMANDS = 20  # of the networks that one began with
+# Recipe settings that only fine-tuning has, and their values for training from scratch.
+_FINE_TUNING = {"freeze_bn": False, "layer_decay": 1, "unfreeze_epochs": 0}
 
-
-def set_up_devices() -> str:
-    """Lets GPU memory grow on demand instead of taking all of it, and says in a line what was found."""
-    gpus = tf.config.list_physical_devices("GPU")
-    for gpu in gpus:
-        tf.config.experimental.set_memory_growth(gpu, True)
-    if not gpus:
-        return f"No GPU found: training on the CPU with {tf.config.threading.get_intra_op_parallelism_threads() or 'all'} threads."
-    names = ", ".join(
-        tf.config.experimental.get_device_details(gpu).get("device_name", gpu.name) for gpu in gpus
-    )
-    return f"Training on {len(gpus)} GPU{'s' * (len(gpus) > 1)} ({names}); memory grows as it is needed."
+Report = Callable[[str], object]
 
 
 def fit(
@@ -53,169 +42,200 @@ def fit(
     halve_batch: bool = False,
     pretrained: Repository | None = None,
     commands: tuple[str, ...] = (),
-    report=print,
+    report: Report = print,
 ) -> pathlib.Path:
-    """Trains a network and keeps the weights of the best validation loss.
+    """Trains a network, and keeps the weights with the lowest validation loss.
 
     Args:
-        data: with "train" and "val".
-        output: the model repository to make. While training it also holds `checkpoint/`.
-        recipe: how to train.
-        resume: go on after the last finished epoch of an interrupted run in `output`.
-        halve_batch: if memory runs out in the first epoch, start again with half the batch size and learning rate.
-        pretrained: start from this network's weights instead of random ones; its classifier only if it has the same classes.
-            Its architecture, crop_pct, mean and std take the place of the recipe's; its interpolation stays, too.
-        commands: the command lines that do this again, for recipe.json.
-        report: takes a line of progress.
+        data: The data set, with splits "train" and "val".
+        output: The model repository to create. During training it also holds `checkpoint/`.
+        recipe: The recipe.
+        resume: Whether to resume the interrupted run in `output` after its last finished epoch.
+        halve_batch: Whether to start again with half the batch size and learning rate if memory runs out in
+            the first epoch.
+        pretrained: The network whose weights training starts from. Its classifier is kept only if the classes
+            are the same. Its architecture, crop_pct, mean and std replace the recipe's, and its interpolation
+            is kept, too.
+        commands: The command lines that reproduce this run, for recipe.json.
+        report: Called with each line of progress.
 
     Returns:
         `output`, with config.json, model.safetensors, recipe.json and history.csv.
 
     Raises:
-        DataError: there is no training set.
-        RepositoryError: `output` holds another run, or there is nothing to resume or it used another recipe.
-        ConfigError: the recipe does not fit the data, or its batches do not fit into memory.
+        DataError: There is no training set.
+        RepositoryError: `output` holds another run, or no interrupted run with this recipe to resume.
+        ConfigError: The recipe does not fit the data, or a batch does not fit into memory.
     """
     if "train" not in data.splits:
-        raise DataError(f"{data.root} has no train folder: make one with a folder of images for each class.")
-    if pretrained:
-        base = ModelConfig.read(pretrained.folder / "config.json")
-        architecture, seen = base.architecture, base.preprocessing
-        recipe = dataclasses.replace(
-            recipe, model=base.name, mean=seen.mean, std=seen.std, crop_pct=seen.crop_pct
-        )
-    else:
-        for name, unused in (("freeze_bn", False), ("layer_decay", 1), ("unfreeze_epochs", 0)):
-            if getattr(recipe, name) != unused:
-                name = name.replace("_", "-")
-                raise ConfigError(
-                    f"{name} is for fine-tuning: name a network to start from by --pretrained, or leave it out."
-                )
-        architecture, seen = find_architecture(recipe.model), Preprocessing()
-    if (
-        architecture.aa_layer
-    ):  # whose pooling needs of a crop what ModelConfig asks of an image: a multiple of 32
-        recipe = dataclasses.replace(recipe, train_size=max(32, recipe.train_size // 32 * 32))
-    prep = Preprocessing(
-        recipe.image_size, recipe.crop_pct, seen.interpolation, tuple(recipe.mean), tuple(recipe.std)
-    )
-    config = ModelConfig(recipe.model, architecture, data.label_names, prep)
-    if recipe.labels == "binary" and config.num_classes != 2:
-        raise ConfigError(f"Binary labels need two classes, but {data.root} has {config.num_classes}.")
+        raise DataError(f"{data.root} has no train folder: make one with one folder of images per class.")
+    recipe, config = _resolve(data, recipe, pretrained)
     hardware = set_up_devices()
     report(hardware)
-    checkpoint, asked = Checkpoint(output / "checkpoint"), recipe
-    if resume and halve_batch:
-        recipe = _at_batch_size(asked, _batch_size_before(output, recipe))
+    run = RunFolder(output)
+    full_recipe = recipe
+    if resume and halve_batch:  # the interrupted run may have halved the batch size already
+        recipe = _with_batch_size(full_recipe, run.recorded_batch_size() or recipe.batch_size)
     while True:
-        _claim(output, checkpoint, _record(data, recipe, pretrained, hardware, commands), resume)
+        run.claim(make_record(data, recipe, pretrained, hardware, commands), resume=resume)
         try:
-            _train(data, output, recipe, config, pretrained, checkpoint, resume, report)
+            _train(data, run, recipe, config, pretrained, resume, report)
             break
         except tf.errors.ResourceExhaustedError:
             half = recipe.batch_size // 2
-            if half and halve_batch and not checkpoint.path.exists():
-                report(f"Out of memory at batch size {recipe.batch_size}: starting again with {half}.")
-                (output / "recipe.json").unlink()
-                recipe, resume = _at_batch_size(asked, half), False
-                continue
-            raise ConfigError(
-                f"Out of memory at batch size {recipe.batch_size} with {recipe.train_size} x {recipe.train_size} pixels: "
-                f"choose a smaller --batch-size (or auto), --image-size or --model."
-            ) from None
-    checkpoint.remove()
+            if not half or not halve_batch or run.checkpoint.path.exists():
+                raise ConfigError(
+                    f"Out of memory at batch size {recipe.batch_size} with {recipe.train_size} x "
+                    f"{recipe.train_size} pixels: choose a smaller --batch-size (or auto), --image-size or "
+                    f"--model."
+                ) from None
+            report(f"Out of memory at batch size {recipe.batch_size}: starting again with {half}.")
+            run.release()
+            recipe = _with_batch_size(full_recipe, half)
+            resume = False
+    run.checkpoint.remove()
     return output
 
 
-def _train(data, output, recipe, config, pretrained, checkpoint, resume, report):
+def set_up_devices() -> str:
+    """Makes TensorFlow allocate GPU memory as needed instead of all at once.
+
+    Returns:
+        A sentence on the hardware.
+    """
+    gpus = tf.config.list_physical_devices("GPU")
+    for gpu in gpus:
+        tf.config.experimental.set_memory_growth(gpu, True)
+    if not gpus:
+        threads = tf.config.threading.get_intra_op_parallelism_threads() or "all"
+        return f"No GPU found: training on the CPU with {threads} threads."
+    details = [tf.config.experimental.get_device_details(gpu) for gpu in gpus]
+    names = ", ".join(detail.get("device_name", gpu.name) for detail, gpu in zip(details, gpus))
+    return (
+        f"Training on {len(gpus)} GPU{'s' * (len(gpus) > 1)} ({names}), whose memory is allocated as needed."
+    )
+
+
+def _resolve(data: ImageFolders, recipe: Recipe, pretrained: Repository | None) -> tuple[Recipe, ModelConfig]:
+    """The recipe with what the pretrained network decides, and the config of the new network."""
+    if pretrained:
+        base = load_config(pretrained)
+        architecture = base.architecture
+        prep = base.preprocessing
+        recipe = dataclasses.replace(
+            recipe, model=base.name, mean=prep.mean, std=prep.std, crop_pct=prep.crop_pct
+        )
+    else:
+        _refuse_fine_tuning_settings(recipe)
+        architecture = find_architecture(recipe.model)
+        prep = Preprocessing()
+    if architecture.aa_layer:
+        # Its pooling needs crops whose side is a multiple of 32, as ModelConfig requires of the image size.
+        recipe = dataclasses.replace(recipe, train_size=max(32, recipe.train_size // 32 * 32))
+    preprocessing = Preprocessing(
+        recipe.image_size, recipe.crop_pct, prep.interpolation, tuple(recipe.mean), tuple(recipe.std)
+    )
+    config = ModelConfig(recipe.model, architecture, data.label_names, preprocessing)
+    if recipe.labels == "binary" and config.num_classes != 2:
+        raise ConfigError(f"Binary labels need two classes, but {data.root} has {config.num_classes}.")
+    return recipe, config
+
+
+def _refuse_fine_tuning_settings(recipe: Recipe) -> None:
+    for name, unused in _FINE_TUNING.items():
+        if getattr(recipe, name) != unused:
+            raise ConfigError(
+                f"{name.replace('_', '-')} is for fine-tuning: give a network to start from with "
+                f"--pretrained, or leave it out."
+            )
+
+
+def _with_batch_size(recipe: Recipe, batch_size: int) -> Recipe:
+    """The recipe with another batch size, and the learning rate in proportion (Goyal et al., 2017)."""
+    rate = recipe.learning_rate * batch_size / recipe.batch_size
+    return dataclasses.replace(recipe, batch_size=batch_size, learning_rate=rate)
+
+
+def _train(
+    data: ImageFolders,
+    run: RunFolder,
+    recipe: Recipe,
+    config: ModelConfig,
+    pretrained: Repository | None,
+    resume: bool,
+    report: Report,
+) -> None:
     keras.utils.set_random_seed(recipe.seed)
+    classes = config.num_classes
+    steps = steps_per_epoch(data.splits["train"], recipe)
+    model = _compile(recipe, config, steps)
+    config.write(run.path / "config.json")
+    start = run.checkpoint.restore(model) if resume and run.checkpoint.path.exists() else 0
+    if start == recipe.epochs:
+        return
+    train = training_batches(data.splits["train"], classes, recipe, config.preprocessing, first_epoch=start)
+    val = validation_batches(data.splits["val"], classes, recipe, config.preprocessing)
+    if start:
+        report(f"Resuming after epoch {start} of {recipe.epochs}.")
+    else:
+        if pretrained:
+            _load_pretrained(model, pretrained, config)
+        _draw_batch(train, recipe, data.label_names, run.path / "figures" / "batch.png")
+    model.build_metrics(classes)
+    model.fit(
+        train,
+        validation_data=val,
+        initial_epoch=start,
+        epochs=recipe.epochs,
+        steps_per_epoch=steps,
+        callbacks=[EpochRecorder(run, recipe.epochs, report)],
+        shuffle=False,
+        verbose=0,
+    )
+
+
+def _compile(recipe: Recipe, config: ModelConfig, steps: int) -> AugmentingModel:
+    """Builds and compiles the network. Several visible GPUs share each batch."""
     prep = config.preprocessing
-    train = make_dataset(data.splits["train"], config.num_classes, recipe, prep, training=True)
-    val = make_dataset(data.splits["val"], config.num_classes, recipe, prep, training=False)
-    # Every visible GPU works on its part of a batch.
     several = len(tf.config.list_physical_devices("GPU")) > 1
     strategy = tf.distribute.MirroredStrategy().scope() if several else contextlib.nullcontext()
     with dtype_policy(_policy(recipe.precision)), strategy:
-        model = build_model(
+        network = build_model(
             config.architecture, label_names=config.label_names, preprocessing=prep, name=recipe.model
         )
+        model = AugmentingModel.wrap(network, recipe, _loss(recipe, label_smoothing=0.0))
         for layer in model.layers:
             if isinstance(layer, keras.layers.BatchNormalization):
                 layer.trainable = not recipe.freeze_bn
-        model.compile(
-            make_optimizer(recipe, len(train), config.architecture.classifier),
-            _loss(recipe),
-            metrics=[_accuracy(recipe)],
-        )
-    config.write(output / "config.json")
-    start = checkpoint.restore(model) if resume and checkpoint.path.exists() else 0
-    if pretrained and not start:
-        _load_pretrained(model, pretrained, config)
-    if start:
-        report(f"Going on after epoch {start} of {recipe.epochs}.")
-    else:
-        _draw_batch(train, data.label_names, output / "figures" / "batch.png")
-    keeper = EpochKeeper(output, checkpoint, recipe.epochs, report)
-    if start < recipe.epochs:
-        model.fit(
-            train,
-            validation_data=val,
-            initial_epoch=start,
-            epochs=recipe.epochs,
-            callbacks=[keeper],
-            shuffle=False,
-            verbose=0,
-        )
+        optimizer = make_optimizer(recipe, steps, config.architecture.classifier)
+        # XLA, which Keras uses on a GPU by default, has no kernel for the augmentation's affine transforms.
+        loss = _loss(recipe, recipe.label_smoothing)
+        model.compile(optimizer, loss, metrics=[_accuracy(recipe)], jit_compile=False)
+    return model
 
 
-class Checkpoint:
-    """The state after the last finished epoch: weights, optimizer, epoch; one safetensors file and one JSON file."""
+class EpochRecorder(keras.callbacks.Callback):
+    """After each epoch, saves the best weights, history.csv and the checkpoint, and reports the progress.
 
-    def __init__(self, folder: pathlib.Path):
-        self.folder = folder
-        self.path = folder / "state.safetensors"
+    Args:
+        run: The output folder.
+        epochs: The number of epochs of the run.
+        report: Called with a line per epoch.
+    """
 
-    def save(self, model: keras.Model, epoch: int) -> None:
-        state = {f"model/{key}": value for key, value in keras_tensors(model).items()}
-        for index, variable in enumerate(model.optimizer.variables):
-            state[f"optimizer/{index}"] = variable.numpy()
-        state["epoch"] = np.array(epoch)
-        with replacing(self.path) as beside:
-            safetensors.numpy.save_file(
-                {key: np.array(value, order="C") for key, value in state.items()}, beside
-            )
-
-    def restore(self, model: keras.Model) -> int:
-        """Puts the state into the compiled model; returns the number of finished epochs."""
-        state = read_tensors(self.path)
-        weights = {
-            key.removeprefix("model/"): value for key, value in state.items() if key.startswith("model/")
-        }
-        load_into_keras(model, weights, self.path)
-        model.optimizer.build(model.trainable_variables)
-        for index, variable in enumerate(model.optimizer.variables):
-            variable.assign(state[f"optimizer/{index}"])
-        return int(state["epoch"])
-
-    def remove(self) -> None:
-        self.path.unlink(missing_ok=True)
-        if self.folder.is_dir():
-            self.folder.rmdir()
-
-
-class EpochKeeper(keras.callbacks.Callback):
-    """After every epoch: the best weights, a row of history.csv, the checkpoint, and a line with the time left."""
-
-    def __init__(self, output: pathlib.Path, checkpoint: Checkpoint, epochs: int, report):
+    def __init__(self, run: RunFolder, epochs: int, report: Report):
         super().__init__()
-        self.output, self.checkpoint, self.epochs, self.report = output, checkpoint, epochs, report
+        self.run = run
+        self.epochs = epochs
+        self.report = report
         self.seconds = []
 
     def on_train_begin(self, logs=None):
-        self.rows = read_history(self.output / "history.csv")
+        self.rows = read_history(self.run.path)
 
     def on_epoch_begin(self, epoch, logs=None):
-        # Rows after the checkpoint are from an epoch that was killed before it was whole.
+        # A run that was killed between history.csv and the checkpoint left a row of an epoch that is
+        # repeated.
         self.rows = [row for row in self.rows if row["epoch"] <= epoch]
         self.began = time.monotonic()
 
@@ -223,91 +243,37 @@ class EpochKeeper(keras.callbacks.Callback):
         seconds = time.monotonic() - self.began
         self.seconds.append(seconds)
         rate = float(self.model.optimizer.learning_rate.numpy())
-        row = {"epoch": epoch + 1, **{key: float(logs[key]) for key in COLUMNS[1:5]}}
-        row |= {"learning_rate": rate, "seconds": seconds}
+        metrics = {key: float(logs[key]) for key in HISTORY_COLUMNS[1:5]}
+        row = {"epoch": epoch + 1, **metrics, "learning_rate": rate, "seconds": seconds}
         self.rows.append(row)
         improved = best_epoch(self.rows) is row
         if improved:
-            save_tensors(keras_tensors(self.model), self.output / "model.safetensors", "float16")
-        write_history(self.rows, self.output / "history.csv")
-        self.checkpoint.save(self.model, epoch + 1)
+            save_tensors(keras_tensors(self.model), self.run.path / "model.safetensors", "float16")
+        write_history(self.rows, self.run.path)
+        self.run.checkpoint.save(self.model, epoch + 1)
         left = (self.epochs - epoch - 1) * float(np.median(self.seconds[-5:]))
         self.report(
             f"epoch {epoch + 1}/{self.epochs}  loss {row['loss']:.4f}  accuracy {row['accuracy']:.4f}  "
-            f"val_loss {row['val_loss']:.4f}  val_accuracy {row['val_accuracy']:.4f}{' *' if improved else '  '}  "
-            f"{seconds:.0f} s, {_minutes(left)} left"
+            f"val_loss {row['val_loss']:.4f}  val_accuracy {row['val_accuracy']:.4f}"
+            f"{' *' if improved else '  '}  {seconds:.0f} s, {_format_duration(left)} left"
         )
 
 
-def _load_pretrained(model, pretrained, config):
-    path = pretrained.folder / "model.safetensors"
-    base = ModelConfig.read(pretrained.folder / "config.json")
-    tensors = read_tensors(path, tensor_shapes(base.architecture, base.num_classes))
+def _load_pretrained(model: keras.Model, pretrained: Repository, config: ModelConfig) -> None:
+    base = load_config(pretrained)
+    tensors = load_tensors(pretrained, base)
     if base.label_names != config.label_names:
-        fresh = keras_tensors(model)
-        tensors |= {key: fresh[key] for key in fresh if key.startswith(f"{config.architecture.classifier}.")}
-    load_into_keras(model, tensors, path)
+        classifier = f"{config.architecture.classifier}."
+        initial = keras_tensors(model)
+        tensors |= {key: value for key, value in initial.items() if key.startswith(classifier)}
+    load_into_keras(model, tensors, pretrained.folder / "model.safetensors")
 
 
-def _record(data, recipe, pretrained, hardware, commands) -> dict:
-    origin = None
-    if pretrained:
-        commands = [*_commands(pretrained.folder), *commands]
-        name = pretrained.name if pretrained.revision else pretrained.folder.resolve().name
-        origin = {"name": name, "revision": pretrained.revision}
-    return {
-        "commands": list(commands),
-        "pretrained": origin,
-        "recipe": dataclasses.asdict(recipe),
-        "dataset": {
-            "name": data.root.resolve().name,
-            "fingerprint": data.fingerprint(),
-            "images": {name: len(split) for name, split in data.splits.items()},
-        },
-        "versions": {
-            "python": platform.python_version(),
-            "tensorflow": tf.__version__,
-            "keras": keras.__version__,
-            "numpy": np.__version__,
-        },
-        "hardware": hardware,
-    }
-
-
-def _commands(folder) -> list[str]:
-    """The commands that made a repository, as far as its recipe.json, which may be anyone's, names any.
-
-    They are shown to be run again: one that a shell would take for anything but this one command is left out.
-    """
-    try:
-        commands = json.loads((folder / "recipe.json").read_bytes())["commands"]
-        return [
-            text
-            for text in commands[-_MAX_COMMANDS:]
-            if text.startswith("python -m training ")
-            and text.isprintable()
-            and text == shlex.join(shlex.split(text))
-        ]
-    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
-        return []
-
-
-def _batch_size_before(output, recipe):
-    """The batch size that the interrupted run had come down to."""
-    path = output / "recipe.json"
-    return json.loads(path.read_bytes())["recipe"]["batch_size"] if path.exists() else recipe.batch_size
-
-
-def _at_batch_size(recipe, size):
-    """The recipe with another batch size, and the learning rate in proportion."""
-    return dataclasses.replace(
-        recipe, batch_size=size, learning_rate=recipe.learning_rate * size / recipe.batch_size
-    )
-
-
-def _draw_batch(train, label_names, path):
-    """A look at a batch as the network meets it: augmented, and where labels are blended, with both names."""
-    images, labels = next(iter(train.take(1)))
+def _draw_batch(
+    train: tf.data.Dataset, recipe: Recipe, label_names: tuple[str, ...], path: pathlib.Path
+) -> None:
+    """Draws the first batch as the network sees it: augmented, and with all labels of blended images."""
+    images, labels = augment(recipe, *next(iter(train.take(1))))
     labels = labels.numpy()
     if labels.ndim == 2 and labels.shape[1] > 1:
         titles = [" + ".join(label_names[index] for index in np.flatnonzero(row > 0.05)) for row in labels]
@@ -316,68 +282,23 @@ def _draw_batch(train, label_names, path):
     plots.save_figure(plots.samples(list(images.numpy().round().astype(np.uint8)), titles), path)
 
 
-def _claim(output, checkpoint, record, resume):
-    """Writes recipe.json, unless `output` holds another run or, to resume, a run that cannot go on as asked."""
-    recipe_file, interrupted = output / "recipe.json", checkpoint.path.exists() or _killed_early(output)
-    finished = (output / "model.safetensors").exists() and not interrupted
-    if resume:
-        if not recipe_file.exists() or finished:
-            raise RepositoryError(
-                f"{output} has no interrupted training to resume: leave --resume out to start one."
-            )
-        before = json.loads(recipe_file.read_bytes())
-        for part in ("recipe", "dataset", "pretrained"):
-            now, then = json.loads(json.dumps(record[part])), before.get(part)
-            if now != then:
-                both = isinstance(now, dict) and isinstance(then, dict)
-                other = (
-                    [f"{key} {then.get(key)}, not {now[key]}" for key in now if now[key] != then.get(key)]
-                    if both
-                    else [f"{then}, not {now}"]
-                )
-                raise RepositoryError(
-                    f"{output} was started with another {part} ({'; '.join(other)}): resume with the same options and images."
-                )
-        record["commands"] = (
-            [*before["commands"], record["commands"][-1]] if record["commands"] else before["commands"]
-        )
-    elif interrupted:
-        raise RepositoryError(
-            f"{output} holds an interrupted training: add --resume to go on with it, or choose another --output."
-        )
-    elif finished:
-        raise RepositoryError(f"{output} already holds a trained network: choose another --output.")
-    write_atomically(recipe_file, json.dumps(record, indent=2) + "\n")
-
-
-def _killed_early(output) -> bool:
-    """Whether `output` has the weights of a first epoch that was killed before its checkpoint."""
-    try:
-        epochs = json.loads((output / "recipe.json").read_bytes())["recipe"]["epochs"]
-        return (output / "model.safetensors").exists() and len(
-            read_history(output / "history.csv")
-        ) <= 1 < epochs
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
-
-
 def _policy(precision: str) -> str:
     if precision == "auto":
         precision = "float16" if tf.config.list_physical_devices("GPU") else "float32"
     return {"float32": "float32", "bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}[precision]
 
 
-def _loss(recipe: Recipe):
-    smoothing = recipe.label_smoothing
+def _loss(recipe: Recipe, label_smoothing: float) -> Callable:
+    """Cross-entropy from logits, for the labels of a recipe."""
     if recipe.labels == "categorical":
-        return keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=smoothing)
+        return keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=label_smoothing)
     if recipe.labels == "binary":
-        binary = keras.losses.BinaryCrossentropy(from_logits=True, label_smoothing=smoothing)
+        binary = keras.losses.BinaryCrossentropy(from_logits=True, label_smoothing=label_smoothing)
         return lambda labels, logits: binary(labels, _one_logit(logits))
     return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
 
-def _accuracy(recipe: Recipe):
+def _accuracy(recipe: Recipe) -> keras.metrics.Metric:
     if recipe.labels == "categorical":
         return keras.metrics.CategoricalAccuracy("accuracy")
     if recipe.labels == "binary":
@@ -389,10 +310,11 @@ def _accuracy(recipe: Recipe):
 
 
 def _one_logit(logits):
-    # The sigmoid of the difference is the second class' softmax, so a binary network is stored as any other.
+    # The sigmoid of the difference is the softmax of the second class, so a binary network has two logits as
+    # any other.
     return logits[:, 1:] - logits[:, :1]
 
 
-def _minutes(seconds: float) -> str:
+def _format_duration(seconds: float) -> str:
     hours, minutes = divmod(round(seconds / 60), 60)
     return f"{hours} h {minutes} min" if hours else f"{minutes} min"

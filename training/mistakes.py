@@ -1,42 +1,52 @@
-"""Small pictures of what a network got wrong, so that the page can show the images behind a cell of the confusion matrix."""
+"""Thumbnails of misclassified test images, for the page to show behind a cell of the confusion matrix."""
 
 import collections
 import pathlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from PIL import Image
 
+from resnext.results import ImagePrediction
+
 FOLDER = "mistakes"
 MAX_MISTAKES = 200
-LONGER_SIDE = 96  # pixels
+MAX_SIDE = 96  # pixels
 _QUALITY = 80
 _NAME = re.compile(r"[0-9]{4}\.jpg")
 
 
-def choose_mistakes(predictions: list[dict]) -> list[int]:
-    """Chooses at most `MAX_MISTAKES` mistakes, so that every cell of the confusion matrix has one before any has two.
+def choose_mistakes(predictions: Sequence[ImagePrediction]) -> list[int]:
+    """Chooses up to `MAX_MISTAKES` mistakes, spread over the cells of the confusion matrix.
+
+    Every cell gets its first mistake before any cell gets its second. Within a cell, the mistakes of the
+    highest probability come first.
 
     Args:
-        predictions: the rows of evaluation.json.
+        predictions: The predictions for the test images.
 
     Returns:
-        Places of rows, ascending; of a cell's mistakes those of the highest probability.
+        Indices into `predictions`, in ascending order.
     """
-    wrong = [place for place, row in enumerate(predictions) if row["true"] != row["predicted"]]
-    wrong.sort(key=lambda place: -predictions[place]["probability"])
-    earlier, turns = collections.Counter(), {}
-    for place in wrong:
-        cell = predictions[place]["true"], predictions[place]["predicted"]
-        turns[place] = earlier[cell]
-        earlier[cell] += 1
-    wrong.sort(key=turns.__getitem__)  # keeps the order of probability within a turn
+    wrong = [index for index, row in enumerate(predictions) if row.true != row.predicted]
+    wrong.sort(key=lambda index: -predictions[index].probability)
+    seen = collections.Counter()
+    rank_in_cell = {}
+    for index in wrong:
+        cell = predictions[index].true, predictions[index].predicted
+        rank_in_cell[index] = seen[cell]
+        seen[cell] += 1
+    wrong.sort(key=rank_in_cell.__getitem__)  # stable: the order of probability stays within a rank
     return sorted(wrong[:MAX_MISTAKES])
 
 
-def remove_pictures(repository: pathlib.Path) -> None:
-    """Removes the pictures of an earlier evaluation, and the folder if nothing else is in it."""
+def remove_thumbnails(repository: pathlib.Path) -> None:
+    """Removes the thumbnails of an earlier evaluation, and their folder if nothing else is in it.
+
+    Args:
+        repository: The model repository.
+    """
     folder = repository / FOLDER
     if not folder.is_dir():
         return
@@ -47,18 +57,21 @@ def remove_pictures(repository: pathlib.Path) -> None:
         folder.rmdir()
 
 
-def save_pictures(images: Iterable[np.ndarray], repository: pathlib.Path) -> list[str]:
-    """Saves images as JPEG files, not larger than `LONGER_SIDE`, and gives their names: mistakes/0001.jpg and so on.
+def save_thumbnails(images: Iterable[np.ndarray], repository: pathlib.Path) -> list[str]:
+    """Saves images as small JPEG files, `MAX_SIDE` pixels wide and high at most.
 
     Args:
-        images: (height, width, 3) uint8 RGB each.
-        repository: where the folder of mistakes is made.
+        images: The images, each (height, width, 3) uint8 RGB.
+        repository: The model repository.
+
+    Returns:
+        The file names in the repository: mistakes/0001.jpg, mistakes/0002.jpg and so on.
     """
     names = []
     for number, pixels in enumerate(images, 1):
         (repository / FOLDER).mkdir(exist_ok=True)
-        picture = Image.fromarray(pixels)
-        picture.thumbnail((LONGER_SIDE, LONGER_SIDE))
+        thumbnail = Image.fromarray(pixels)
+        thumbnail.thumbnail((MAX_SIDE, MAX_SIDE))
         names.append(f"{FOLDER}/{number:04}.jpg")
-        picture.save(repository / names[-1], quality=_QUALITY, optimize=True)
+        thumbnail.save(repository / names[-1], quality=_QUALITY, optimize=True)
     return names

@@ -1,4 +1,4 @@
-"""The optimizer of a recipe: one for the whole network, or where stages learn at different rates, one for each stage."""
+"""The optimizer of a recipe: one for the whole network, or one per stage if their learning rates differ."""
 
 import keras
 
@@ -8,58 +8,66 @@ STAGES = ("layer4", "layer3", "layer2", "layer1")  # between the classifier and 
 
 
 def make_optimizer(recipe: Recipe, steps: int, classifier: str) -> keras.optimizers.Optimizer:
-    """An optimizer to compile the network with.
+    """Makes the optimizer to compile the network with.
 
     Args:
-        recipe: its optimizer, rates, layer_decay and unfreeze_epochs.
-        steps: training steps in an epoch.
-        classifier: the name of that layer.
+        recipe: The recipe: optimizer, learning rate, schedule, layer_decay and unfreeze_epochs.
+        steps: The number of training steps per epoch.
+        classifier: The name of the classifier layer.
 
     Returns:
-        One whose `learning_rate` is that of the classifier, which is the recipe's.
+        An optimizer whose `learning_rate` is that of the classifier, which is the recipe's.
     """
     rate = _schedule(recipe, steps)
     if recipe.layer_decay == 1 and not recipe.unfreeze_epochs:
         return _optimizer(recipe, rate)
-    wait, patterns = (
-        recipe.unfreeze_epochs * steps,
-        [f"{classifier}/.*", *(rf"{stage}\..*" for stage in STAGES)],
-    )
+    steps_to_unfreeze = recipe.unfreeze_epochs * steps
+    patterns = [f"{classifier}/.*", *(rf"{stage}\..*" for stage in STAGES)]
     *stages, stem = [
-        _optimizer(recipe, StageRate(rate, recipe.layer_decay**distance, round(distance * wait)))
+        _optimizer(recipe, StageRate(rate, recipe.layer_decay**distance, round(distance * steps_to_unfreeze)))
         for distance in range(len(patterns) + 1)
     ]
     return StagedOptimizer(keras.optimizers.OptimizerMap(stem, dict(zip(patterns, stages))))
 
 
 class StageRate(keras.optimizers.schedules.LearningRateSchedule):
-    """A stage's learning rate: a part of the classifier's, and 0 before its first step.
+    """The learning rate of a stage: a fraction of the classifier's, and 0 until the stage is unfrozen.
 
-    A rate of 0 freezes: weight decay is multiplied by it, and so is what SGD's momentum takes in, which is empty when
-    the stage begins. Adam's moments do gather, as its correction of their bias, which counts from the first step, needs.
+    A learning rate of 0 freezes a stage: weight decay is multiplied by it, and so is what enters SGD's
+    momentum, which is therefore empty when the stage is unfrozen. Adam's moments are accumulated meanwhile,
+    as they have to be: its bias correction counts from the first step.
+
+    Args:
+        base: The classifier's learning rate, a number or a schedule.
+        fraction: The fraction of it, in (0, 1].
+        start: The first step of the unfrozen stage.
     """
 
-    def __init__(self, whole, part: float, start: int):
-        self.whole, self.part, self.start = whole, part, start
+    def __init__(self, base, fraction: float, start: int):
+        self.base = base
+        self.fraction = fraction
+        self.start = start
 
     def __call__(self, step):
-        rate = self.whole(step) if callable(self.whole) else self.whole
-        return keras.ops.where(step < self.start, 0.0, self.part * rate)
+        rate = self.base(step) if callable(self.base) else self.base
+        return keras.ops.where(step < self.start, 0.0, self.fraction * rate)
 
 
 class StagedOptimizer(keras.optimizers.MultiOptimizer):
-    """Keras' MultiOptimizer, which has no learning rate of its own, with that of its first optimizer."""
+    """Keras' MultiOptimizer with the learning rate of its first optimizer, as it has none of its own."""
 
     @property
     def learning_rate(self):
         return self.optimizers[0].learning_rate
 
 
-def _schedule(recipe, steps):
+def _schedule(recipe: Recipe, steps: int):
+    """The learning rate: a number, or a linear warmup with a cosine decay to 0."""
     rate = recipe.learning_rate
     if not recipe.cosine:
         return rate
-    total, warmup = recipe.epochs * steps, int(min(recipe.warmup_epochs, recipe.epochs / 4) * steps)
+    total = recipe.epochs * steps
+    warmup = int(min(recipe.warmup_epochs, recipe.epochs / 4) * steps)
     return keras.optimizers.schedules.CosineDecay(
         rate / 100 if warmup else rate,
         max(total - warmup, 1),
@@ -68,7 +76,7 @@ def _schedule(recipe, steps):
     )
 
 
-def _optimizer(recipe, rate):
+def _optimizer(recipe: Recipe, rate) -> keras.optimizers.Optimizer:
     if recipe.optimizer == "sgd":
         optimizer = keras.optimizers.SGD(
             rate, momentum=0.9, nesterov=True, weight_decay=recipe.weight_decay or None

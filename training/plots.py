@@ -1,4 +1,4 @@
-"""Draws what a training run leaves to look at: learning curves, confusion heatmap, sample images."""
+"""Draws the figures of a model repository: learning curves, confusion matrix and sample images."""
 
 import os
 from collections import Counter
@@ -12,25 +12,29 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.font_manager import fontManager
+from matplotlib.image import AxesImage
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from resnext.atomic import replacing
+from resnext.results import HISTORY_COLUMNS, best_epoch
 
 DPI = 150
 MAX_NAMED_CLASSES = 200
 MAX_SAMPLES = 25
 
-INK, QUIET, RULE = "#222222", "#6B6B6B", "#DDDDDD"
-# Paul Tol's dark blue and orange: apart for every kind of colour vision, and light against dark in grey print.
+INK = "#222222"
+QUIET = "#6B6B6B"
+RULE = "#DDDDDD"
+# Paul Tol's dark blue and orange differ for every kind of color vision, and in brightness when printed in
+# gray.
 TRAINING = {"color": "#EE7733", "linewidth": 1.3, "label": "training"}
 VALIDATION = {"color": "#004488", "linewidth": 1.8, "label": "validation"}
 BLUES = ("#FFFFFF", "#C6DBEF", "#5B9BD0", "#004488", "#00264D")
 RATES = LinearSegmentedColormap.from_list("rates", BLUES).with_extremes(bad="#EEEEEE")
-DARK_RATE = (
-    0.36  # where RATES falls below the luminance 0.18, on which white and black text have the same contrast
-)
+# Above this rate, RATES is darker than luminance 0.18, at which white and black text have the same contrast.
+DARK_RATE = 0.36
 
-# DejaVu comes with Matplotlib; the others, where installed, lend the glyphs that it lacks.
+# DejaVu comes with Matplotlib. The others, where installed, have glyphs that it lacks.
 FALLBACK_FONTS = (
     "Noto Sans CJK SC",
     "Noto Sans CJK JP",
@@ -58,53 +62,30 @@ STYLE = {
 
 @matplotlib.rc_context(STYLE)
 def curves(history: Sequence[Mapping[str, float]]) -> Figure:
-    """Loss and accuracy by epoch, the learning rate beneath, the epoch of the lowest validation loss marked.
+    """Draws loss and accuracy by epoch, with the learning rate below, and marks the best epoch.
 
     Args:
-        history: the rows of history.csv, one an epoch, at least one: `epoch` from 1, `loss`, `val_loss` and
-            `learning_rate` from 0, `accuracy` and `val_accuracy` in [0, 1]. A NaN leaves a gap.
+        history: The rows of history.csv, at least one: `epoch` from 1, `loss`, `val_loss` and `learning_rate`
+            from 0, `accuracy` and `val_accuracy` in [0, 1]. NaN leaves a gap.
     """
     if not history:
         raise ValueError("history is empty: train for at least one epoch to draw curves")
-    names = ("epoch", "loss", "accuracy", "val_loss", "val_accuracy", "learning_rate")
-    column = {name: np.array([row[name] for row in history], dtype=float) for name in names}
-    epochs, val_loss, learning_rate = column["epoch"], column["val_loss"], column["learning_rate"]
-    finite = np.isfinite(val_loss)
-    best = int(np.argmin(np.where(finite, val_loss, np.inf))) if finite.any() else None
+    best = best_epoch(history)
+    if not np.isfinite(best["val_loss"]):
+        best = None
+    columns = {name: np.array([row[name] for row in history], dtype=float) for name in HISTORY_COLUMNS[:6]}
+    epochs = columns["epoch"]
 
     figure = Figure(figsize=(9, 4.2), layout="constrained")
     figure.get_layout_engine().set(w_pad=0.08, h_pad=0.06, hspace=0.02, wspace=0.04)
     panels, strips = figure.subplots(2, 2, sharex=True, height_ratios=(5, 1))
     for axes, name in zip(panels, ("loss", "accuracy"), strict=True):
-        as_text = "{:.3f}".format if name == "loss" else "{:.1%}".format
-        _line(axes, epochs, column[name], TRAINING)
-        _line(axes, epochs, column[f"val_{name}"], VALIDATION)
-        axes.set_ylabel(name)
-        axes.grid(axis="y", color=RULE, linewidth=0.6)
-        if best is not None:
-            train, validation = column[name][best], column[f"val_{name}"][best]
-            _rule(axes, epochs[best])
-            axes.plot(
-                epochs[best],
-                validation,
-                "o",
-                markersize=6,
-                color=VALIDATION["color"],
-                markerfacecolor="white",
-            )
-            scores = f"validation {as_text(validation)}, training {as_text(train)}"
-            axes.set_title(f"best epoch {epochs[best]:.0f}: {scores}", loc="left", fontsize=9)
+        _draw_metric(axes, columns, name, best)
     figure.legend(handles=panels[0].lines[:2], loc="outside upper center", ncols=2, frameon=False)
     panels[1].yaxis.set_major_formatter(lambda value, _: f"{100 * value:.4g}%")
 
-    peak = np.max(learning_rate, initial=0, where=np.isfinite(learning_rate))
     for axes in strips:
-        _line(axes, epochs, learning_rate, {"color": QUIET, "linewidth": 1.2})
-        if best is not None:
-            _rule(axes, epochs[best])
-        axes.set_xlabel("epoch")
-        axes.set_ylim(0, peak * 1.15 or 1)
-        axes.set_yticks([0, peak] if peak else [0], ["0", f"{peak:.2g}"] if peak else ["0"])
+        _draw_learning_rate(axes, epochs, columns["learning_rate"], best)
     strips[0].set_ylabel("learning\nrate")
     strips[0].xaxis.set_major_locator(MaxNLocator(8, steps=(1, 2, 5, 10), integer=True, min_n_ticks=1))
     margin = max(0.5 if len(epochs) < 3 else 0, 0.02 * np.ptp(epochs))
@@ -112,42 +93,68 @@ def curves(history: Sequence[Mapping[str, float]]) -> Figure:
     return figure
 
 
-def _line(axes: Axes, epochs: np.ndarray, values: np.ndarray, look: dict) -> None:
-    few = len(epochs) <= 12
-    axes.plot(
-        epochs,
-        np.where(np.isfinite(values), values, np.nan),
-        marker="o" if few else None,
-        markersize=4,
-        **look,
-    )
+def _draw_metric(
+    axes: Axes, columns: Mapping[str, np.ndarray], name: str, best: Mapping[str, float] | None
+) -> None:
+    """Draws "loss" or "accuracy" of both splits by epoch, with the values of the best epoch in the title."""
+    _line(axes, columns["epoch"], columns[name], TRAINING)
+    _line(axes, columns["epoch"], columns[f"val_{name}"], VALIDATION)
+    axes.set_ylabel(name)
+    axes.grid(axis="y", color=RULE, linewidth=0.6)
+    if best is None:
+        return
+    epoch = best["epoch"]
+    _mark_epoch(axes, epoch)
+    style = {"markersize": 6, "color": VALIDATION["color"], "markerfacecolor": "white"}
+    axes.plot(epoch, best[f"val_{name}"], "o", **style)
+    as_text = "{:.3f}".format if name == "loss" else "{:.1%}".format
+    values = f"validation {as_text(best[f'val_{name}'])}, training {as_text(best[name])}"
+    axes.set_title(f"best epoch {epoch:.0f}: {values}", loc="left", fontsize=9)
 
 
-def _rule(axes: Axes, epoch: float) -> None:
+def _draw_learning_rate(
+    axes: Axes, epochs: np.ndarray, learning_rate: np.ndarray, best: Mapping[str, float] | None
+) -> None:
+    peak = np.max(learning_rate, initial=0, where=np.isfinite(learning_rate))
+    _line(axes, epochs, learning_rate, {"color": QUIET, "linewidth": 1.2})
+    if best is not None:
+        _mark_epoch(axes, best["epoch"])
+    axes.set_xlabel("epoch")
+    axes.set_ylim(0, peak * 1.15 or 1)
+    axes.set_yticks([0, peak] if peak else [0], ["0", f"{peak:.2g}"] if peak else ["0"])
+
+
+def _line(axes: Axes, epochs: np.ndarray, values: np.ndarray, style: dict) -> None:
+    marker = "o" if len(epochs) <= 12 else None
+    axes.plot(epochs, np.where(np.isfinite(values), values, np.nan), marker=marker, markersize=4, **style)
+
+
+def _mark_epoch(axes: Axes, epoch: float) -> None:
     axes.axvline(epoch, color=QUIET, linewidth=0.9, linestyle=(0, (3, 3)), zorder=1)
 
 
 @matplotlib.rc_context(STYLE)
-def heatmap(confusion_matrix: np.ndarray, labels: Sequence[str], top1: float | None = None) -> Figure:
-    """The confusion matrix: a cell's colour is its share of the true class, its text the count.
+def confusion_matrix(counts: np.ndarray, labels: Sequence[str], top1: float | None = None) -> Figure:
+    """Draws a confusion matrix. The color of a cell is its fraction of the true class, its text the count.
 
-    The figure grows with the classes. Counts are written where they fit, names up to 200 classes, beyond
-    that the class numbers. The colour scale is a square root, so that rare confusions show; a true class
-    without images is grey.
+    The figure grows with the number of classes. Counts are written where they fit. Up to `MAX_NAMED_CLASSES`
+    classes are named, more are numbered. The color scale is a square root, so that rare confusions are
+    visible. A true class without images is gray.
 
     Args:
-        confusion_matrix: (classes, classes) int, at least 0, rows: true, columns: predicted.
-        labels: the classes' names, in the matrix' order; any text, drawn literally and shortened.
-        top1: accuracy in [0, 1] for the title; by default the diagonal's share of the matrix.
+        counts: (classes, classes) int from 0, rows: true, columns: predicted.
+        labels: The names of the classes. They may hold any text, which is drawn literally and shortened.
+        top1: The top-1 accuracy in [0, 1] for the title. Default: the fraction of images on the diagonal.
     """
-    counts = np.asarray(confusion_matrix)
+    counts = np.asarray(counts)
     classes = len(labels)
     if classes == 0 or counts.shape != (classes, classes):
         raise ValueError(f"confusion matrix of shape {counts.shape} does not fit {classes} labels")
     support = counts.sum(axis=1, keepdims=True)
     rates = np.divide(counts, support, out=np.full(counts.shape, np.nan), where=support > 0)
     named = classes <= MAX_NAMED_CLASSES
-    # Inches, tried by eye: 1.3 at 2 classes, 0.95 at 5, 0.14 at 100; unnamed, two pixels a cell at 1000.
+    # Inches, chosen by eye: 1.3 for 2 classes, 0.95 for 5, 0.14 for 100; two pixels a cell for 1000 unnamed
+    # classes.
     cell = np.clip(0.95 * (5 / classes) ** 0.65, 0.1, 1.3) if named else 2000 / DPI / classes
     side = cell * classes
     font_size = 10 * np.clip(side / 7, 1, 2)
@@ -163,30 +170,39 @@ def heatmap(confusion_matrix: np.ndarray, labels: Sequence[str], top1: float | N
         _write_counts(axes, counts, rates, cell)
     else:
         axes.tick_params(labelsize=0.8 * font_size)
+    _add_color_bar(figure, axes, image, side, font_size)
+    axes.set_title(_matrix_title(counts, top1), fontsize=font_size, pad=0.8 * font_size, loc="left")
+    _grow_to_content(figure, axes, side)
+    return figure
 
-    bar = axes.inset_axes((1 + 0.012 * font_size / side, 0, 0.014 * font_size / side, 1))
-    colorbar = figure.colorbar(
-        image, cax=bar, ticks=[0, 0.01, 0.05, 0.25, 0.5, 1], format=PercentFormatter(1, 0)
-    )
-    colorbar.outline.set_visible(False)
-    colorbar.set_label("share of the true class", fontsize=0.9 * font_size)
-    bar.tick_params(labelsize=0.8 * font_size)
+
+def _matrix_title(counts: np.ndarray, top1: float | None) -> str:
     images = int(counts.sum())
     if top1 is None and images:
         top1 = np.trace(counts) / images
     accuracy = "" if top1 is None else f"top-1 accuracy {top1:.1%}, "
-    axes.set_title(f"{accuracy}{images:,} images", fontsize=font_size, pad=0.8 * font_size, loc="left")
-    _grow_to_content(figure, axes, side)
-    return figure
+    return f"{accuracy}{images:,} images"
+
+
+def _add_color_bar(figure: Figure, axes: Axes, image: AxesImage, side: float, font_size: float) -> None:
+    bar = axes.inset_axes((1 + 0.012 * font_size / side, 0, 0.014 * font_size / side, 1))
+    ticks = [0, 0.01, 0.05, 0.25, 0.5, 1]
+    color_bar = figure.colorbar(image, cax=bar, ticks=ticks, format=PercentFormatter(1, 0))
+    color_bar.outline.set_visible(False)
+    color_bar.set_label("fraction of the true class", fontsize=0.9 * font_size)
+    bar.tick_params(labelsize=0.8 * font_size)
 
 
 def _name_classes(axes: Axes, names: Sequence[str], cell: float) -> None:
     font_size = min(10, 54 * cell)
     longest = max(sum(2 if east_asian_width(letter) in "WF" else 1 for letter in name) for name in names)
-    level = longest * font_size * 0.65 < 72 * cell
-    slant = {"rotation": 45, "rotation_mode": "anchor", "ha": "right"}
-    turn = {} if level else slant if len(names) <= 30 else {"rotation": 90}
-    axes.set_xticks(range(len(names)), names, fontsize=font_size, parse_math=False, **turn)
+    if longest * font_size * 0.65 < 72 * cell:
+        rotation = {}
+    elif len(names) <= 30:
+        rotation = {"rotation": 45, "rotation_mode": "anchor", "ha": "right"}
+    else:
+        rotation = {"rotation": 90}
+    axes.set_xticks(range(len(names)), names, fontsize=font_size, parse_math=False, **rotation)
     axes.set_yticks(range(len(names)), names, fontsize=font_size, parse_math=False)
     axes.tick_params(length=0)
     edges = np.arange(len(names) + 1) - 0.5
@@ -195,23 +211,23 @@ def _name_classes(axes: Axes, names: Sequence[str], cell: float) -> None:
 
 
 def _write_counts(axes: Axes, counts: np.ndarray, rates: np.ndarray, cell: float) -> None:
-    """Each cell's count, and the rate beneath it on the diagonal, as far as there is room."""
+    """Writes the count into each cell, and the rate below it on the diagonal, where there is room."""
     font_size = min(12, 60 * cell / max(2, len(str(counts.max()))))
     if font_size < 5 or len(counts) > 30:
         return
     for (row, column), count in np.ndenumerate(counts):
         rate = rates[row, column]
-        look = {"color": "white" if rate > DARK_RATE else INK if count else "#8A8A8A", "ha": "center"}
-        rated = row == column and cell > 0.45 and np.isfinite(rate)
-        axes.text(
-            column, row, str(count), va="bottom" if rated else "center_baseline", fontsize=font_size, **look
-        )
-        if rated:
-            axes.text(column, row + 0.06, f"{rate:.0%}", va="top", fontsize=0.75 * font_size, **look)
+        dark = INK if count else "#8A8A8A"
+        style = {"color": "white" if rate > DARK_RATE else dark, "ha": "center"}
+        with_rate = row == column and cell > 0.45 and np.isfinite(rate)
+        alignment = "bottom" if with_rate else "center_baseline"
+        axes.text(column, row, str(count), va=alignment, fontsize=font_size, **style)
+        if with_rate:
+            axes.text(column, row + 0.06, f"{rate:.0%}", va="top", fontsize=0.75 * font_size, **style)
 
 
 def _grow_to_content(figure: Figure, axes: Axes, side: float, margin: float = 0.12) -> None:
-    """Give the figure the size that its labels need, its square axes staying `side` inches wide."""
+    """Resizes the figure to what its labels need. Its square axes stay `side` inches wide."""
     content = figure.get_tightbbox()
     left, bottom = (np.ceil((margin - start) * DPI) / DPI for start in (content.x0, content.y0))
     width, height = left + content.x1 + margin, bottom + content.y1 + margin
@@ -221,16 +237,16 @@ def _grow_to_content(figure: Figure, axes: Axes, side: float, margin: float = 0.
 
 @matplotlib.rc_context(STYLE)
 def samples(images: Sequence[np.ndarray], titles: Sequence[str], ncols: int | None = None) -> Figure:
-    """A look at a batch: its first 25 images in a grid, each above its title.
+    """Draws up to `MAX_SAMPLES` images in a grid, each with its title below.
 
     Args:
-        images: at least one, each (height, width, 3) uint8 RGB, of any size.
-        titles: as many as images; any text, drawn literally and shortened.
-        ncols: columns of the grid; by default as square as it goes, 5 at most.
+        images: At least one image, each (height, width, 3) uint8 RGB, of any size.
+        titles: A title for each image. It may hold any text, which is drawn literally and shortened.
+        ncols: The number of columns. Default: as square as possible, 5 at most.
     """
     if not len(images) or len(images) != len(titles):
         raise ValueError(
-            f"{len(images)} images with {len(titles)} titles: give as many titles, and one at least"
+            f"{len(images)} images with {len(titles)} titles: give at least one image, and one title each"
         )
     count = min(len(images), MAX_SAMPLES)
     ncols = min(count, ncols or int(np.ceil(np.sqrt(count))))
@@ -249,10 +265,14 @@ def samples(images: Sequence[np.ndarray], titles: Sequence[str], ncols: int | No
 
 
 def shorten(labels: Iterable[str], width: int = 28) -> list[str]:
-    """Labels on one line of at most `width` characters each, without control characters.
+    """Shortens labels to one line of at most `width` characters each, without control characters.
 
-    A list of synonyms ("great white shark, white shark, ...") becomes its first name, unless that would make
-    two labels one; anything else too long loses its middle.
+    A list of synonyms ("great white shark, white shark, ...") becomes its first name, unless two labels would
+    become the same. Any other long label loses its middle.
+
+    Args:
+        labels: The labels, which may hold any text.
+        width: The number of characters.
     """
     lines = ["".join(filter(str.isprintable, " ".join(label.split()))) for label in labels]
     first_names = Counter(line.split(",")[0] for line in lines)
@@ -269,6 +289,11 @@ def shorten(labels: Iterable[str], width: int = 28) -> list[str]:
 
 
 def save_figure(figure: Figure, path: str | os.PathLike) -> None:
-    """Write a figure as PNG, 150 dots an inch; `path` holds the old picture or the whole new one, never a part."""
+    """Writes a figure as PNG with `DPI` dots per inch. If that fails, an older file at `path` is kept.
+
+    Args:
+        figure: The figure.
+        path: The file to write.
+    """
     with replacing(Path(path)) as unfinished, matplotlib.rc_context(STYLE):
         figure.savefig(unfinished, format="png", dpi=DPI)

@@ -1,4 +1,4 @@
-"""`quantize`: an int8 graph beside the weights, calibrated on training images, and what it costs in accuracy."""
+"""`quantize`: makes an int8 graph for OpenVINO, and measures what it costs in accuracy."""
 
 import contextlib
 import importlib.metadata
@@ -8,6 +8,7 @@ import logging
 import pathlib
 import shutil
 import tempfile
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -17,18 +18,18 @@ from resnext.command import require
 from resnext.config import ModelConfig
 from resnext.errors import DataError, RepositoryError, WeightsError
 from resnext.int8 import GRAPH, NOTES, WEIGHTS, weights_digest
-from resnext.repository import NEEDED, PATTERNS, Repository
-from resnext.shapes import tensor_shapes
-from resnext.weights import read_tensors
+from resnext.preprocessing import load_pixels
+from resnext.repository import NEEDED, PATTERNS, Repository, load_config, load_tensors
 
 from .data import ImageFolders
-from .evaluate import logits_of, pixels_of, scores, true_classes
+from .evaluate import compute_logits, scores, true_classes
 
-CALIBRATION = 300  # training images at most; NNCF's own default
-_EXACT = (
-    "MatMul",
-)  # in 8 bits, the dense layer would double the error of the logits and save next to no time
-MAX_LOSS = 0.5  # points of top-1 accuracy on the test set
+MAX_CALIBRATION_IMAGES = 300  # NNCF's own default
+MAX_LOSS = 0.5  # percentage points of top-1 accuracy on the test set
+# Layers that stay in float32: int8 would double the error of the logits, and save next to no time.
+_FLOAT32_LAYERS = ("MatMul",)
+
+Report = Callable[[str], object]
 
 
 def quantize(
@@ -38,46 +39,39 @@ def quantize(
     *,
     seed: int = 0,
     force: bool = False,
-    report=print,
+    report: Report = print,
 ) -> dict:
-    """Writes openvino_int8.xml, openvino_int8.bin and quantization.json (NNCF's post-training quantisation).
+    """Quantizes a model with NNCF: writes openvino_int8.xml, openvino_int8.bin and quantization.json.
 
     Args:
-        data: with "train" to calibrate on and "test" to measure on; class names are matched with the model's by name.
-        repository: the model.
-        output: the folder to write to. If it is not the model's own, the model's files are copied there, too.
-        seed: of the choice of calibration images.
-        force: write even if int8 loses more than half a point of top-1 accuracy.
-        report: takes a line of text.
+        data: The data set, with "train" to calibrate on and "test" to measure on. Its classes and the model's
+            are matched by name.
+        repository: The model.
+        output: The folder to write to. If it is not the model's own, the model's files are copied to it, too.
+        seed: The seed of the choice of calibration images.
+        force: Whether to keep a graph that loses more than `MAX_LOSS` points of top-1 accuracy.
+        report: Called with each line of progress.
 
     Returns:
-        What quantization.json holds.
+        The content of quantization.json.
 
     Raises:
         ConfigError: NNCF or OpenVINO is not installed.
-        DataError: there is no train or test set, or it has a class that the model does not know.
-        RepositoryError: output holds another model.
-        WeightsError: int8 loses more than half a point; nothing is written.
+        DataError: There is no training or test set, or it has a class that the model does not have.
+        RepositoryError: `output` holds another model.
+        WeightsError: int8 loses more than `MAX_LOSS` points; nothing is written.
     """
     require("nncf", "quantize")
-    config = ModelConfig.read(repository.folder / "config.json")
-    expected = tensor_shapes(config.architecture, config.num_classes)
-    tensors = read_tensors(repository.folder / "model.safetensors", expected)
-    exact = Classifier(config, tensors, precision="float32", runtime="openvino", repository=repository)
+    config = load_config(repository)
+    tensors = load_tensors(repository, config)
+    float32 = Classifier(config, tensors, precision="float32", runtime="openvino", repository=repository)
     true = true_classes(data, config.label_names)
-    if "train" not in data.splits:
-        raise DataError(
-            f"{data.root} has no train folder to calibrate on: make one, with the same class folders as test."
-        )
+    files = _calibration_files(data, seed)
     digest = weights_digest(repository.folder)
     if (output / "model.safetensors").is_file() and weights_digest(output) != digest:
-        raise RepositoryError(f"{output} holds another model: name another folder by --output.")
-    train = data.splits["train"].files
-    chosen = [
-        train[place] for place in sorted(np.random.default_rng(seed).permutation(len(train))[:CALIBRATION])
-    ]
-    report(f"Calibrating on {len(chosen)} of {len(train)} training images.")
-    graph = _quantized(config, tensors, [pixels_of(exact, file) for file in chosen])
+        raise RepositoryError(f"{output} holds another model: choose another folder with --output.")
+    report(f"Calibrating on {len(files)} of {len(data.splits['train'])} training images.")
+    graph = _quantized(config, tensors, [load_pixels(file, config.preprocessing) for file in files])
 
     with tempfile.TemporaryDirectory() as temporary:
         folder = pathlib.Path(temporary)
@@ -87,65 +81,100 @@ def quantize(
         notes = {
             "weights_sha256": digest,
             "calibration": {
-                "images": len(chosen),
+                "images": len(files),
                 "dataset": data.root.resolve().name,
                 "fingerprint": data.fingerprint(),
                 "seed": seed,
             },
-            "preset": "performance",  # symmetric: right for ReLU
+            "preset": "performance",  # symmetric quantization, which suits ReLU
             "versions": {name: importlib.metadata.version(name) for name in ("nncf", "openvino")},
             "samples": len(true),
         }
         write_atomically(folder / NOTES, json.dumps(notes))
-        small = Classifier.from_pretrained(folder, precision="int8", runtime="openvino")
-        if small.notice:
-            raise WeightsError(small.notice)
-        for name, classifier, files in (
-            ("float32", exact, ["model.safetensors"]),
-            ("int8", small, [GRAPH, WEIGHTS]),
-        ):
-            result = scores(logits_of(classifier, data.splits["test"].files), true)
-            size = sum((folder / file).stat().st_size for file in files)
-            notes[name] = {"top1": result["top1"], "loss": result["loss"], "bytes": size}
-            report(
-                f"{name}: top-1 {result['top1']:.4f}, loss {result['loss']:.4f} on {len(true)} test images, {size / 1e6:.1f} MB."
-            )
-        lost = 100 * (notes["float32"]["top1"] - notes["int8"]["top1"])
-        if lost > MAX_LOSS and not force:
-            raise WeightsError(
-                f"int8 loses {lost:.2f} points of top-1 accuracy, more than {MAX_LOSS}: nothing is written; --force keeps it all the same."
-            )
+        int8 = Classifier.from_pretrained(folder, precision="int8", runtime="openvino")
+        if int8.notice:
+            raise WeightsError(int8.notice)
+        test = data.splits["test"].files
+        notes["float32"] = _measure("float32", float32, [folder / "model.safetensors"], test, true, report)
+        notes["int8"] = _measure("int8", int8, [folder / GRAPH, folder / WEIGHTS], test, true, report)
+        _check_loss(notes, force)
         write_atomically(folder / NOTES, json.dumps(notes, indent=2) + "\n")
         _install(folder, repository.folder, output)
     return notes
 
 
-def _quantized(config, tensors, images):
-    """The network's graph with weights and activations in 8 bits."""
+def _calibration_files(data: ImageFolders, seed: int) -> list[pathlib.Path]:
+    if "train" not in data.splits:
+        raise DataError(
+            f"{data.root} has no train folder to calibrate on: make one, with the same class folders as test."
+        )
+    files = data.splits["train"].files
+    chosen = np.random.default_rng(seed).permutation(len(files))[:MAX_CALIBRATION_IMAGES]
+    return [files[index] for index in sorted(chosen)]
+
+
+def _quantized(config: ModelConfig, tensors: dict[str, np.ndarray], images: Sequence[np.ndarray]):
+    """Quantizes weights and activations of the network's graph.
+
+    Args:
+        config: The config of the model.
+        tensors: The weights under timm's keys.
+        images: The calibration images, each (height, width, 3) uint8 RGB.
+
+    Returns:
+        An `openvino.Model`.
+    """
     import nncf
 
     from resnext.openvino_graph import build_graph
 
     nncf.set_log_level(logging.ERROR)
     calibration = nncf.Dataset(images, lambda pixels: {"images": pixels[None]})
-    with contextlib.redirect_stdout(io.StringIO()):  # its progress bars
+    with contextlib.redirect_stdout(io.StringIO()):  # hides its progress bars
         return nncf.quantize(
             build_graph(config, tensors),
             calibration,
             preset=nncf.QuantizationPreset.PERFORMANCE,
             subset_size=len(images),
-            ignored_scope=nncf.IgnoredScope(types=list(_EXACT)),
+            ignored_scope=nncf.IgnoredScope(types=list(_FLOAT32_LAYERS)),
         )
 
 
-def _save(graph, folder):
+def _save(graph, folder: pathlib.Path) -> None:
     import openvino
 
     openvino.save_model(graph, folder / GRAPH, compress_to_fp16=False)
 
 
-def _install(folder, source, output):
-    """Puts the three files in place, so that at no moment a graph lies beside numbers of another."""
+def _measure(
+    name: str,
+    classifier: Classifier,
+    model_files: Sequence[pathlib.Path],
+    test_files: Sequence[pathlib.Path],
+    true: np.ndarray,
+    report: Report,
+) -> dict:
+    """Accuracy, loss and size of a model, as quantization.json holds them."""
+    result = scores(compute_logits(classifier, test_files), true)
+    size = sum(file.stat().st_size for file in model_files)
+    report(
+        f"{name}: top-1 accuracy {result['top1']:.4f}, loss {result['loss']:.4f} on {len(true)} test images, "
+        f"{size / 1e6:.1f} MB."
+    )
+    return {"top1": result["top1"], "loss": result["loss"], "bytes": size}
+
+
+def _check_loss(notes: dict, force: bool) -> None:
+    loss = 100 * (notes["float32"]["top1"] - notes["int8"]["top1"])
+    if loss > MAX_LOSS and not force:
+        raise WeightsError(
+            f"int8 loses {loss:.2f} points of top-1 accuracy, more than {MAX_LOSS}: nothing is written. "
+            f"Add --force to keep it anyway."
+        )
+
+
+def _install(folder: pathlib.Path, source: pathlib.Path, output: pathlib.Path) -> None:
+    """Copies the three files, in an order in which a graph is never beside the notes of another one."""
     output.mkdir(parents=True, exist_ok=True)
     if output.resolve() != source.resolve():
         for file in {file for pattern in PATTERNS for file in source.glob(pattern) if file.is_file()}:

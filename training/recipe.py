@@ -1,4 +1,4 @@
-"""Recipes: everything that decides how a network is trained, as plain values."""
+"""Recipes: all settings that decide how a network is trained, as plain values."""
 
 import dataclasses
 import math
@@ -8,7 +8,7 @@ from resnext.errors import ConfigError
 OPTIMIZERS = ("sgd", "adamw")
 LABEL_MODES = ("int", "categorical", "binary")
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
-MAX_SEED = 2**32 - 1  # NumPy's
+MAX_SEED = 2**32 - 1  # the largest that NumPy takes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,35 +16,43 @@ class Recipe:
     """How a network is trained.
 
     Args:
-        model: name of the architecture.
-        epochs: passes over the training images.
-        batch_size: images in a step.
-        image_size: height and width in pixels that the network is evaluated and served at.
-        train_size: height and width of the crops that it is trained on; smaller than image_size is faster and,
-            because random crops magnify, no worse (Touvron et al., 2019, arXiv:1906.06423).
+        model: The name of the architecture.
+        epochs: The number of passes over the training images.
+        batch_size: The number of images per step.
+        image_size: The height and width in pixels at which the network is evaluated and served.
+        train_size: The height and width in pixels of the training crops. Smaller than image_size is faster,
+            and not less accurate, because random crops magnify (Touvron et al., 2019, arXiv:1906.06423).
         optimizer: "sgd" (Nesterov momentum 0.9) or "adamw".
-        learning_rate: at its peak, for this batch size.
-        weight_decay: decoupled, as Keras has it; convolution and dense kernels only.
-        warmup_epochs: epochs of linear growth to the peak, a quarter of all at most; a cosine decay to 0 follows.
-        cosine: decay the rate; otherwise it stays at its peak.
-        label_smoothing: in [0, 1).
-        labels: "int", "categorical" or "binary" (two classes, one logit's worth of label).
-        flip: mirror half of the images.
-        zoom: magnify by up to 1 / (1 - zoom), height and width apart, so that shapes vary.
-        rotation: turn by up to this part of a full circle either way.
-        jitter: change contrast and saturation by up to this part, brightness by half of it; at most 0.9.
-        mixup: alpha of MixUp (arXiv:1710.09412); 0 for none. Needs categorical labels.
-        cutmix: alpha of CutMix (arXiv:1905.04899); 0 for none. Each batch draws one of the two, or neither.
-        mean, std: the normalisation of pixels in [0, 1].
-        crop_pct: image_size over the shorter side that photographs are resized to.
-        freeze_bn: fine-tuning only, as the next two. Batch norm stays in inference mode: neither its statistics move nor its
-            scale and offset (timm's freeze_batch_norm_2d, Keras' `trainable = False`).
-        layer_decay: learning rate of a stage over that of the next one, in (0, 1]: the classifier learns at learning_rate, layer4
-            at layer_decay of it, ..., the stem at its fifth power (Howard & Ruder, 2018, arXiv:1801.06146, section 3.2).
-        unfreeze_epochs: the classifier learns alone for so many epochs, then one stage more from the output each time (the
-            same, section 3.3); 0 for all at once. It is no faster, and batch norm's statistics move also in stages that wait.
+        learning_rate: The peak learning rate, for this batch size.
+        weight_decay: The decoupled weight decay, as Keras defines it, of convolution and dense kernels only.
+        warmup_epochs: The epochs of linear warmup to the peak learning rate, at most a quarter of all epochs.
+        cosine: Whether a cosine decay to 0 follows. Otherwise the learning rate is constant, without warmup.
+        label_smoothing: The label smoothing, in [0, 1).
+        labels: The label format: "int", "categorical" (one-hot) or "binary" (two classes).
+        flip: Whether half of the images are flipped left to right.
+        zoom: Images are magnified by up to 1 / (1 - zoom), height and width independently, so that shapes
+            vary.
+        rotation: Images are rotated by up to this fraction of a full circle in both directions.
+        jitter: Contrast and saturation change by up to this fraction, brightness by half of it; at most 0.9.
+        mixup: The alpha of MixUp (arXiv:1710.09412); 0 for none. It needs categorical labels.
+        cutmix: The alpha of CutMix (arXiv:1905.04899); 0 for none. Each batch gets one of the two, or
+            neither.
+        mean, std: The mean and standard deviation of the channels R, G, B, with pixels in [0, 1], that the
+            network normalizes by.
+        crop_pct: The crop ratio: image_size divided by the length to which the shorter side is resized.
+        freeze_bn: Whether batch norm is frozen, statistics and parameters (timm's freeze_batch_norm_2d,
+            Keras' `trainable = False`). Only for fine-tuning.
+        layer_decay: The layer-wise learning-rate decay, in (0, 1]: the classifier has learning_rate, layer4
+            that times layer_decay, ..., the stem that times its fifth power (Howard & Ruder, 2018,
+            arXiv:1801.06146, section 3.2). Only for fine-tuning.
+        unfreeze_epochs: Gradual unfreezing (same paper, section 3.3): only the classifier is trained for this
+            many epochs, then one more stage is unfrozen each time; 0 trains all stages from the start. It is
+            not faster, and the statistics of batch norm also move in frozen stages. Only for fine-tuning.
         precision: "auto" (float16 on a GPU, float32 elsewhere), "float32", "bfloat16" or "float16".
-        seed: of weights, shuffling, augmentation and the split of a single folder.
+        seed: The seed of weights, shuffling, augmentation, and of the split if the data set is one folder.
+
+    Raises:
+        ConfigError: A value is out of range, or two values contradict each other.
     """
 
     model: str = "resnext26_small"
@@ -75,36 +83,48 @@ class Recipe:
     seed: int = 0
 
     def __post_init__(self):
+        self._check_choices()
+        self._check_ranges()
+        self._check_labels()
+
+    def _check_choices(self):
         for name, allowed in (("optimizer", OPTIMIZERS), ("labels", LABEL_MODES), ("precision", PRECISIONS)):
-            if getattr(self, name) not in allowed:
-                raise ConfigError(f"{name} can be {', '.join(allowed)}, not {getattr(self, name)!r}.")
+            value = getattr(self, name)
+            if value not in allowed:
+                raise ConfigError(f"{name} must be one of {', '.join(allowed)}, not {value!r}.")
+
+    def _check_ranges(self):
         for name in ("epochs", "batch_size", "image_size", "train_size"):
-            if getattr(self, name) < 1:
-                raise ConfigError(
-                    f"{name.replace('_', '-')} has to be at least 1, not {getattr(self, name)}."
-                )
+            value = getattr(self, name)
+            if value < 1:
+                raise ConfigError(f"{name.replace('_', '-')} must be at least 1, not {value}.")
         if not 0 <= self.seed <= MAX_SEED:
-            raise ConfigError(f"seed has to be from 0 to {MAX_SEED}, not {self.seed}.")
+            raise ConfigError(f"seed must be from 0 to {MAX_SEED}, not {self.seed}.")
         if not 0 < self.layer_decay <= 1:
-            raise ConfigError(f"layer-decay has to be above 0 and at most 1, not {self.layer_decay}.")
+            raise ConfigError(f"layer-decay must be above 0 and at most 1, not {self.layer_decay}.")
         if not 0 <= self.unfreeze_epochs < math.inf:
-            raise ConfigError(f"unfreeze-epochs has to be 0 or more, not {self.unfreeze_epochs}.")
+            raise ConfigError(f"unfreeze-epochs must be 0 or more, not {self.unfreeze_epochs}.")
+
+    def _check_labels(self):
         if self.label_smoothing and self.labels == "int":
-            raise ConfigError("Label smoothing needs labels categorical or binary, not int.")
+            raise ConfigError("Label smoothing needs categorical or binary labels, not int.")
         if (self.mixup or self.cutmix) and self.labels != "categorical":
             raise ConfigError(
-                f"MixUp and CutMix blend labels, so labels has to be categorical, not {self.labels}."
+                f"MixUp and CutMix blend labels: they need categorical labels, not {self.labels}."
             )
 
 
 RECIPES = {
-    # The best found for small data sets: from scratch, strong augmentation, a small net.
+    # The best recipe found for training on small data sets from scratch: a small network, strong
+    # augmentation.
     "small": Recipe(),
-    # From another network's weights: shorter, and slower the nearer to the input, where features are general. From CIFAR-10's
-    # weights, 0.05 and 0.9 did better on the flowers' validation images than 0.02 and 0.7. Rates of 0.1, or no decay, did better
-    # still, but those weights are weak: better ones have more to lose.
+    # Starts from another network's weights, so it is shorter, and slower near the input, where features are
+    # general. Fine-tuning from CIFAR-10 weights, 0.05 and 0.9 were better on the validation images of the
+    # flowers than 0.02 and 0.7. A rate of 0.1, or no decay, was better still, but those weights are weak:
+    # better ones have more to lose.
     "finetune": Recipe(epochs=40, learning_rate=0.05, layer_decay=0.9),
-    # What the tutorial does: ResNeXt-50 on pixels in [0, 1], Adam at Keras' rate, nothing but shuffling.
+    # The tutorial's: ResNeXt-50 on pixels in [0, 1], Adam at Keras' default rate, shuffling as the only
+    # augmentation.
     "tutorial": Recipe(
         model="resnext50_32x4d",
         epochs=20,
@@ -131,11 +151,14 @@ RECIPES = {
 
 
 def find_recipe(name: str) -> Recipe:
-    """The recipe of that name.
+    """Finds a recipe by its name.
+
+    Args:
+        name: One of `RECIPES`.
 
     Raises:
-        ConfigError: no such name.
+        ConfigError: There is no such recipe.
     """
     if name not in RECIPES:
-        raise ConfigError(f"Unknown recipe {name!r}: known are {', '.join(RECIPES)}.")
+        raise ConfigError(f"Unknown recipe {name!r}: the recipes are {', '.join(RECIPES)}.")
     return RECIPES[name]

@@ -1,4 +1,4 @@
-"""`summary`: a network stage by stage, beside the ResNet of the same depth, as in Table 1 of the paper."""
+"""`summary`: a network stage by stage beside the ResNet of the same depth, as in Table 1 of the paper."""
 
 import dataclasses
 
@@ -7,18 +7,19 @@ from resnext.shapes import Module, network_modules
 
 
 def summary(name: str, image_size: int = 224, num_classes: int = 1000) -> list[str]:
-    """The lines of the table.
+    """Describes a network by stages.
 
     Args:
-        name: of the architecture.
-        image_size: height and width of the input in pixels.
-        num_classes: width of the classifier.
+        name: The name of the architecture.
+        image_size: The height and width of the input in pixels.
+        num_classes: The number of classes.
 
     Returns:
-        Output size, layers, parameters and multiply-adds (of one image) of each stage and in all.
+        The lines of a table: output size, layers, parameters and multiply-adds for one image, of each stage
+        and in total.
 
     Raises:
-        ConfigError: no such architecture.
+        ConfigError: There is no such architecture.
     """
     architecture = find_architecture(name)
     plain = dataclasses.replace(architecture, cardinality=1, base_width=64)
@@ -36,7 +37,19 @@ def summary(name: str, image_size: int = 224, num_classes: int = 1000) -> list[s
 
 
 def layers(name: str, image_size: int = 224, num_classes: int = 1000) -> list[str]:
-    """Every module with weights: its name, output shape, parameters and multiply-adds, as lines of a table."""
+    """Describes a network by modules.
+
+    Args:
+        name: The name of the architecture.
+        image_size: The height and width of the input in pixels.
+        num_classes: The number of classes.
+
+    Returns:
+        The lines of a table: name, output shape, parameters and multiply-adds of every module with weights.
+
+    Raises:
+        ConfigError: There is no such architecture.
+    """
     table = [["module", "output", "parameters", "multiply-adds"]]
     for module in network_modules(find_architecture(name), num_classes, image_size):
         output = " x ".join(map(str, module.output))
@@ -45,27 +58,33 @@ def layers(name: str, image_size: int = 224, num_classes: int = 1000) -> list[st
 
 
 def _stages(architecture: Architecture, image_size: int, num_classes: int) -> list[tuple[str, ...]]:
+    """Rows of the table: stage, output size, layers, parameters and multiply-adds."""
     modules = network_modules(architecture, num_classes, image_size)
-    groups = {"stem": [], **{f"layer{stage}": [] for stage in range(1, 5)}, "fc": []}
+    stages = {
+        "stem": _stem(architecture),
+        **{f"layer{index + 1}": _unit(architecture, index) for index in range(4)},
+        "fc": f"average pool, {num_classes}-d fc",
+    }
+    members = {stage: [] for stage in stages}
     for module in modules:
         first = module.name.split(".")[0]
-        groups["fc" if first == architecture.classifier else first if first in groups else "stem"].append(
-            module
-        )
-    described = [
-        _stem(architecture),
-        *(_unit(architecture, stage) for stage in range(4)),
-        f"average pool, {num_classes}-d fc",
-    ]
+        stage = "fc" if first == architecture.classifier else first
+        members[stage if stage in stages else "stem"].append(module)
     rows = []
-    for (stage, members), text in zip(groups.items(), described):
-        side = [m.output[-1] for m in members if ".se" not in m.name][-1] if stage != "fc" else 1
-        rows.append((stage, f"{side} x {side}", text, *_totals(members)))
-    return [*rows, ("in all", "", "", *_totals(modules))]
+    for stage, description in stages.items():
+        side = _output_side(members[stage]) if stage != "fc" else 1
+        rows.append((stage, f"{side} x {side}", description, *_totals(members[stage])))
+    return [*rows, ("total", "", "", *_totals(modules))]
+
+
+def _output_side(modules: list[Module]) -> int:
+    # The modules of squeeze-and-excitation work on pooled maps.
+    return [module.output[-1] for module in modules if ".se" not in module.name][-1]
 
 
 def _totals(modules: list[Module]) -> tuple[str, str]:
-    parameters, multiply_adds = sum(m.parameters for m in modules), sum(m.multiply_adds for m in modules)
+    parameters = sum(module.parameters for module in modules)
+    multiply_adds = sum(module.multiply_adds for module in modules)
     return f"{parameters:,}", f"{multiply_adds / 1e9:.3f} G"
 
 
@@ -76,7 +95,8 @@ def _stem(architecture: Architecture) -> str:
 
 
 def _unit(architecture: Architecture, stage: int) -> str:
-    planes, depth = architecture.channels[stage], architecture.layers[stage]
+    planes = architecture.channels[stage]
+    depth = architecture.layers[stage]
     width = architecture.bottleneck_width(planes)
     groups = f", C={architecture.cardinality}" if architecture.cardinality > 1 else ""
     attention = ", SE" if architecture.attn_layer else ""
@@ -84,17 +104,19 @@ def _unit(architecture: Architecture, stage: int) -> str:
 
 
 def _depth(architecture: Architecture) -> int:
-    """Layers as the papers count them: three in each unit, the stem and the classifier."""
+    """The number of layers as the papers count them: three per residual unit, the stem and the classifier."""
     return 3 * sum(architecture.layers) + 2
 
 
 def _align(table: list[list[str]]) -> list[str]:
+    """Pads the cells of a table; numbers are aligned to the right."""
     widths = [max(len(row[column]) for row in table) for column in range(len(table[0]))]
-    numbers = [column for column, title in enumerate(table[0]) if title in ("parameters", "multiply-adds")]
-    return [
-        "  ".join(
-            cell.rjust(w) if column in numbers else cell.ljust(w)
-            for column, (cell, w) in enumerate(zip(row, widths))
-        ).rstrip()
-        for row in table
-    ]
+    is_number = [title in ("parameters", "multiply-adds") for title in table[0]]
+    lines = []
+    for row in table:
+        cells = [
+            cell.rjust(width) if number else cell.ljust(width)
+            for cell, width, number in zip(row, widths, is_number)
+        ]
+        lines.append("  ".join(cells).rstrip())
+    return lines

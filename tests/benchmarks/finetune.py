@@ -17,8 +17,8 @@ import tempfile
 
 import contenders
 
+from resnext.results import best_epoch, read_history
 from tests.helpers.hub_server import TOKEN, HubServer, environment
-from training.history import best_epoch, read_history
 
 REPO = "tester/pretrained"
 
@@ -89,7 +89,7 @@ def main():
 
 def row(name, folder) -> list[str]:
     history, test = (
-        read_history(folder / "history.csv"),
+        read_history(folder),
         json.loads((folder / "evaluation.json").read_bytes()),
     )
     best, seconds = best_epoch(history), sum(epoch["seconds"] for epoch in history)

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from training.history import read_history
 from typer.testing import CliRunner
 
 from resnext.architecture import Architecture
@@ -26,7 +27,6 @@ from tests.helpers.training import RECIPE, run_training
 from training.cli import app
 from training.data import find_images
 from training.fit import Checkpoint, _commands, fit
-from training.history import read_history
 from training.optimizer import make_optimizer
 from training.recipe import RECIPES, Recipe
 

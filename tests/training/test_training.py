@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
+from training.history import best_epoch, read_history
 
 from resnext.classifier import Classifier
 from resnext.config import ModelConfig, Preprocessing
@@ -30,7 +31,6 @@ from training.cli import _command, _training_seed
 from training.data import find_images
 from training.evaluate import evaluate, first_predictions, measure
 from training.fit import Checkpoint, fit
-from training.history import best_epoch, read_history
 from training.mistakes import MAX_MISTAKES, choose_mistakes
 from training.recipe import RECIPES
 

@@ -1,0 +1,114 @@
+import dataclasses
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from resnext.config import Preprocessing
+from resnext.preprocessing import load_pixels
+from training import pipeline
+from training.data import Split
+from training.pipeline import steps_per_epoch, training_batches, validation_batches
+from training.recipe import Recipe
+
+PREPROCESSING = Preprocessing(32, 1.0, "bicubic")
+RECIPE = Recipe(epochs=3, batch_size=5, image_size=32, train_size=28)
+
+
+@pytest.fixture(scope="module")
+def split(tmp_path_factory):
+    """Twelve images of noise in two classes, class by class."""
+    folder = tmp_path_factory.mktemp("images")
+    rng = np.random.default_rng(0)
+    files = [folder / f"{index}.png" for index in range(12)]
+    for file in files:
+        Image.fromarray(rng.integers(0, 256, (40, 48, 3), np.uint8)).save(file)
+    return Split(tuple(files), np.repeat([0, 1], 6))
+
+
+def as_arrays(dataset):
+    """The batches of a data set, as tuples of flat lists of arrays."""
+    return [
+        [images.numpy(), labels.numpy(), *(value.numpy() for value in draws.values())]
+        for images, labels, draws in dataset
+    ]
+
+
+def assert_equal(batches, others):
+    assert len(batches) == len(others)
+    for batch, other in zip(batches, others):
+        assert all(np.array_equal(one, two) for one, two in zip(batch, other, strict=True))
+
+
+@pytest.fixture(params=["cached", "too large for memory"])
+def memory(request, monkeypatch):
+    monkeypatch.setattr(pipeline, "free_memory", lambda: 2**30 if request.param == "cached" else 0)
+
+
+@pytest.mark.parametrize("labels", ["int", "categorical", "binary"])
+def test_validation_batches_have_pixels_and_labels_in_order(split, labels):
+    recipe = dataclasses.replace(RECIPE, labels=labels, label_smoothing=0.0, mixup=0.0, cutmix=0.0)
+    batches = [(x.numpy(), y.numpy()) for x, y in validation_batches(split, 2, recipe, PREPROCESSING)]
+    images, values = (np.concatenate(parts) for parts in zip(*batches))
+    assert images.shape == (12, 32, 32, 3)
+    assert images.dtype == np.float32
+    assert images.min() >= 0
+    assert 200 < images.max() <= 255
+    one_hot = np.eye(2)[split.labels]
+    expected = {"int": split.labels, "categorical": one_hot, "binary": split.labels[:, None]}[labels]
+    assert np.array_equal(values, expected)
+
+
+@pytest.mark.parametrize("crop_pct", [1.0, 0.875, 0.7])
+def test_validation_uses_exactly_the_pixels_that_are_served(split, crop_pct):
+    preprocessing = Preprocessing(32, crop_pct, "bicubic")
+    recipe = dataclasses.replace(RECIPE, crop_pct=crop_pct)
+    batches = validation_batches(split, 2, recipe, preprocessing)
+    images = np.concatenate([images.numpy() for images, _ in batches])
+    for file, pixels in zip(split.files, images, strict=True):
+        assert np.array_equal(load_pixels(file, preprocessing), pixels)
+
+
+@pytest.mark.usefixtures("memory")
+def test_an_epoch_has_whole_batches_of_different_images(split):
+    batches = as_arrays(training_batches(split, 2, RECIPE, PREPROCESSING))
+    assert steps_per_epoch(split, RECIPE) == 2
+    assert [len(images) for images, *_ in batches] == [5] * 6
+    for first in (0, 2, 4):
+        epoch = np.concatenate([images for images, *_ in batches[first : first + 2]])
+        assert len(np.unique(epoch.reshape(10, -1), axis=0)) == 10
+    orders = [np.concatenate([batch[0] for batch in batches[i : i + 2]]) for i in (0, 2, 4)]
+    assert not np.array_equal(orders[0], orders[1])
+    assert not np.array_equal(orders[1], orders[2])
+
+
+@pytest.mark.usefixtures("memory")
+def test_batches_are_the_same_twice_and_after_resuming(split):
+    batches = as_arrays(training_batches(split, 2, RECIPE, PREPROCESSING))
+    assert_equal(as_arrays(training_batches(split, 2, RECIPE, PREPROCESSING)), batches)
+    assert_equal(as_arrays(training_batches(split, 2, RECIPE, PREPROCESSING, first_epoch=1)), batches[2:])
+    other = as_arrays(training_batches(split, 2, dataclasses.replace(RECIPE, seed=1), PREPROCESSING))
+    assert not np.array_equal(other[0][0], batches[0][0])
+
+
+def test_the_labels_and_draws_of_an_image_follow_it(split):
+    pixels = {file: load_pixels(file, PREPROCESSING) for file in split.files}
+    for images, labels, _ in training_batches(split, 2, RECIPE, PREPROCESSING):
+        for image, label in zip(images.numpy(), labels.numpy()):
+            index = next(i for i, file in enumerate(split.files) if np.array_equal(pixels[file], image))
+            assert label.argmax() == split.labels[index]
+
+
+@pytest.mark.usefixtures("memory")
+def test_batches_mix_classes_that_come_one_after_the_other(tmp_path):
+    Image.new("RGB", (32, 32)).save(tmp_path / "black.png")
+    split = Split((tmp_path / "black.png",) * 400, np.repeat(np.arange(4), 100))
+    recipe = dataclasses.replace(RECIPE, batch_size=40)
+    for _, labels, _ in training_batches(split, 4, recipe, PREPROCESSING):
+        assert len(set(labels.numpy().argmax(1))) == 4
+
+
+def test_fewer_images_than_a_batch_are_one_batch(split):
+    few = Split(split.files[:3], split.labels[:3])
+    batches = as_arrays(training_batches(few, 2, RECIPE, PREPROCESSING))
+    assert [len(images) for images, *_ in batches] == [3] * RECIPE.epochs

@@ -1,0 +1,175 @@
+"""Augmentation of training images as a pure function of the seed, the epoch and the image.
+
+The random numbers of an image are drawn in the input pipeline from (seed, epoch, image), so that they do not
+depend on threads, on the batch, or on how often a run was interrupted. `augment` only computes with them, on
+the device that trains the network.
+"""
+
+import math
+from typing import Any
+
+import tensorflow as tf
+
+from .recipe import Recipe
+
+# Independent uniform numbers in [0, 1) of each image, by what they are for.
+_UNIFORM = (
+    "flip",
+    "rotation",
+    "zoom_height",
+    "zoom_width",
+    "top",
+    "left",
+    "brightness",
+    "contrast",
+    "saturation",
+    "blend",
+    "box_y",
+    "box_x",
+)
+# Rec. 601 luma, as Pillow's and torchvision's greyscale (and so their saturation) has it.
+_LUMA = (0.299, 0.587, 0.114)
+
+
+def draw(recipe: Recipe, epoch: tf.Tensor, index: tf.Tensor) -> dict[str, tf.Tensor]:
+    """Draws the random numbers that augment one image in one epoch.
+
+    Args:
+        recipe: The recipe: seed, and the alphas of MixUp and CutMix.
+        epoch: The epoch, () int from 0.
+        index: The index of the image in the training set, () int.
+
+    Returns:
+        `uniform`, (12,) float32 in [0, 1), and `mixup` and `cutmix`, () float32 in [0, 1], from
+        Beta(alpha, alpha).
+    """
+    seed = tf.constant([recipe.seed, 0], tf.int64)
+    for number in (epoch, index):
+        seed = tf.random.experimental.stateless_fold_in(seed, tf.cast(number, tf.int64))
+    streams = tf.unstack(tf.random.split(seed, 3))
+    return {
+        "uniform": tf.random.stateless_uniform([len(_UNIFORM)], streams[0]),
+        "mixup": _beta(recipe.mixup, streams[1]),
+        "cutmix": _beta(recipe.cutmix, streams[2]),
+    }
+
+
+def augment(
+    recipe: Recipe, images: tf.Tensor, labels: tf.Tensor, draws: dict[str, tf.Tensor]
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Augments a batch: mirror, turn, zoom, crop, colour, blend.
+
+    Args:
+        recipe: The recipe: how strong each change is.
+        images: (batch, side, side, 3) uint8 or float RGB in [0, 255].
+        labels: (batch,) int, or (batch, classes) float, which blending needs.
+        draws: The draws of each image, from `draw`.
+
+    Returns:
+        (batch, train_size, train_size, 3) float32 RGB in [0, 255], and the labels, blended as the images are.
+    """
+    uniform = dict(zip(_UNIFORM, tf.unstack(draws["uniform"], axis=1), strict=True))
+    images = _transform(recipe, tf.cast(images, tf.float32), uniform)
+    if recipe.jitter:
+        images = _jitter(images, recipe.jitter, uniform)
+    if recipe.mixup or recipe.cutmix:
+        images, labels = _blend(recipe, images, labels, uniform, draws)
+    return images, labels
+
+
+def _transform(recipe, images, uniform):
+    """Mirror, rotation, zoom and crop as one affine resampling, so that pixels are interpolated once."""
+    side, size = images.shape[1], min(recipe.train_size, images.shape[1])
+    if not (recipe.flip or recipe.rotation or recipe.zoom or size < side):
+        return images
+    # A crop at whole pixels, so that an image which is cropped alone is not interpolated.
+    top, left = (_whole(uniform[name], side - size) for name in ("top", "left"))
+    mirror = tf.where(uniform["flip"] < 0.5, -1.0, 1.0) if recipe.flip else tf.ones_like(top)
+    angle = _between(uniform["rotation"], recipe.rotation) * 2 * math.pi
+    tall = 1 - recipe.zoom * uniform["zoom_height"]
+    wide = 1 - recipe.zoom * uniform["zoom_width"]
+    # The affine map from a pixel of the output to one of the input, about the center of the image:
+    # input = center + mirror * scale * rotation * (output + crop - center).
+    center = (side - 1) / 2
+    cos, sin = tf.cos(angle), tf.sin(angle)
+    a0, a1 = mirror * wide * cos, -mirror * wide * sin
+    b0, b1 = tall * sin, tall * cos
+    x, y = left - center, top - center
+    a2 = center + a0 * x + a1 * y
+    b2 = center + b0 * x + b1 * y
+    zero = tf.zeros_like(a0)
+    return tf.raw_ops.ImageProjectiveTransformV3(
+        images=images,
+        transforms=tf.stack([a0, a1, a2, b0, b1, b2, zero, zero], axis=1),
+        output_shape=[size, size],
+        fill_value=0.0,
+        interpolation="BILINEAR",
+        fill_mode="REFLECT",
+    )
+
+
+def _jitter(images, strength, uniform):
+    """Brightness, contrast and saturation, as torchvision's ColorJitter computes them."""
+
+    def factor(name, amount):
+        return (1 + _between(uniform[name], amount))[:, None, None, None]
+
+    images = images * factor("brightness", strength / 2)
+    mean = tf.reduce_mean(_grey(images), axis=(1, 2), keepdims=True)
+    images = mean + factor("contrast", strength) * (images - mean)
+    grey = _grey(images)
+    images = grey + factor("saturation", strength) * (images - grey)
+    return tf.clip_by_value(images, 0.0, 255.0)
+
+
+def _blend(recipe, images, labels, uniform, draws):
+    """MixUp (arXiv:1710.09412) or CutMix (arXiv:1905.04899) of each image with the next one of its batch.
+
+    Each image draws which of the two it gets, or neither, and its own share. Both are a mask of what is kept
+    of the image: MixUp's is one number, CutMix's is 0 in a box and 1 around it.
+    """
+    kinds = [name for name, alpha in (("mixup", recipe.mixup), ("cutmix", recipe.cutmix)) if alpha]
+    kind = tf.cast(uniform["blend"] * (len(kinds) + 1), tf.int32)
+    mask = tf.ones_like(images[..., :1])
+    if "mixup" in kinds:
+        share = tf.where(kind == kinds.index("mixup"), draws["mixup"], 1.0)
+        mask *= share[:, None, None, None]
+    if "cutmix" in kinds:
+        chosen = (kind == kinds.index("cutmix"))[:, None, None, None]
+        mask = tf.where(chosen, 1 - _boxes(images.shape[1], draws["cutmix"], uniform), mask)
+    partners = tf.roll(images, -1, axis=0)
+    share = tf.reduce_mean(mask, axis=(1, 2))
+    labels = share * labels + (1 - share) * tf.roll(labels, -1, axis=0)
+    return mask * images + (1 - mask) * partners, labels
+
+
+def _boxes(size, share, uniform):
+    """(batch, size, size, 1) float32, 1 in a box with 1 - share of the area, clipped at the border."""
+    half = tf.sqrt(1 - share)[:, None] / 2
+    places = (tf.range(size, dtype=tf.float32)[None] + 0.5) / size
+    rows = tf.cast(tf.abs(places - uniform["box_y"][:, None]) < half, tf.float32)
+    columns = tf.cast(tf.abs(places - uniform["box_x"][:, None]) < half, tf.float32)
+    return rows[:, :, None, None] * columns[:, None, :, None]
+
+
+def _beta(alpha: float, seed: Any) -> tf.Tensor:
+    """One number from Beta(alpha, alpha) as the share of two Gamma(alpha) numbers; 1 if alpha is 0."""
+    if not alpha:
+        return tf.ones(())
+    one, other = tf.unstack(tf.random.stateless_gamma([2], seed, alpha))
+    # Both round to 0 now and then for a small alpha; the image is then left alone.
+    return tf.where(one + other > 0, one / tf.maximum(one + other, 1e-30), 1.0)
+
+
+def _between(uniform, limit):
+    """From [0, 1) to [-limit, limit)."""
+    return (2 * uniform - 1) * limit
+
+
+def _whole(uniform, largest):
+    """From [0, 1) to a whole number from 0 to `largest`; a product that rounds up stays within."""
+    return tf.minimum(tf.floor(uniform * (largest + 1)), largest)
+
+
+def _grey(images):
+    return tf.reduce_sum(images * tf.constant(_LUMA), axis=-1, keepdims=True)
