@@ -82,7 +82,7 @@ PAGES = {  # name -> (program, or none for app.py; modules that it needs; worker
     "identity": (IDENTITY, ("gradio",), None),
     "this project": (None, ("gradio", "openvino"), "here-auto"),
     "timm on PyTorch": (TIMM, ("gradio", "timm", "torch"), "torch-float32"),
-    "Keras as it ships": (KERAS, ("gradio", "tensorflow"), "keras"),
+    "stock Keras": (KERAS, ("gradio", "tensorflow"), "keras"),
 }
 
 

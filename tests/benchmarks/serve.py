@@ -1,4 +1,4 @@
-"""ResNeXt on a CPU, one image and 64 at once: this project against Keras as it ships, PyTorch, ONNX Runtime and OpenVINO.
+"""ResNeXt on a CPU, one image and 64 at once: this project against stock Keras, PyTorch, ONNX Runtime and OpenVINO.
 
     python tests/benchmarks/serve.py --peer-python OTHER_ENVIRONMENT/bin/python
 
@@ -49,7 +49,7 @@ CONTENDERS = {
     "this project, float32": Contender("here-float32"),
     "this project, bfloat16": Contender("here-bfloat16"),
     "this project, int8": Contender("here-int8", (*SAFETENSORS, *QUANTISED), ("here_int8",)),
-    "Keras as it ships, float32": Contender("keras"),
+    "stock Keras, float32": Contender("keras"),
     "PyTorch, float32": Contender("torch-float32"),
     "PyTorch channels_last, float32": Contender("torch-channels_last"),
     "PyTorch torch.compile, float32": Contender("torch-compile"),

@@ -21,7 +21,7 @@ from resnext.config import ModelConfig
 CONTENDERS = {  # name -> (worker, modules that it needs, environment)
     "this project": ("here", ("tensorflow",), {}),
     "this project, oneDNN off": ("here", ("tensorflow",), {"TF_ENABLE_ONEDNN_OPTS": "0"}),
-    "Keras as it ships": ("keras", ("tensorflow",), {}),
+    "stock Keras": ("keras", ("tensorflow",), {}),
     "timm on PyTorch": ("torch", ("timm", "torch"), {}),
 }
 

@@ -25,7 +25,7 @@ from tests.helpers.hub_server import File, HubServer, Repo, environment
 from tests.helpers.paths import ROOT
 from tests.helpers.repositories import random_tensors
 
-pytestmark = pytest.mark.hostile
+pytestmark = [pytest.mark.hostile, pytest.mark.slow]
 FUZZED = 100  # configs
 # Opens the repositories named on standard input, in a process whose memory can be measured.
 CHILD = """
@@ -499,7 +499,6 @@ def test_fuzzed_configs_open_or_are_refused_with_one_clear_message(run):
     assert 50 < len(refused) < FUZZED - 5
 
 
-@pytest.mark.slow
 def test_the_keras_backend_refuses_the_same(good, cases, tmp_path):
     chosen = ("weights: half", "weights: NaN", "config: timm's ViT", "config: 1,000 units of 65,536 channels")
     for name, what, content, words in cases:

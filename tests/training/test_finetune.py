@@ -30,6 +30,8 @@ from training.fit import Checkpoint, _commands, fit
 from training.optimizer import make_optimizer
 from training.recipe import RECIPES, Recipe
 
+pytestmark = pytest.mark.slow
+
 ARCHITECTURE = Architecture(layers=(1, 1, 1, 1), channels=(8, 8, 8, 8), cardinality=2, base_width=32)
 # One step an epoch over all images, which are always the same: whatever the order, an epoch is the same.
 STEADY = dataclasses.replace(

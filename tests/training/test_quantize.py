@@ -29,6 +29,8 @@ from training.data import find_images
 from training.evaluate import measure
 from training.quantize import quantize
 
+pytestmark = pytest.mark.slow
+
 ROOT = pathlib.Path(__file__).parents[2]
 COLOURS = {"blue": (40, 60, 200), "green": (50, 190, 70), "red": (210, 50, 40)}
 # In every process: a list of who else than this machine was looked up or called.

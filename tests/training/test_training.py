@@ -34,6 +34,8 @@ from training.fit import Checkpoint, fit
 from training.mistakes import MAX_MISTAKES, choose_mistakes
 from training.recipe import RECIPES
 
+pytestmark = pytest.mark.slow
+
 
 def thumbnails(output):
     """The pictures that evaluation.json names, by the image that each is of."""

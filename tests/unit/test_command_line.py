@@ -211,6 +211,7 @@ def test_the_command_has_all_commands():
         assert f" {command} " in result.stdout
 
 
+@pytest.mark.slow
 def test_no_command_needs_an_extra_to_show_its_help():
     missing = ("gradio", "tensorflow", "keras", "matplotlib", "nncf", "plotly")
     for command in COMMANDS:
@@ -229,6 +230,7 @@ def photograph_folders(tmp_path):
     return tmp_path / "photos"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "module, extra, arguments",
     [

@@ -14,6 +14,8 @@ from resnext.keras_model import build_model, dtype_policy
 from resnext.pretrained import from_pretrained, save_pretrained
 from resnext.weights import keras_tensors, read_tensors
 
+pytestmark = pytest.mark.slow
+
 ARCHITECTURE = Architecture(
     layers=(1, 1, 1, 1), channels=(8, 8, 8, 8), cardinality=2, base_width=32, attn_layer="se"
 )

@@ -20,6 +20,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "benchmarks"))
 from parity import FIXTURES, VARIANTS, difference, pixels, weights
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_openvino_and_keras_give_timm_s_numbers(variant):
     folder = FIXTURES / variant
