@@ -16,7 +16,7 @@ if typing.TYPE_CHECKING:
 GRAPH = "openvino_int8.xml"
 WEIGHTS = "openvino_int8.bin"
 NOTES = "quantization.json"
-_FALLBACK = "classifying in float32; make one with `python -m training quantize`."
+_FALLBACK = "classifying in float32; make one with `resnext quantize`."
 # Of the graph without its weights: ResNeXt-101 has 0.9 MB.
 _MAX_BYTES = 4 * 2**20
 _MAX_NOTES_BYTES = 2**20

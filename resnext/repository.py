@@ -96,8 +96,7 @@ def _open_folder(model: str | os.PathLike, folder: pathlib.Path, revision: str |
     missing = _missing(folder)
     if missing:
         raise RepositoryError(
-            f"{model} is not a model repository: it has no {missing[0]}. "
-            "Make one with `python -m training fit`."
+            f"{model} is not a model repository: it has no {missing[0]}. Make one with `resnext fit`."
         )
     return Repository(str(model), folder)
 

@@ -197,7 +197,7 @@ def read_evaluation(folder: pathlib.Path, max_bytes: int | None = None) -> Evalu
         return Evaluation.from_json(read_text(path, max_bytes))
     except READ_ERRORS as error:
         fault = f"{path} is not a valid evaluation ({error})"
-        raise DataError(f"{fault}: run `python -m training evaluate` again, or delete it.") from None
+        raise DataError(f"{fault}: run `resnext evaluate` again, or delete it.") from None
 
 
 def calibration_bins(predictions: tuple[ImagePrediction, ...], bins: int = 10) -> list[CalibrationBin]:

@@ -52,7 +52,7 @@ def read_tensors(
             return {key: file.get_tensor(key) for key in expected or keys}
     except FileNotFoundError:
         raise WeightsError(
-            f"{path} is missing: download the repository again, or train with `python -m training fit`."
+            f"{path} is missing: download the repository again, or train with `resnext fit`."
         ) from None
     except (safetensors.SafetensorError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise WeightsError(

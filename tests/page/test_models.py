@@ -136,10 +136,7 @@ def test_an_int8_graph_found_when_a_model_opens_is_offered_then(folders, tmp_pat
 def test_int8_of_a_model_without_it_runs_in_float32_with_a_notice(folders):
     model = Models(folders).open("two, int8")
     assert model.classifier.precision == "float32"
-    assert (
-        notice(model)
-        == "two has no int8 graph: classifying in float32; make one with `python -m training quantize`."
-    )
+    assert notice(model) == "two has no int8 graph: classifying in float32; make one with `resnext quantize`."
     assert notice(model, "zh") == "two 没有 int8 计算图：以 float32 分类。"
     with pytest.raises(RepositoryError, match="four, int8 is not offered on this page"):
         Models(folders).open("four, int8")

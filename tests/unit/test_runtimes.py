@@ -132,8 +132,7 @@ def test_a_repository_without_int8_graph_falls_back_to_float32(tiny_repository):
     classifier = Classifier.from_pretrained(tiny_repository, precision="int8")
     assert classifier.precision == "float32"
     assert classifier.notice == (
-        f"{tiny_repository} has no int8 graph: classifying in float32; "
-        "make one with `python -m training quantize`."
+        f"{tiny_repository} has no int8 graph: classifying in float32; make one with `resnext quantize`."
     )
     exact = Classifier.from_pretrained(tiny_repository, precision="float32")
     assert exact.notice == ""
