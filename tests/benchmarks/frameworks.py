@@ -91,7 +91,7 @@ def make_onnxruntime(folder, config, precision):
 
 
 def make_torch(folder, config, variant):
-    # Freezing is fastest. With a new cache folder, torch.compile starts as on a machine that has not compiled.
+    # Freezing is fastest. With a new cache folder, torch.compile starts as on a new machine.
     os.environ["TORCHINDUCTOR_FREEZING"] = "1"
     os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(folder / variant)
     import torch

@@ -3,7 +3,7 @@
     python tests/benchmarks/timm_facts.py
 
 resnext/imagenet_classes.tsv.gz    names of ImageNet's classes
-tests/fixtures/timm_configs.json   config.json of each checkpoint of timm's that opens here, as timm writes it,
+tests/fixtures/timm_configs.json   timm's config.json of every checkpoint of timm's that opens here,
                                    and what timm reads from it: size, crop ratio, crop mode and interpolation;
                                    the same at test size
 tests/fixtures/timm_pixels.npz     small photographs, and the output of timm's eval transform for them
