@@ -1,4 +1,4 @@
-"""What the benchmarks share: one network and the same photographs for every contender, each in a process of its own."""
+"""What the benchmarks share: one network and the same photographs for all contenders, and their processes."""
 
 import csv
 import importlib.metadata
@@ -24,7 +24,7 @@ from resnext.weights import save_tensors
 
 
 def make_repository(folder: pathlib.Path, name: str, image_size: int, classes: int = 1000) -> None:
-    """A model repository of random weights, which this project and timm open alike."""
+    """Writes a model repository of random weights, which both this project and timm can open."""
     architecture, rng = find_architecture(name), np.random.default_rng(0)
     config = ModelConfig(name, architecture, tuple(map(str, range(classes))), Preprocessing(image_size))
     tensors = {}
@@ -34,19 +34,20 @@ def make_repository(folder: pathlib.Path, name: str, image_size: int, classes: i
         else:
             value = rng.normal(0, (2 / np.prod(shape[1:])) ** 0.5, shape)
         if "bn3.weight" in key:
-            value *= 0.2  # as in a trained network, no unit drowns the others
+            value *= 0.2  # As in a trained network, no unit dominates the others.
         tensors[key] = value.astype(np.float32)
     config.write(folder / "config.json")
     save_tensors(tensors, folder / "model.safetensors")
 
 
 def make_photographs(folder: pathlib.Path, count: int) -> None:
-    """Gives a repository random crops of the bundled photographs.
+    """Adds random crops of the bundled photographs to a repository.
 
-    Writes image files into data/train and two of them into data/test, each with two class folders; and images.npy,
-    (count, image_size, image_size, 3) uint8 RGB: all in data/train, as the network sees them.
+    Writes image files into data/train and two of them into data/test, each with two class folders. Writes
+    images.npy: data/train as the network sees it, (count, image_size, image_size, 3) uint8 RGB.
     """
-    from PIL import Image  # not above: how soon a contender answers is measured
+    # Imported here, since the time to the first output of a contender is measured.
+    from PIL import Image
 
     from resnext.preprocessing import preprocess
 
@@ -86,7 +87,7 @@ def stock_keras_model(config: ModelConfig):
 
 
 def import_timm():
-    """The module, also where torchvision has no compiled operations: it could not register them, and timm does not need them."""
+    """Imports timm, also where torchvision lacks its compiled operations, which timm does not need."""
     import types
 
     if importlib.util.find_spec("torchvision"):
@@ -103,7 +104,7 @@ def timm_model(folder: pathlib.Path):
 
 
 def find_python(modules: tuple[str, ...], peer_python: str | None) -> str | None:
-    """An interpreter that has these modules: this one, or the one for peers."""
+    """An interpreter that has these modules: this one, the one for peers, or None."""
     for python in filter(None, (sys.executable, peer_python)):
         code = f"import importlib.util as u; raise SystemExit(not all(map(u.find_spec, {modules!r})))"
         if subprocess.run([python, "-c", code], capture_output=True).returncode == 0:
@@ -114,7 +115,7 @@ def find_python(modules: tuple[str, ...], peer_python: str | None) -> str | None
 def run_worker(
     script: str, python: str, arguments: list[str], limit: float, environment: dict[str, str] | None = None
 ) -> dict:
-    """Runs one contender and returns what it measured; {"fault": ...} if it failed or took longer than `limit` seconds."""
+    """Runs one contender; returns what it measured, or {"fault": ...} if it failed or took too long."""
     env = {
         **os.environ,
         "TF_CPP_MIN_LOG_LEVEL": "3",
@@ -137,7 +138,7 @@ def run_worker(
 
 
 def processor() -> tuple[str, dict[str, bool]]:
-    """This machine's processor, and what it computes with; Linux tells, elsewhere nothing is known of that."""
+    """The name of this machine's processor, and which instructions it has (known on Linux only)."""
     information = pathlib.Path("/proc/cpuinfo")
     lines = (
         dict(line.split(":", 1) for line in information.read_text().splitlines() if ":" in line)
@@ -158,7 +159,7 @@ def processor() -> tuple[str, dict[str, bool]]:
 
 
 def installed_megabytes(packages: tuple[str, ...]) -> float:
-    """Size on disk, without compiled bytecode, of packages and of all that they require, as far as it is installed."""
+    """Size on disk, without bytecode, of packages and of all their installed requirements."""
     waiting, sizes = list(packages), {}
     while waiting:
         name = re.sub(r"[-_.]+", "-", waiting.pop()).lower()
@@ -190,7 +191,7 @@ def print_table(header: list[str], rows: list[list[str]], output: pathlib.Path |
 
 
 def write_table(header: list[str], rows: list[list[str]], output: pathlib.Path | None) -> None:
-    """Writes the table as CSV, if it is to be written."""
+    """Writes the table as CSV, if there is an output."""
     if output:
         with output.open("w", newline="") as file:
             csv.writer(file, lineterminator="\n").writerows([header, *rows])

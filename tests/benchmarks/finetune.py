@@ -1,10 +1,13 @@
-"""From scratch against fine-tuned, under the same budget: epochs, image size, batch size and seeds.
+"""Training from scratch against fine-tuning, under the same budget: epochs, image size, batch size and seeds.
 
-    python -m training fit cifar10 --output cifar-net --image-size 64 --labels int --epochs 12 --batch-size 128 --learning-rate 0.1 --weight-decay 1e-3
-    python tests/benchmarks/finetune.py flowers --pretrained cifar-net --output tests/benchmarks/results/finetune_12_epochs.csv
+    python -m training fit cifar10 --output cifar-net --image-size 64 --labels int --epochs 12 \\
+        --batch-size 128 --learning-rate 0.1 --weight-decay 1e-3
+    python tests/benchmarks/finetune.py flowers --pretrained cifar-net \\
+        --output tests/benchmarks/results/finetune_12_epochs.csv
 
-The pretrained network goes by way of a Hub on loopback: pushed there, and fine-tuned by its repository id. Both sides run
-`python -m training fit` with their own recipe ("small" and "finetune"); the figures are those of its evaluation.json.
+The pretrained network is pushed to a Hub on the loopback interface and fine-tuned by its repository id.
+Both sides run `python -m training fit` with their own recipe ("small" and "finetune"). The numbers are
+those of its evaluation.json.
 """
 
 import argparse
@@ -31,11 +34,11 @@ def main():
     parser.add_argument(
         "--pretrained", type=pathlib.Path, required=True, help="folder of the network to start from"
     )
-    parser.add_argument("--epochs", type=int, default=12, help="of both (default: %(default)s)")
-    parser.add_argument("--image-size", type=int, default=64, help="of both (default: %(default)s)")
-    parser.add_argument("--batch-size", type=int, default=32, help="of both (default: %(default)s)")
+    parser.add_argument("--epochs", type=int, default=12, help="of both trainings (default: %(default)s)")
+    parser.add_argument("--image-size", type=int, default=64, help="of both trainings (default: %(default)s)")
+    parser.add_argument("--batch-size", type=int, default=32, help="of both trainings (default: %(default)s)")
     parser.add_argument(
-        "--seeds", type=int, nargs="+", default=[0, 1], help="a run of both for each (default: 0 1)"
+        "--seeds", type=int, nargs="+", default=[0, 1], help="each seed trains both networks (default: 0 1)"
     )
     parser.add_argument("--output", type=pathlib.Path, help="CSV file for the table")
     options = parser.parse_args()

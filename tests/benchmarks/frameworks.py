@@ -1,4 +1,4 @@
-"""The contenders of serve.py: how each framework opens the network and answers, and how networks are converted and quantised."""
+"""The contenders of serve.py: how each framework loads, runs, converts and quantizes the network."""
 
 import os
 import typing
@@ -6,8 +6,8 @@ import typing
 import contenders
 import numpy as np
 
-# What makes a contender returns two functions: from (height, width, 3) uint8 to (classes,) logits; and by size of batch, from
-# (images, height, width, 3) uint8 to (images, classes) logits.
+# A make_ function returns a function from (height, width, 3) uint8 to (classes,) logits, and a dictionary of
+# functions from (images, height, width, 3) uint8 to (images, classes) logits by batch size.
 
 
 def make_here(folder, config, precision):
@@ -42,8 +42,8 @@ def make_openvino(folder, config, precision):
 
 
 def asynchronous(compiled, images, config=None) -> np.ndarray:
-    """Logits by asynchronous requests; the pixels are normalised beforehand if a config says how."""
-    most = 2 * compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")  # as many wait as run
+    """Logits by asynchronous requests, of pixels that are normalized first if there is a config."""
+    most = 2 * compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")  # As many requests wait as run.
     requests, logits = [compiled.create_infer_request() for _ in range(most)], []
 
     def oldest():
@@ -61,7 +61,7 @@ def asynchronous(compiled, images, config=None) -> np.ndarray:
 
 
 def in_batches(call):
-    """The two functions, of one from a batch of uint8 images to logits."""
+    """The two results of a make_ function, from one function from a batch of uint8 images to logits."""
 
     def many(batch):
         return lambda images: np.concatenate(
@@ -78,9 +78,8 @@ def make_keras(folder, config, variant):
 
     model = contenders.stock_keras_model(config)
     load_into_keras(model, read_tensors(folder / "model.safetensors"))
-    call = tf.function(
-        lambda images: model(images, training=False)
-    )  # faster than model.predict for one image
+    # Faster than model.predict for one image.
+    call = tf.function(lambda images: model(images, training=False))
     return in_batches(lambda images: call(tf.constant(images, tf.float32)).numpy())
 
 
@@ -92,10 +91,9 @@ def make_onnxruntime(folder, config, precision):
 
 
 def make_torch(folder, config, variant):
-    os.environ |= {
-        "TORCHINDUCTOR_FREEZING": "1",
-        "TORCHINDUCTOR_CACHE_DIR": str(folder / variant),
-    }  # fastest; as on a fresh machine
+    # Freezing is fastest. With a new cache folder, torch.compile starts as on a new machine.
+    os.environ["TORCHINDUCTOR_FREEZING"] = "1"
+    os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(folder / variant)
     import torch
 
     if variant.endswith("int8"):
@@ -116,7 +114,7 @@ def make_torch(folder, config, variant):
 
 
 def normalized(images, config) -> np.ndarray:
-    """(batch, 3, height, width) float32, as PyTorch's transforms make it, of (batch, height, width, 3) uint8."""
+    """Normalizes (batch, height, width, 3) uint8 to (batch, 3, height, width) float32 for PyTorch."""
     out = np.empty((len(images), 3, *images.shape[1:3]), np.float32)
     for channel, (mean, std) in enumerate(zip(config.preprocessing.mean, config.preprocessing.std)):
         np.multiply(images[..., channel], np.float32(1 / (255 * std)), out=out[:, channel])
@@ -125,7 +123,7 @@ def normalized(images, config) -> np.ndarray:
 
 
 class Framework(typing.NamedTuple):
-    """What makes its contenders, modules that they need, and the packages that their users install."""
+    """How to make a framework's contenders, the modules they need, and the packages their users install."""
 
     make: typing.Callable
     modules: tuple[str, ...]
@@ -146,7 +144,7 @@ def prepare_here_int8(folder, config, images):
     from training.data import find_images
     from training.quantize import quantize
 
-    # Random weights classify at random: what int8 costs in accuracy says nothing.
+    # The weights are random: the accuracy that int8 loses means nothing.
     quantize(
         find_images(folder / "data"), find_repository(folder), folder, force=True, report=lambda line: None
     )
@@ -177,9 +175,8 @@ def prepare_onnx_int8(folder, config, images):
     ready = folder / "ready.onnx"
     quant_pre_process(folder / "float32.onnx", ready, skip_symbolic_shape=True)
     options = {"per_channel": True, "activation_type": QuantType.QUInt8, "weight_type": QuantType.QInt8}
-    without_vnni = not contenders.processor()[1][
-        "VNNI"
-    ]  # its sums would overflow: 7 bits, as the manual advises
+    # Without VNNI, sums overflow: ONNX Runtime's manual advises 7 bits.
+    without_vnni = not contenders.processor()[1]["VNNI"]
     quantize_static(ready, folder / "int8.onnx", Photographs(), **options, reduce_range=without_vnni)
 
 
@@ -187,12 +184,12 @@ def prepare_openvino(folder, config, images):
     import openvino
 
     graph = openvino.convert_model(folder / "float32.onnx")
-    graph.reshape([1, 3, *images.shape[1:3]])  # faster than with an open size of the batch
+    graph.reshape([1, 3, *images.shape[1:3]])  # Faster than with a dynamic batch size.
     openvino.save_model(graph, folder / "float32.xml", compress_to_fp16=False)
 
 
 def prepare_openvino_int8(folder, config, images):
-    os.environ["NNCF_CI"] = "1"  # NNCF's switch against telling its makers
+    os.environ["NNCF_CI"] = "1"  # Switches off NNCF's telemetry.
     import nncf
     import openvino
 
@@ -204,7 +201,7 @@ def prepare_openvino_int8(folder, config, images):
 
 
 def prepare_torch_int8(folder, config, images):
-    """Static quantisation as PyTorch itself has it; its successor is a package of its own, torchao."""
+    """Static quantization by PyTorch itself. Its successor is a package of its own, torchao."""
     import torch
     from torch.ao.quantization import get_default_qconfig_mapping, quantize_fx
 
@@ -218,7 +215,8 @@ def prepare_torch_int8(folder, config, images):
         torch.jit.save(torch.jit.freeze(torch.jit.trace(network, batches[0][:1])), folder / "torch_int8.pt")
 
 
-PREPARATIONS = {  # name -> (function, modules that it needs)
+# The function and the modules that it needs, by name.
+PREPARATIONS = {
     "here_int8": (prepare_here_int8, ("openvino", "nncf")),
     "onnx": (prepare_onnx, ("timm", "torch", "onnx")),
     "onnx_int8": (prepare_onnx_int8, ("onnxruntime", "onnx")),

@@ -1,9 +1,9 @@
-"""What the page makes of everything that people who mean it ill may send: input -> what it got.
+"""All hostile inputs that the tests send, with the page's response to each.
 
     python tests/benchmarks/hostile.py
 
-Prints a table of all inputs (tests/hostile_inputs.py makes them), then the memory that the page holds before and
-after, and whatever is wrong: a traceback, an answer that is no sentence, that took 10 seconds or that names a folder.
+Prints a table of all inputs of tests/helpers/hostile_inputs.py, the page's memory before and after them,
+and every fault: a traceback, or a response that is not a sentence, took 10 seconds or names a folder.
 """
 
 import argparse
@@ -14,10 +14,9 @@ import re
 import sys
 import tempfile
 
-sys.path[:0] = [str(pathlib.Path(__file__).parents[2]), str(pathlib.Path(__file__).parents[1])]
+sys.path.insert(0, str(pathlib.Path(__file__).parents[2]))
 
-import hostile_inputs
-
+from tests.helpers import hostile_inputs
 from tests.helpers.website import serving
 
 RESULTS = pathlib.Path(__file__).parent / "results" / "hostile.csv"
@@ -39,7 +38,7 @@ def main():
         options.output.open("w", newline="", encoding="utf-8") as file,
     ):
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(("kind", "input", "what it got", "seconds"))
+        writer.writerow(("kind", "input", "response", "seconds"))
         (folder / "fetched").mkdir()
         photograph = hostile_inputs.Input(
             "a good photograph", "tulips.jpg", hostile_inputs.PHOTOGRAPH.read_bytes(), good=True
@@ -48,27 +47,28 @@ def main():
         memory, files = page.memory(), page.files()
         errors = ""
         for result in hostile_inputs.everything(page, website, folder / "fetched"):
-            if result.kind != "place":
-                errors = page.errors()  # for some places, Gradio itself writes tracebacks
+            # For some files of the server, Gradio itself writes tracebacks.
+            if result.kind != "server file":
+                errors = page.errors()
             row = (result.kind, result.what, _printable(result.got), f"{result.seconds:.1f}")
             writer.writerow(row)
-            print("{:8} {:60.60} {:150.150} {:>5} s".format(*row), flush=True)
+            print("{:11} {:60.60} {:150.150} {:>5} s".format(*row), flush=True)
             wrong += [
                 f"{result.kind}, {result.what}: {fault}" for fault in hostile_inputs.faults(result, folder)
             ]
-            counts[result.kind, "answered" if result.answered else "refused"] += 1
+            counts[result.kind, "accepted" if result.accepted else "refused"] += 1
         after = page.classify("image", photograph)
         print()
         for (kind, outcome), count in counts.items():
-            print(f"{kind:8} {outcome:8} {count:5}")
-        print(f"memory   {memory} MB before, {page.memory()} MB after, at most {page.most_memory()} MB")
+            print(f"{kind:11} {outcome:8} {count:5}")
+        print(f"memory: {memory} MB before, {page.memory()} MB after, peak {page.peak_memory()} MB")
         print(f"a good photograph: {before.got} before, {after.got} after")
         wrong += [f"left behind: {file}" for file in sorted(page.files() - files - {"fetched"})]
         wrong += [
             f"on standard error: {line}"
             for line in re.findall(r"^Traceback[\s\S]*?\n(\w.*)", errors, re.MULTILINE)
         ]
-    print(f"\n{len(wrong)} things to look at")
+    print(f"\n{len(wrong)} faults")
     for fault in map(_printable, wrong):
         print(f"  {fault:.300}")
 

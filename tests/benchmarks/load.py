@@ -1,11 +1,12 @@
-"""Many visitors at once for a while: is every photograph either answered or refused because the queue is full?
+"""Many visitors at once: is every photograph either classified or refused because the queue is full?
 
     python tests/benchmarks/load.py --clients 64 --seconds 120
 
-Each visitor uploads a photograph that the page has not seen, waits for the answer, and begins again. They speak the queue's
-protocol (upload, /queue/join, /queue/data) through httpx in one process: 64 `gradio_client.Client`s would spend the whole
-processor on loading certificates. A visitor who is refused tries again after a second. A queue of 64 places is never full
-with 64 visitors, some of whom are being served: more clients show refusals.
+Each visitor uploads a photograph that the page has not seen, waits for the prediction, and starts again.
+They speak the queue's protocol (upload, /queue/join, /queue/data) through httpx in one process: 64
+`gradio_client.Client`s would spend the whole processor on loading certificates. A visitor who is refused
+tries again after a second. 64 visitors, some of whom are being served, never fill a queue of 64 places:
+more clients show refusals.
 """
 
 import argparse
@@ -24,15 +25,23 @@ import httpx
 import numpy as np
 import page
 
-FULL = "Queue is full."  # how Gradio's refusal begins, with HTTP status 503 (gradio/queueing.py, `push`)
+# The start of Gradio's refusal, with HTTP status 503 (gradio/queueing.py, `push`).
+FULL = "Queue is full."
 
 
 @dataclasses.dataclass
 class Counts:
-    """What came of all requests."""
+    """The results of all requests.
 
-    seconds: list[float] = dataclasses.field(default_factory=list)  # of each answer
-    in_all: float = 0  # seconds from the first request to the last answer
+    Attributes:
+        seconds: The duration of each request that was answered.
+        total: The seconds from the first request to the last answer.
+        refused: The number of requests that the page refused because its queue was full.
+        errors: The number of other errors, by message.
+    """
+
+    seconds: list[float] = dataclasses.field(default_factory=list)
+    total: float = 0
     refused: int = 0
     errors: collections.Counter = dataclasses.field(default_factory=collections.Counter)
 
@@ -63,17 +72,15 @@ def main():
 
 
 async def load(address, process, folder, options) -> tuple[Counts, list[float]]:
-    """All visitors at once; also the page's resident megabytes: after its first answer, and then every half second."""
+    """Runs all visitors; also returns the page's resident megabytes, taken every half second."""
     counts, memory = Counts(), []
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
     async with httpx.AsyncClient(base_url=f"{address}gradio_api/", timeout=600, limits=limits) as client:
         config = (await client.get(f"{address}config")).json()
         event = next(event for event in config["dependencies"] if event["api_name"] == "classify")
         values = {component["id"]: component["props"].get("value") for component in config["components"]}
-        form = {
-            "fn_index": event["id"],
-            "data": [values[component] for component in event["inputs"]],
-        }  # as a browser has it
+        # The inputs as a browser sends them.
+        form = {"fn_index": event["id"], "data": [values[component] for component in event["inputs"]]}
         files = page.photographs(folder)
         await ask(client, form, next(files).read_bytes(), uuid.uuid4().hex)
         begin = time.perf_counter()
@@ -81,7 +88,7 @@ async def load(address, process, folder, options) -> tuple[Counts, list[float]]:
         await asyncio.gather(
             *(visit(client, form, files, begin + options.seconds, counts) for _ in range(options.clients))
         )
-        counts.in_all = time.perf_counter() - begin
+        counts.total = time.perf_counter() - begin
         watching.cancel()
         memory.append(page.resident_megabytes(process))
     return counts, memory
@@ -94,7 +101,7 @@ async def watch(process, memory):
 
 
 async def visit(client, form, files, end, counts) -> None:
-    """One visitor, who asks again and again in one tab."""
+    """One visitor, who sends one photograph after another in one tab."""
     session = uuid.uuid4().hex
     while time.perf_counter() < end:
         photograph = next(files).read_bytes()
@@ -112,13 +119,13 @@ async def visit(client, form, files, end, counts) -> None:
 
 
 async def ask(client: httpx.AsyncClient, form: dict, photograph: bytes, session: str) -> bool:
-    """Uploads a photograph and waits for its answer.
+    """Uploads a photograph and waits for its prediction.
 
     Returns:
-        whether the page refused because its queue is full.
+        Whether the page refused because its queue is full.
 
     Raises:
-        httpx.HTTPError, ValueError: anything else than an answer.
+        httpx.HTTPError, ValueError: The page gave neither a prediction nor that refusal.
     """
     uploaded = await client.post("upload", files={"files": ("photograph.jpg", photograph)})
     uploaded.raise_for_status()
@@ -133,9 +140,9 @@ async def ask(client: httpx.AsyncClient, form: dict, photograph: bytes, session:
             message = json.loads(line.removeprefix("data:")) if line.startswith("data:") else {}
             if message.get("msg") == "process_completed":
                 if not message["success"] or not message["output"]["data"][0]["confidences"]:
-                    raise ValueError(f"no answer: {message['output']}")
+                    raise ValueError(f"no prediction: {message['output']}")
                 return False
-    raise ValueError("the queue's messages ended before the answer")
+    raise ValueError("the queue's messages ended before the prediction")
 
 
 def report(counts, memory, options):
@@ -155,9 +162,9 @@ def report(counts, memory, options):
     ]
     row = [
         str(options.clients),
-        f"{counts.in_all:.0f}",
+        f"{counts.total:.0f}",
         str(len(counts.seconds)),
-        f"{len(counts.seconds) / counts.in_all:.1f}",
+        f"{len(counts.seconds) / counts.total:.1f}",
         str(counts.refused),
         str(counts.errors.total()),
         f"{np.median(milliseconds):.0f}",

@@ -1,11 +1,11 @@
-"""Whole web pages that classify a photograph, as their visitors meet them: this project's against ten-line ones.
+"""Web pages that classify a photograph, as their visitors see them: this project's against ten-line ones.
 
     python tests/benchmarks/page.py --peer-python OTHER_ENVIRONMENT/bin/python
 
-The identity page runs no network: it is what Gradio itself takes. All networks have the same random weights. Every page is
-a process of its own, one after another; every client is a real `gradio_client.Client` in a process of its own, and every
-photograph that it uploads is a file that the page has not seen (this project's page remembers its last answers). Clients
-and page share the processor.
+The identity page runs no network: it shows what Gradio itself takes. All networks have the same random
+weights. Every page is a process of its own, one after another. Every client is a real
+`gradio_client.Client` in a process of its own, and every photograph that it uploads is a file that the page
+has not seen, since this project's page caches its last predictions. Clients and page share the processor.
 """
 
 import argparse
@@ -69,7 +69,8 @@ folder = pathlib.Path(sys.argv[1])
 config = ModelConfig.read(folder / "config.json")
 model = contenders.stock_keras_model(config)
 load_into_keras(model, read_tensors(folder / "model.safetensors"))
-call = tf.function(lambda images: keras.ops.softmax(model(images, training=False)))  # faster than model.predict for one image
+# Faster than model.predict for one image.
+call = tf.function(lambda images: keras.ops.softmax(model(images, training=False)))
 
 def classify(image):
     probabilities = call(tf.constant(preprocess(image, config.preprocessing)[None], tf.float32)).numpy()[0]
@@ -78,7 +79,8 @@ def classify(image):
 page = gr.Interface(classify, gr.Image(type="pil"), gr.Label(), api_name="classify")
 page.launch(server_name="127.0.0.1", server_port=int(sys.argv[2]))
 """
-PAGES = {  # name -> (program, or none for app.py; modules that it needs; worker of serve.py with the same network)
+# By name: the program (None: app.py), the modules it needs, the worker of serve.py with the same network.
+PAGES = {
     "identity": (IDENTITY, ("gradio",), None),
     "this project": (None, ("gradio", "openvino"), "here-auto"),
     "timm on PyTorch": (TIMM, ("gradio", "timm", "torch"), "torch-float32"),
@@ -95,16 +97,20 @@ def main():
         "--image-size", type=int, default=224, help="height and width in pixels (default: %(default)s)"
     )
     parser.add_argument(
-        "--clients", type=int, default=8, help="as many at once, after one alone (default: %(default)s)"
+        "--clients",
+        type=int,
+        default=8,
+        help="clients at a time, after one alone (default: %(default)s)",
     )
     parser.add_argument(
-        "--seconds", type=float, default=20, help="for one client, and for all (default: %(default)s)"
+        "--seconds", type=float, default=20, help="seconds for one client, and for all (default: %(default)s)"
     )
     parser.add_argument("--starts", type=int, default=5, help="starts of each page (default: %(default)s)")
     parser.add_argument(
         "--without-certificates",
         action="store_true",
-        help="clients made with ssl_verify=False: by default each call loads all of the system's certificates three times, http or not",
+        help="make clients with ssl_verify=False: by default, a call loads all of the system's certificates "
+        "three times, even for http",
     )
     parser.add_argument("--peer-python", help="interpreter for pages that this one cannot run")
     parser.add_argument("--output", type=pathlib.Path, help="CSV file for the table")
@@ -115,7 +121,9 @@ def main():
         contenders.make_photographs(folder, 1)
         commands = page_commands(folder, options.peer_python)
         starts = {name: [] for name in commands}
-        for _ in range(options.starts):  # in turn: what slows the machine for a while slows all of them
+        for _ in range(
+            options.starts
+        ):  # In turn, so that what slows the machine for a while slows all pages.
             for name, command in commands.items():
                 starts[name].append(start_once(command, folder))
                 print(f"{name}: ready in {starts[name][-1]['ready']:.1f} s", file=sys.stderr)
@@ -133,7 +141,7 @@ def main():
 
 
 def page_commands(folder, peer_python) -> dict[str, list[str]]:
-    """What starts each page that can be started here; the port is to be added."""
+    """The command of each page that can be started here, without its last argument, the port."""
     commands = {}
     for number, (name, (program, modules, _)) in enumerate(PAGES.items()):
         python = contenders.find_python(modules, peer_python)
@@ -150,10 +158,10 @@ def page_commands(folder, peer_python) -> dict[str, list[str]]:
 
 @contextlib.contextmanager
 def running(command: list[str], folder: pathlib.Path):
-    """The process of a page and its address, as soon as it answers a GET with status 200.
+    """Runs a page, and waits until it responds to a GET request with status 200.
 
     Yields:
-        the process, the address, and the time (`time.perf_counter`) of its start and of that answer.
+        The process, the address, and the time (`time.perf_counter`) of the start and of that response.
     """
     port = free_port()
     paths = [str(contenders.ROOT), str(pathlib.Path(__file__).parent), os.environ.get("PYTHONPATH", "")]
@@ -182,8 +190,8 @@ def wait_until_ready(page, address, log, limit=300) -> float:
     give_up = time.perf_counter() + limit
     while time.perf_counter() < give_up:
         try:
-            with urllib.request.urlopen(address, timeout=60) as answer:
-                answer.read()
+            with urllib.request.urlopen(address, timeout=60) as response:
+                response.read()
                 return time.perf_counter()
         except (urllib.error.URLError, ConnectionError):
             if page.poll() is not None:
@@ -200,7 +208,7 @@ def free_port() -> int:
 
 
 def start_once(command, folder) -> dict[str, float]:
-    """Seconds from a page's start to its first HTTP 200 and to its first answer."""
+    """Seconds from a page's start to its first HTTP 200 and to its first prediction."""
     with running(command, folder) as (_, address, begin, ready):
         client = Client(address, verbose=False, httpx_kwargs={"timeout": 60})
         client.predict(handle_file(next(photographs(folder))), api_name="/classify")
@@ -210,7 +218,7 @@ def start_once(command, folder) -> dict[str, float]:
 
 
 def measure(command, folder, options) -> dict[str, float]:
-    """One client alone, then all at once, on one run of a page."""
+    """One client alone, then all at the same time, on one run of a page."""
     verify = not options.without_certificates
     with running(command, folder) as (page, address, *_):
         alone = 1000 * np.array(visit_together(address, 1, options.seconds, verify))
@@ -233,7 +241,7 @@ def resident_megabytes(process: int) -> float:
 
 
 def visit_together(address: str, clients: int, seconds: float, verify: bool) -> list[float]:
-    """The seconds that each answer took which came within `seconds`, of clients that ask again and again."""
+    """The durations of all predictions within `seconds`, of clients that ask continuously."""
     spawn = multiprocessing.get_context("spawn")
     with concurrent.futures.ProcessPoolExecutor(clients, spawn, share, (spawn.Barrier(clients),)) as executor:
         visits = [executor.submit(visit, address, seconds, verify) for _ in range(clients)]
@@ -241,13 +249,13 @@ def visit_together(address: str, clients: int, seconds: float, verify: bool) -> 
 
 
 def share(barrier) -> None:
-    """Gives a client's process the barrier behind which all begin."""
+    """Gives a client's process the barrier at which all clients wait before they begin."""
     global begin_together
     begin_together = barrier
 
 
 def visit(address: str, seconds: float, verify: bool) -> list[float]:
-    """One client, in a process of its own: the first waits at the barrier until there are as many processes as clients."""
+    """One client, in a process of its own, which waits at the barrier until all clients are ready."""
     durations = []
     try:
         with tempfile.TemporaryDirectory() as folder:
@@ -272,7 +280,7 @@ def visit(address: str, seconds: float, verify: bool) -> list[float]:
 
 
 def photographs(folder: pathlib.Path):
-    """JPEG files, no two alike: the bundled examples enlarged, and in each a comment of its own."""
+    """Different JPEG files: the bundled examples, enlarged, each with a unique comment."""
     sources = sorted((contenders.ROOT / "resnext" / "flowers" / "examples").glob("*.jpg"))
     images = [open_image(source).resize(SIZE, Image.Resampling.BICUBIC) for source in sources]
     file = folder / "photograph.jpg"
@@ -324,7 +332,8 @@ def report(results, clients, output):
     print()
     if ours["network"] is not None:
         print(
-            f"1 client, this project / (identity + network): {ours['p50'] / (identity['p50'] + ours['network']):.2f}"
+            "1 client, this project / (identity + network): "
+            f"{ours['p50'] / (identity['p50'] + ours['network']):.2f}"
         )
     print(f"ready, this project / identity: {ours['ready'] / identity['ready']:.2f}")
     for name in results.keys() - {"this project", "identity"}:

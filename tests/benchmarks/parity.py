@@ -1,12 +1,14 @@
-"""Every network that timm and this project both have, with the same weights in both: do they give the same numbers?
+"""Every network that timm and this project both have: do the same weights give the same numbers?
 
-    python tests/benchmarks/parity.py --peer-python OTHER_ENVIRONMENT/bin/python --output tests/benchmarks/results/parity.csv
+    python tests/benchmarks/parity.py --peer-python OTHER_ENVIRONMENT/bin/python \\
+        --output tests/benchmarks/results/parity.csv
 
-For each name, timm makes random weights with batch-norm statistics that do something, and saves them as it saves a
-repository. Logits and last feature map of the Keras and the OpenVINO reading are compared with timm's at three sizes:
-largest difference over timm's largest value. Then Keras takes a training step and saves, and timm opens that. timm runs
-in a process of its own, in an interpreter that has timm and torch. `--fixtures` writes tests/fixtures/timm instead:
-tiny networks, one of each structure, by which the test suite compares without timm.
+For each name, timm makes random weights with batch norm statistics that change the activations, and saves a
+repository. Logits and the last feature map of the Keras and OpenVINO backends are compared with timm's at
+three sizes: the largest difference over timm's largest value. Then Keras takes a training step and saves,
+and timm opens that. timm runs in a process of its own, in an interpreter that has timm and torch.
+`--fixtures` writes tests/fixtures/timm instead: tiny networks, one of each structure, with which the tests
+compare without timm.
 """
 
 import argparse
@@ -20,16 +22,14 @@ import contenders
 import numpy as np
 
 SIZES = ((224, 224), (256, 256), (231, 197))
-WHOLE = (
-    (224, 224),
-    (256, 256),
-    (224, 192),
-)  # timm's own anti-aliased networks fail where a side is no multiple of 32
+# timm's anti-aliased networks fail where a side is not a multiple of 32.
+MULTIPLES_OF_32 = ((224, 224), (256, 256), (224, 192))
 CLASSES = 1000
 FIXTURES = contenders.ROOT / "tests" / "fixtures" / "timm"
 _SMALL = {"layers": [1, 2, 1, 1], "channels": [16, 16, 32, 32], "num_classes": 7}
 _GROUPS = {"cardinality": 4, "base_width": 16}
-VARIANTS = {  # name of the fixture -> timm's name and what is changed of it
+# timm's name and the changed arguments, by the name of the fixture.
+VARIANTS = {
     "resnext": ("resnext50_32x4d", _SMALL | _GROUPS),
     "resnet": ("resnet50", _SMALL),
     "wide": ("wide_resnet50_2", _SMALL),
@@ -109,9 +109,10 @@ def compare(timm, name, folder) -> list[list[str]]:
     from resnext.weights import read_tensors
 
     keras.backend.clear_session()
-    sizes = WHOLE if "aa" in name else SIZES
+    sizes = MULTIPLES_OF_32 if "aa" in name else SIZES
     made = ask(timm, task="make", name=name, folder=str(folder), sizes=sizes)
-    config, answers = ModelConfig.read(folder / "config.json"), np.load(folder / "answers.npz")
+    config = ModelConfig.read(folder / "config.json")
+    answers = np.load(folder / "answers.npz")
     tensors = read_tensors(folder / "model.safetensors")
     network = from_pretrained(folder)
     both = keras.Model(
@@ -165,7 +166,7 @@ def difference(ours, theirs) -> float:
 
 
 def weights(shapes: dict[str, list[int]]) -> dict[str, np.ndarray]:
-    """The fixtures' weights, from a stream of random numbers that NumPy promises never to change."""
+    """The fixtures' weights, from the one random generator that NumPy never changes (RandomState)."""
     rng = np.random.RandomState(0)
     tensors = {}
     for key, shape in sorted(shapes.items()):
@@ -180,72 +181,81 @@ def weights(shapes: dict[str, list[int]]) -> dict[str, np.ndarray]:
     return tensors
 
 
-def serve_timm():
-    """timm's side: a JSON object a line comes in, does something, and is answered by another."""
-    import importlib.util
-    import types
+def run_timm(model, images) -> tuple[np.ndarray, np.ndarray]:
+    """Logits and features of a timm model for (batch, height, width, 3) uint8 RGB, as NumPy arrays."""
+    import torch
 
-    if importlib.util.find_spec("torchvision"):
-        # A torchvision without compiled operations cannot register them; timm does not need them.
-        sys.modules["torchvision._meta_registrations"] = types.ModuleType("torchvision._meta_registrations")
-    import timm
+    mean, std = (np.array(model.pretrained_cfg[key], np.float32) for key in ("mean", "std"))
+    x = torch.from_numpy(((images / np.float32(255) - mean) / std).transpose(0, 3, 1, 2)).contiguous()
+    with torch.inference_mode():
+        features = model.forward_features(x)
+        return model.forward_head(features).numpy(), features.numpy()
+
+
+def make(name, folder, sizes):
+    """Saves a timm model with random weights, and its outputs for images of these sizes."""
+    timm = contenders.import_timm()
     import torch
     from timm.models import save_for_hf
 
-    def run(model, images) -> tuple[np.ndarray, np.ndarray]:
-        mean, std = (np.array(model.pretrained_cfg[key], np.float32) for key in ("mean", "std"))
-        x = torch.from_numpy(((images / np.float32(255) - mean) / std).transpose(0, 3, 1, 2)).contiguous()
-        with torch.inference_mode():
-            features = model.forward_features(x)
-            return model.forward_head(features).numpy(), features.numpy()
+    torch.manual_seed(0)
+    model = timm.create_model(name, num_classes=CLASSES).eval()
+    for key, value in model.state_dict().items():
+        if key.endswith("running_var"):
+            value.uniform_(0.5, 1.5)
+        elif key.endswith("running_mean") or (value.ndim == 1 and key.endswith("bias")):
+            value.normal_(0, 0.1)
+        elif value.ndim == 1 and value.is_floating_point():  # timm starts the last one of a unit at 0.
+            value.uniform_(0.1, 0.4) if ".bn3." in key else value.uniform_(0.5, 1.5)
+    save_for_hf(model, folder, safe_serialization=True)
+    answers = {}
+    for index, size in enumerate(sizes):
+        answers[f"logits{index}"], answers[f"features{index}"] = run_timm(model, pixels(size))
+    np.savez(pathlib.Path(folder, "answers.npz"), **answers)
+    return {"parameters": sum(p.numel() for p in model.parameters())}
 
-    def make(name, folder, sizes):
-        torch.manual_seed(0)
-        model = timm.create_model(name, num_classes=CLASSES).eval()
-        for key, value in model.state_dict().items():
-            if key.endswith("running_var"):
-                value.uniform_(0.5, 1.5)
-            elif key.endswith("running_mean") or (value.ndim == 1 and key.endswith("bias")):
-                value.normal_(0, 0.1)
-            elif value.ndim == 1 and value.is_floating_point():  # the last one of a unit starts at 0 in timm
-                value.uniform_(0.1, 0.4) if ".bn3." in key else value.uniform_(0.5, 1.5)
-        save_for_hf(model, folder, safe_serialization=True)
-        answers = {}
-        for index, size in enumerate(sizes):
-            answers[f"logits{index}"], answers[f"features{index}"] = run(model, pixels(size))
-        np.savez(pathlib.Path(folder, "answers.npz"), **answers)
-        return {"parameters": sum(p.numel() for p in model.parameters())}
 
-    def fixture(name, changes, folder):
-        model = timm.create_model(name, **changes).eval()
-        shapes = {
-            key: list(value.shape) for key, value in model.state_dict().items() if value.is_floating_point()
-        }
-        model.load_state_dict(
-            {key: torch.from_numpy(value) for key, value in weights(shapes).items()}, strict=False
-        )
-        save_for_hf(model, folder, safe_serialization=True)
-        answers = {}
-        for size in ((64, 64), (64, 96) if "aa" in name else (95, 77)):
-            logits, features = run(model, pixels(size))
-            answers |= {f"logits {size[0]} {size[1]}": logits, f"features {size[0]} {size[1]}": features}
-        folder = pathlib.Path(folder)
-        np.savez_compressed(folder / "answers.npz", **answers)
-        (folder / "shapes.json").write_text(json.dumps(shapes, indent=0) + "\n")
-        if folder.name != "resnext":  # of one, timm's own file is kept
-            (folder / "model.safetensors").unlink()
-        return {}
+def fixture(name, changes, folder):
+    """Saves a small timm model for the tests: its config, the shapes of its tensors, and its outputs."""
+    timm = contenders.import_timm()
+    import torch
+    from timm.models import save_for_hf
 
-    def open_again(folder, size):
-        model = timm.create_model(f"local-dir:{folder}", pretrained=True).eval()
-        np.save(pathlib.Path(folder, "opened.npy"), run(model, pixels(size))[0])
-        return {}
+    model = timm.create_model(name, **changes).eval()
+    shapes = {
+        key: list(value.shape) for key, value in model.state_dict().items() if value.is_floating_point()
+    }
+    model.load_state_dict(
+        {key: torch.from_numpy(value) for key, value in weights(shapes).items()}, strict=False
+    )
+    save_for_hf(model, folder, safe_serialization=True)
+    answers = {}
+    for size in ((64, 64), (64, 96) if "aa" in name else (95, 77)):
+        logits, features = run_timm(model, pixels(size))
+        answers |= {f"logits {size[0]} {size[1]}": logits, f"features {size[0]} {size[1]}": features}
+    folder = pathlib.Path(folder)
+    np.savez_compressed(folder / "answers.npz", **answers)
+    (folder / "shapes.json").write_text(json.dumps(shapes, indent=0) + "\n")
+    if folder.name != "resnext":  # One of timm's own files is kept.
+        (folder / "model.safetensors").unlink()
+    return {}
 
+
+def open_again(folder, size):
+    """Opens a saved model with timm, and saves its logits."""
+    timm = contenders.import_timm()
+    model = timm.create_model(f"local-dir:{folder}", pretrained=True).eval()
+    np.save(pathlib.Path(folder, "opened.npy"), run_timm(model, pixels(size))[0])
+    return {}
+
+
+def serve_timm():
+    """timm's side: reads one JSON object per line, performs its task, and prints the result as another."""
     tasks = {"make": make, "fixture": fixture, "open": open_again}
     for line in sys.stdin:
         task = json.loads(line)
-        answer = tasks[task.pop("task")](**task)
-        print(json.dumps(answer), flush=True)
+        result = tasks[task.pop("task")](**task)
+        print(json.dumps(result), flush=True)
 
 
 if __name__ == "__main__":

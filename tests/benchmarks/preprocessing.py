@@ -1,10 +1,12 @@
-"""From a photograph's file to the network's pixels: this project against timm's eval transform, in every way of cropping.
+"""From a photograph's file to the network's input: this project against timm, with every crop mode.
 
-    OTHER_ENVIRONMENT/bin/python tests/benchmarks/preprocessing.py --output tests/benchmarks/results/preprocessing.csv
+    OTHER_ENVIRONMENT/bin/python tests/benchmarks/preprocessing.py \\
+        --output tests/benchmarks/results/preprocessing.csv
 
-It needs timm and torch. Each row is over all photographs: the mean absolute difference, that of the photograph that
-differs most, and the largest of any pixel, in 255ths. Without files of your own, ten JPEGs of various shapes and up to
-3200 pixels are made from the bundled examples. They have no EXIF orientation, which timm's transform does not apply.
+It needs timm and torch, and compares with timm's eval transform. Each row covers all photographs: the mean
+absolute difference, that of the photograph that differs most, and the largest of any pixel, in units of
+1/255. Without files of your own, ten JPEGs of various shapes and up to 3200 pixels are made from the
+bundled examples. They have no EXIF orientation, which timm's transform does not apply.
 """
 
 import argparse
@@ -20,7 +22,8 @@ from timm_facts import eval_transform
 from resnext.config import CROP_MODES, Preprocessing
 from resnext.preprocessing import open_image, preprocess
 
-SIZES, CROP_RATIOS = (176, 224, 288), (0.875, 0.9, 0.94, 0.95, 0.965, 1.0)
+SIZES = (176, 224, 288)
+CROP_RATIOS = (0.875, 0.9, 0.94, 0.95, 0.965, 1.0)
 SHAPES = (
     (224, 224),
     (224, 149),
@@ -77,7 +80,8 @@ def main():
     ]
     contenders.print_table(header, rows, options.output)
     print(
-        f"{len(photographs)} photographs, {len(rows)} ways: the mean difference is at most {max(float(row[4]) for row in rows)} of 255."
+        f"{len(photographs)} photographs, {len(rows)} settings: the mean difference is at most "
+        f"{max(float(row[4]) for row in rows)} of 255."
     )
 
 

@@ -1,4 +1,4 @@
-"""Makes the README's pictures of the page again.
+"""Takes the screenshots of the page for the documentation.
 
 python tests/benchmarks/screenshots.py
 """
@@ -19,7 +19,8 @@ from PIL import Image
 from playwright.sync_api import expect, sync_playwright
 
 ROOT = pathlib.Path(__file__).parents[2]
-PICTURES = [  # name, tab in the address, theme, width in pixels, language
+# Name, tab in the address, theme, width in pixels, language.
+PICTURES = [
     ("classify", "classify", "light", 1100, "en"),
     ("training", "training", "light", 1100, "en"),
     ("test", "test", "light", 1100, "en"),
@@ -59,9 +60,8 @@ def main():
                     page.locator(".gallery button").last.click()
                 expect(page.locator(".why")).to_be_visible(timeout=30_000)
             elif tab == "batch":
-                examples = sorted(
-                    (ROOT / "resnext" / "flowers" / "examples").glob("*.*")
-                )  # the credits are no image
+                # The credits, which are not an image, show an error.
+                examples = sorted((ROOT / "resnext" / "flowers" / "examples").glob("*.*"))
                 page.locator(".many input[type=file]").set_input_files(examples)
                 expect(page.locator(".as-csv")).to_be_visible(timeout=30_000)
             page.wait_for_timeout(3000)  # bars and figures move into place

@@ -1,14 +1,15 @@
-"""ResNeXt on a CPU, one image and 64 at once: this project against stock Keras, PyTorch, ONNX Runtime and OpenVINO.
+"""ResNeXt on a CPU: this project against stock Keras, PyTorch, ONNX Runtime and OpenVINO.
 
     python tests/benchmarks/serve.py --peer-python OTHER_ENVIRONMENT/bin/python
 
-Every contender has the same random weights and runs in a process of its own, one after another; they have to agree
-on the logits. The time is the network's alone, from ready uint8 pixels (normalised by each as it usually is) to logits.
-64 images are given all at once: to OpenVINO as asynchronous requests, to the others in batches of 1, 8 or 64, whichever
-is fastest. An int8 network is made beforehand, calibrated on the very 64 images. Where the processor has no bfloat16,
-OpenVINO computes in float32 instead and PyTorch emulates it, slowly. The first answer counts from the start of the
-process (torch.compile's is that of a machine that has not compiled before). "model MB" is what is downloaded of the
-model; "installed MB" are the packages that classifying takes, with all that they require.
+Every contender has the same random weights and runs in a process of its own, one after another. Their
+logits have to agree. The time is that of the network alone, from uint8 pixels (normalized by each framework
+as usual) to logits. 64 images are given at once: to OpenVINO as asynchronous requests, to the others in
+batches of 1, 8 or 64, whichever is fastest. An int8 network is made beforehand and calibrated on the same
+64 images. Where the processor lacks bfloat16, OpenVINO computes in float32 instead, and PyTorch emulates it
+slowly. The first output counts from the start of the process (torch.compile has not compiled before).
+"model MB" is the size of the model's downloads, "installed MB" that of the packages needed to classify,
+with all their requirements.
 """
 
 import argparse
@@ -28,17 +29,15 @@ import numpy as np
 from resnext.config import ModelConfig
 
 IMAGES = 64
-SECONDS = 8  # a slow contender measures one image for so long, and answers fewer than 64
-LONG = 120  # seconds after which a contender tries no larger batch
+SECONDS = 8  # A slow contender classifies single images for this long, and fewer than 64.
+LONG = 120  # Seconds after which a contender does not try a larger batch.
 PRECISIONS = ("float32", "bfloat16", "int8")
-SAFETENSORS, QUANTISED = (
-    ("config.json", "model.safetensors"),
-    ("openvino_int8.xml", "openvino_int8.bin", "quantization.json"),
-)
+SAFETENSORS = ("config.json", "model.safetensors")
+QUANTIZED = ("openvino_int8.xml", "openvino_int8.bin", "quantization.json")
 
 
 class Contender(typing.NamedTuple):
-    """How a row of the table is made: the worker, what it downloads, and what has to be prepared for it, in this order."""
+    """A row of the table: its worker, the files that it downloads, and its preparations in order."""
 
     worker: str
     downloads: tuple[str, ...] = SAFETENSORS
@@ -48,7 +47,7 @@ class Contender(typing.NamedTuple):
 CONTENDERS = {
     "this project, float32": Contender("here-float32"),
     "this project, bfloat16": Contender("here-bfloat16"),
-    "this project, int8": Contender("here-int8", (*SAFETENSORS, *QUANTISED), ("here_int8",)),
+    "this project, int8": Contender("here-int8", (*SAFETENSORS, *QUANTIZED), ("here_int8",)),
     "stock Keras, float32": Contender("keras"),
     "PyTorch, float32": Contender("torch-float32"),
     "PyTorch channels_last, float32": Contender("torch-channels_last"),
@@ -122,7 +121,7 @@ def main():
 
 
 def measure(contender: Contender, folder, options, faults: dict) -> dict:
-    """What a contender's process measured, or {"fault": ...}; `faults` remembers how each preparation went."""
+    """What a contender's process measured, or {"fault": ...}; `faults` keeps those of preparations."""
     for step in contender.prepared:
         if step not in faults:
             faults[step] = run(step, frameworks.PREPARATIONS[step][1], folder, options).get("fault")
@@ -188,7 +187,7 @@ def table(results) -> tuple[list[str], list[list[str]]]:
 
 
 def ratios(results) -> tuple[list[str], list[list[str]]]:
-    """This project's time over that of the fastest other contender at each precision, and of PyTorch at any."""
+    """This project's time over that of the fastest other one at each precision, and of PyTorch at any."""
     header = [
         "this project against",
         "ms here",
@@ -212,7 +211,7 @@ def ratios(results) -> tuple[list[str], list[list[str]]]:
         if not names & ours or not others:
             continue
         row = [title]
-        for key, unit in (("median", 1), ("rate", -1)):  # less is better, more is better
+        for key, unit in (("median", 1), ("rate", -1)):
             values = {
                 n: float(np.median(done[n]["milliseconds"])) if key == "median" else done[n]["rate"]
                 for n in names
@@ -231,7 +230,7 @@ def ratios(results) -> tuple[list[str], list[list[str]]]:
 
 
 def work(worker: str, folder: pathlib.Path, repetitions: int) -> None:
-    """Measures one contender, or prepares a network for it, and prints what came out as JSON."""
+    """Measures one contender, or prepares a network for it, and prints the result as JSON."""
     config = ModelConfig.read(folder / "config.json")
     images = np.load(folder / "images.npy")
     if worker in frameworks.PREPARATIONS:
@@ -252,13 +251,13 @@ def work(worker: str, folder: pathlib.Path, repetitions: int) -> None:
         "rate": 0,
     }
     affordable = max(1, SECONDS / np.median(seconds))
-    for batch, answer in many.items():
+    for batch, classify in many.items():
         if batch > min(affordable, len(images)) or (batch > 1 and time.time() - started > LONG):
             break
         sample = images[: max(batch, int(affordable) // batch * batch)]
-        answer(sample[:batch])  # one to warm up
+        classify(sample[:batch])  # to warm up
         start = time.perf_counter()
-        logits = answer(sample)
+        logits = classify(sample)
         rate = len(sample) / (time.perf_counter() - start)
         if rate > result["rate"]:
             result |= {"rate": rate, "batch": batch, "peak_many": peak_megabytes()}
@@ -274,7 +273,7 @@ def work(worker: str, folder: pathlib.Path, repetitions: int) -> None:
 
 
 def timed(call, most: int, limit: float) -> list[float]:
-    """Seconds of each of at most so many calls, within the limit all in all; of one at least."""
+    """The seconds of each call: at least one call, at most `most`, none after `limit` seconds."""
     seconds = []
     while not seconds or (len(seconds) < most and sum(seconds) < limit):
         start = time.perf_counter()

@@ -2,9 +2,10 @@
 
     python tests/benchmarks/stream.py FOLDER_OF_PHOTOGRAPHS
 
-The limit is OpenVINO's AsyncInferQueue on the same compiled network, fed with pixels that are ready. Decoding needs the same
-cores: with nothing lost between the two, the stream would reach 1 / (1 / limit + 1 / decoding alone), the bound. Limit, decoding
-and stream take turns, each in a process of its own; the stream's time is from its first line to its last.
+The limit is OpenVINO's AsyncInferQueue on the same compiled network, with pixels that are ready. Decoding
+needs the same cores: with nothing lost between the two, the stream would reach the bound, 1 / (1 / limit +
+1 / decoding alone). Limit, decoding and stream take turns, each in a process of its own. The stream's time
+is from its first line to its last.
 """
 
 import argparse
@@ -31,7 +32,7 @@ def main():
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "photographs", type=pathlib.Path, help="folder of JPEGs; where there are too few, they repeat"
+        "photographs", type=pathlib.Path, help="folder of JPEGs, which are repeated if there are too few"
     )
     parser.add_argument(
         "--count", type=int, default=1000, help="photographs in a round (default: %(default)s)"
@@ -40,10 +41,10 @@ def main():
         "--long",
         type=int,
         default=10_000,
-        help="photographs in one long stream through the flowers, for its memory (default: %(default)s)",
+        help="photographs in a long stream, to measure its memory (default: %(default)s)",
     )
     parser.add_argument(
-        "--rounds", type=int, default=3, help="the medians are reported (default: %(default)s)"
+        "--rounds", type=int, default=3, help="rounds, whose medians are reported (default: %(default)s)"
     )
     parser.add_argument(
         "--precision", default="auto", help="as for `python -m resnext classify` (default: %(default)s)"
@@ -93,7 +94,7 @@ def main():
 
 
 def link(photographs: pathlib.Path, folder: pathlib.Path, count: int) -> pathlib.Path:
-    """A folder of so many links to photographs."""
+    """A folder of `count` links to photographs."""
     folder.mkdir()
     files = itertools.cycle(list(image_files([photographs.resolve()])))
     for index, file in enumerate(itertools.islice(files, count)):

@@ -1,11 +1,15 @@
-"""Writes down what this project has to agree with, in an environment that has timm: `python tests/benchmarks/timm_facts.py`.
+"""Writes the facts of timm that the tests compare with, in an environment that has timm.
+
+    python tests/benchmarks/timm_facts.py
 
 resnext/imagenet_classes.tsv.gz    names of ImageNet's classes
-tests/fixtures/timm_configs.json   config.json of every checkpoint of timm's that opens here, as timm writes it, and what
-                                   timm reads from it: size, crop ratio, crop mode and interpolation; the same at test size
-tests/fixtures/timm_pixels.npz     small photographs, and what timm's eval transform makes of them
+tests/fixtures/timm_configs.json   timm's config.json of every checkpoint of timm's that opens here,
+                                   and what timm reads from it: size, crop ratio, crop mode and interpolation;
+                                   the same at test size
+tests/fixtures/timm_pixels.npz     small photographs, and the output of timm's eval transform for them
 """
 
+import argparse
 import collections
 import gzip
 import json
@@ -20,10 +24,9 @@ from PIL import Image
 
 from resnext.config import IMAGENET_MEAN, IMAGENET_STD
 
-CONFIGS, PIXELS = (
-    contenders.ROOT / "tests" / "fixtures" / name for name in ("timm_configs.json", "timm_pixels.npz")
-)
-# resnext26ts and its kin are networks of another kind (timm's ByobNet).
+CONFIGS = contenders.ROOT / "tests" / "fixtures" / "timm_configs.json"
+PIXELS = contenders.ROOT / "tests" / "fixtures" / "timm_pixels.npz"
+# resnext26ts and its variants are networks of another kind (timm's ByobNet).
 NAMES = re.compile(r"(legacy_)?(se)?resnext(?!26ts).*|resnet(50|101|152)|wide_resnet50_2")
 _SUBSETS = {"1k": "imagenet-1k", "12k": "imagenet-12k", "22k": "imagenet-22k"}
 _MAX_NOTE = 48  # characters
@@ -42,6 +45,10 @@ _SIZES = {"daisy": (61, 44), "roses": (37, 50), "tulips": (100, 43)}
 
 
 def main():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.parse_args()
     contenders.import_timm()
     write_classes(contenders.ROOT / "resnext" / "imagenet_classes.tsv.gz")
     write_configs(CONFIGS)
@@ -49,7 +56,7 @@ def main():
 
 
 def write_classes(path: pathlib.Path) -> None:
-    """Tab-separated lines, sorted: synset, subsets that have it, name (all lemmas), and a note if another has that name."""
+    """Writes sorted lines: synset, its subsets, name (all lemmas), and a note if the name is shared."""
     from timm.data import ImageNetInfo
 
     infos = {subset: ImageNetInfo(name) for subset, name in _SUBSETS.items()}
@@ -58,7 +65,7 @@ def write_classes(path: pathlib.Path) -> None:
         synsets = info.label_names()
         if synsets != sorted(synsets):
             raise SystemExit(
-                f"{_SUBSETS[subset]} is not in the order of its synsets: the file cannot say so."
+                f"{_SUBSETS[subset]} is not in the order of its synsets, which the file assumes."
             )
         for synset in synsets:
             subsets[synset].append(subset)
@@ -74,15 +81,13 @@ def write_classes(path: pathlib.Path) -> None:
         if taken[names[synset], note] > 1:
             note = synset
         lines.append("\t".join((synset, " ".join(subsets[synset]), names[synset], note)) + "\n")
-    with (
-        path.open("wb") as raw,
-        gzip.GzipFile("", "wb", 9, raw, mtime=0) as file,
-    ):  # the same bytes whenever it is made
+    # Without a time, the file has the same bytes whenever it is made.
+    with path.open("wb") as raw, gzip.GzipFile("", "wb", 9, raw, mtime=0) as file:
         file.write("".join(lines).encode())
 
 
 def _shorten(definition: str) -> str:
-    """The definition up to its first mark, and no more words than fit."""
+    """The definition up to its first semicolon, parenthesis or colon, shortened to the words that fit."""
     return textwrap.shorten(
         re.split(r"[;(:]", definition)[0], _MAX_NOTE, placeholder="…", break_on_hyphens=False
     )
@@ -134,7 +139,7 @@ def write_pixels(path: pathlib.Path) -> None:
 
 
 def eval_transform(size: int, crop_pct: float, crop_mode: str, interpolation: str):
-    """timm's, from a Pillow image to a (3, size, size) uint8 tensor."""
+    """timm's transform, from a Pillow image to a (3, size, size) uint8 tensor."""
     from timm.data import create_transform
 
     return create_transform(

@@ -1,9 +1,9 @@
-"""One training step of ResNeXt on a CPU: this project against Keras' own grouped convolution and timm on PyTorch.
+"""One training step of ResNeXt on a CPU: this project against stock Keras and timm on PyTorch.
 
     python tests/benchmarks/train.py --peer-python OTHER_ENVIRONMENT/bin/python
 
-A step is forward, cross-entropy, backward and SGD with momentum on one batch, in float32. Every contender runs in a
-process of its own, one after another.
+A step is forward, cross-entropy, backward and SGD with momentum on one batch, in float32. Every contender
+runs in a process of its own, one after another. Stock Keras has its own grouped convolution.
 """
 
 import argparse
@@ -18,7 +18,8 @@ import numpy as np
 
 from resnext.config import ModelConfig
 
-CONTENDERS = {  # name -> (worker, modules that it needs, environment)
+# By name: the worker, the modules that it needs, and environment variables.
+CONTENDERS = {
     "this project": ("here", ("tensorflow",), {}),
     "this project, oneDNN off": ("here", ("tensorflow",), {"TF_ENABLE_ONEDNN_OPTS": "0"}),
     "stock Keras": ("keras", ("tensorflow",), {}),
@@ -39,7 +40,7 @@ def main():
         "--steps", type=int, default=5, help="steps measured, after one to warm up (default: %(default)s)"
     )
     parser.add_argument(
-        "--limit", type=float, default=600, help="seconds for a contender, all in all (default: %(default)s)"
+        "--limit", type=float, default=600, help="seconds for a contender in total (default: %(default)s)"
     )
     parser.add_argument("--peer-python", help="interpreter for contenders that this one lacks")
     parser.add_argument("--output", type=pathlib.Path, help="CSV file for the table")
