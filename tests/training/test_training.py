@@ -15,24 +15,25 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
-from training.history import best_epoch, read_history
 
 from resnext.classifier import Classifier
 from resnext.config import ModelConfig, Preprocessing
 from resnext.errors import ConfigError, DataError, RepositoryError
 from resnext.preprocessing import open_image, preprocess
 from resnext.pretrained import from_pretrained, save_pretrained
+from resnext.results import best_epoch, read_history
 from resnext.weights import read_tensors
 from tests.helpers.hub_server import TOKEN, HubServer, environment
 from tests.helpers.paths import ROOT
 from tests.helpers.photographs import CLASSES, paint
 from tests.helpers.training import RECIPE, run_training
-from training.cli import _command, _training_seed
+from training.cli import _command_line
 from training.data import find_images
 from training.evaluate import evaluate, first_predictions, measure
-from training.fit import Checkpoint, fit
+from training.fit import fit
 from training.mistakes import MAX_MISTAKES, choose_mistakes
 from training.recipe import RECIPES
+from training.run_folder import Checkpoint, recorded_seed
 
 pytestmark = pytest.mark.slow
 
@@ -104,7 +105,7 @@ def test_a_two_epoch_training_makes_a_whole_model_repository(trained):
     assert len([line for line in text.splitlines() if line.startswith("test/")]) == 10, (
         "the first ten predictions"
     )
-    assert [row["epoch"] for row in read_history(output / "history.csv")] == [1, 2]
+    assert [row["epoch"] for row in read_history(output)] == [1, 2]
     for figure in (output / "figures").iterdir():
         assert Image.open(figure).size > (300, 300)
 
@@ -227,7 +228,7 @@ def test_a_training_killed_in_its_first_epoch_between_weights_and_checkpoint_is_
     with pytest.raises(RepositoryError, match="interrupted training: add --resume"):
         fit(images, output, RECIPE, report=lambda line: None)
     fit(images, output, RECIPE, resume=True, report=lambda line: None)
-    assert [row["epoch"] for row in read_history(output / "history.csv")] == [1, 2]
+    assert [row["epoch"] for row in read_history(output)] == [1, 2]
 
 
 def test_a_checkpoint_restores_weights_optimizer_and_epoch_bit_for_bit(tmp_path):
@@ -267,13 +268,13 @@ def test_only_the_weights_of_the_best_validation_loss_are_kept(photographs, tmp_
     saved, save_tensors = [], module.save_tensors
 
     def counting(*arguments):
-        saved.append(len(read_history(tmp_path / "out" / "history.csv")) + 1)
+        saved.append(len(read_history(tmp_path / "out")) + 1)
         save_tensors(*arguments)
 
     monkeypatch.setattr(module, "save_tensors", counting)
     recipe = dataclasses.replace(RECIPE, epochs=4, learning_rate=0.5)
     fit(find_images(photographs), tmp_path / "out", recipe, report=lambda line: None)
-    rows = read_history(tmp_path / "out" / "history.csv")
+    rows = read_history(tmp_path / "out")
     assert saved == [row["epoch"] for row in rows if row is best_epoch(rows[: row["epoch"]])]
     assert saved[-1] == best_epoch(rows)["epoch"]
 
@@ -298,7 +299,7 @@ def test_int_and_binary_labels_train(labels, tmp_path):
     data = find_images(paint(tmp_path / "two", {"blue": CLASSES["blue"], "red": CLASSES["red"]}))
     recipe = dataclasses.replace(RECIPE, labels=labels, mixup=0.0, cutmix=0.0, label_smoothing=0.0, epochs=1)
     fit(data, tmp_path / "out", recipe, report=lambda line: None)
-    assert 0 <= read_history(tmp_path / "out" / "history.csv")[0]["val_accuracy"] <= 1
+    assert 0 <= read_history(tmp_path / "out")[0]["val_accuracy"] <= 1
     assert ModelConfig.read(tmp_path / "out" / "config.json").label_names == ("blue", "red")
 
 
@@ -573,7 +574,7 @@ def test_one_folder_of_classes_is_tested_on_what_was_not_trained_on_from_the_hub
 @pytest.mark.parametrize("seed", ["-1", "1e400", '"7"', "[" * 10**5, "4294967296"])
 def test_a_seed_that_is_none_splits_as_the_first(seed, tmp_path):
     (tmp_path / "recipe.json").write_text(f'{{"recipe": {{"seed": {seed}}}}}')
-    assert _training_seed(tmp_path) == 0
+    assert recorded_seed(tmp_path) == 0
 
 
 @pytest.mark.parametrize(
@@ -616,7 +617,7 @@ def test_the_recorded_command_names_no_folder_in_either_form(monkeypatch):
         ],
     )
     folders = (pathlib.Path(f"/home/me/{name}") for name in ("photos", "secret/out", "base"))
-    assert _command(*folders) == "python -m training fit photos --output=out --epochs=3 --pretrained base"
+    assert _command_line(folders) == "python -m training fit photos --output=out --epochs=3 --pretrained base"
 
 
 def test_a_finished_training_is_not_written_over(trained, photographs):
