@@ -17,8 +17,10 @@ from resnext.runtimes import KerasRuntime, OpenVINORuntime, Output
 if typing.TYPE_CHECKING:
     import openvino
 
-PRECISIONS = ("auto", "float32", "bfloat16", "int8")
-RUNTIMES = ("auto", "openvino", "keras")
+Precision = typing.Literal["auto", "float32", "bfloat16", "int8"]
+RuntimeName = typing.Literal["auto", "openvino", "keras"]
+PRECISIONS = typing.get_args(Precision)
+RUNTIMES = typing.get_args(RuntimeName)
 _PACKAGES = {"openvino": "openvino", "keras": "tensorflow"}
 
 

@@ -5,11 +5,11 @@ import json
 import os
 import pathlib
 import sys
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
-from resnext.classifier import PRECISIONS, RUNTIMES, Classifier, find_runtime
+from resnext.classifier import Classifier, Precision, RuntimeName, find_runtime
 from resnext.command import import_tensorflow, run
 from resnext.errors import ImageError, printable
 from resnext.page import launch
@@ -49,14 +49,14 @@ def classify(
     revision: Annotated[str | None, typer.Option(help="Branch, tag or commit of the Hub repository.")] = None,
     top_k: Annotated[int, typer.Option(min=1, help="Number of classes to print for each image.")] = 5,
     precision: Annotated[
-        Literal[*PRECISIONS],
+        Precision,
         typer.Option(
             help="auto: bfloat16 where OpenVINO runs and the processor supports it, otherwise float32. "
             "int8: the graph made by the quantize command."
         ),
     ] = "auto",
     runtime: Annotated[
-        Literal[*RUNTIMES],
+        RuntimeName,
         typer.Option(
             help="auto: OpenVINO where it is installed. keras: TensorFlow, on a GPU if there is one."
         ),
@@ -99,11 +99,10 @@ def classify(
 
 def _show_json(classifier: Classifier, file: pathlib.Path, output: Output | ImageError, top_k: int) -> None:
     if isinstance(output, ImageError):
-        line = {"file": str(file), "error": str(output)}
+        content: dict = {"error": str(output)}
     else:
-        predictions = [prediction._asdict() for prediction in classifier.top(output, top_k)]
-        line = {"file": str(file), "predictions": predictions}
-    typer.echo(json.dumps(line))
+        content = {"predictions": [prediction._asdict() for prediction in classifier.top(output, top_k)]}
+    typer.echo(json.dumps({"file": str(file), **content}))
 
 
 def _show_text(classifier: Classifier, file: pathlib.Path, output: Output | ImageError, top_k: int) -> None:

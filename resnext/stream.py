@@ -20,7 +20,7 @@ from resnext.runtimes import Output
 if typing.TYPE_CHECKING:
     import openvino
 
-Source = typing.TypeVar("Source", str, os.PathLike, bytes, Image.Image)
+Source = typing.TypeVar("Source", str, pathlib.Path, os.PathLike, bytes, Image.Image)
 
 # The suffixes of `resnext.preprocessing.FORMATS`.
 SUFFIXES = frozenset(
