@@ -18,9 +18,9 @@ if typing.TYPE_CHECKING:
     import openvino
 
 Precision = typing.Literal["auto", "float32", "bfloat16", "int8"]
-Runtime = typing.Literal["auto", "openvino", "keras"]
+RuntimeName = typing.Literal["auto", "openvino", "keras"]
 PRECISIONS = typing.get_args(Precision)
-RUNTIMES = typing.get_args(Runtime)
+RUNTIMES = typing.get_args(RuntimeName)
 _PACKAGES = {"openvino": "openvino", "keras": "tensorflow"}
 
 

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from resnext.classifier import Classifier, Precision, Runtime, find_runtime
+from resnext.classifier import Classifier, Precision, RuntimeName, find_runtime
 from resnext.command import import_tensorflow, run
 from resnext.errors import ImageError, printable
 from resnext.page import launch
@@ -56,7 +56,7 @@ def classify(
         ),
     ] = "auto",
     runtime: Annotated[
-        Runtime,
+        RuntimeName,
         typer.Option(
             help="auto: OpenVINO where it is installed. keras: TensorFlow, on a GPU if there is one."
         ),
@@ -99,10 +99,10 @@ def classify(
 
 def _show_json(classifier: Classifier, file: pathlib.Path, output: Output | ImageError, top_k: int) -> None:
     if isinstance(output, ImageError):
-        result: dict[str, object] = {"error": str(output)}
+        content: dict = {"error": str(output)}
     else:
-        result = {"predictions": [prediction._asdict() for prediction in classifier.top(output, top_k)]}
-    typer.echo(json.dumps({"file": str(file), **result}))
+        content = {"predictions": [prediction._asdict() for prediction in classifier.top(output, top_k)]}
+    typer.echo(json.dumps({"file": str(file), **content}))
 
 
 def _show_text(classifier: Classifier, file: pathlib.Path, output: Output | ImageError, top_k: int) -> None:

@@ -13,7 +13,7 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 import typer
 
-from resnext.command import import_tensorflow
+from resnext.command import import_tensorflow, require
 from resnext.errors import RepositoryError
 from resnext.repository import Repository, find_repository, load_config
 
@@ -227,6 +227,7 @@ def quantize_command(
     skip_bad_files: SkipBadFiles = False,
 ):
     """Make an int8 graph for OpenVINO, smaller and faster, and state its accuracy in the model card."""
+    require("nncf", "quantize")
     from .data import find_images
     from .quantize import quantize
     from .run_folder import recorded_seed

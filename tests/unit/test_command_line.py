@@ -254,6 +254,14 @@ def test_a_missing_extra_is_one_line_with_the_pip_command(
     assert f"pip install '.[{extra}]'" in result.stderr
 
 
+def test_quantize_without_extras_names_one_that_is_enough(tiny_repository, photograph_folders):
+    arguments = ("quantize", "tiny", "--calibration", "photos")
+    result = run_resnext(*arguments, missing=["matplotlib", "nncf"], cwd=tiny_repository.parent)
+    assert result.returncode == 1
+    assert result.stderr.count("\n") == 1
+    assert "pip install '.[quantize]'" in result.stderr
+
+
 def test_require_names_the_installed_package_outside_a_checkout(monkeypatch, tmp_path):
     from resnext import command
 

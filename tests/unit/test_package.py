@@ -34,7 +34,7 @@ KERAS_FILES = {
 
 
 def name_of(requirement):
-    """The distribution of a requirement such as "typer>=0.19"."""
+    """The distribution of a requirement such as "typer>=0.26"."""
     return re.match(r"[\w.-]+", requirement)[0]
 
 
