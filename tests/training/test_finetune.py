@@ -10,7 +10,6 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from training.history import read_history
 from typer.testing import CliRunner
 
 from resnext.architecture import Architecture
@@ -18,6 +17,7 @@ from resnext.config import ModelConfig, Preprocessing
 from resnext.errors import ConfigError
 from resnext.keras_model import build_model
 from resnext.repository import find_repository
+from resnext.results import read_history
 from resnext.weights import read_tensors, save_tensors
 from tests.helpers.hub_server import TOKEN, HubServer, environment
 from tests.helpers.paths import ROOT
@@ -26,9 +26,10 @@ from tests.helpers.repositories import random_tensors
 from tests.helpers.training import RECIPE, run_training
 from training.cli import app
 from training.data import find_images
-from training.fit import Checkpoint, _commands, fit
+from training.fit import fit
 from training.optimizer import make_optimizer
 from training.recipe import RECIPES, Recipe
+from training.run_folder import Checkpoint, recorded_commands
 
 ARCHITECTURE = Architecture(layers=(1, 1, 1, 1), channels=(8, 8, 8, 8), cardinality=2, base_width=32)
 # One step an epoch over all images, which are always the same: whatever the order, an epoch is the same.
@@ -228,10 +229,7 @@ def test_a_resumed_fine_tuning_unfreezes_on_and_ends_where_an_uninterrupted_one_
         assert np.allclose(value, resumed[key], atol=1e-4), key
     after = {key.removeprefix("model/"): value for key, value in resumed.items()}
     assert moved(before, after) == {"fc", "layer4", "layer3", "layer2"}
-    rates = [
-        [row["learning_rate"] for row in read_history(tmp_path / name / "history.csv")]
-        for name in ("whole", "killed")
-    ]
+    rates = [[row["learning_rate"] for row in read_history(tmp_path / name)] for name in ("whole", "killed")]
     assert rates[0] == rates[1]
     assert len(set(rates[0])) == 4
 
@@ -295,13 +293,13 @@ def test_fine_tuning_without_a_network_to_start_from_is_refused(setting, photogr
 )
 def test_a_recipe_json_that_is_anyone_s_adds_no_command(recipe_json, tmp_path):
     (tmp_path / "recipe.json").write_text(recipe_json)
-    assert _commands(tmp_path) == []
+    assert recorded_commands(tmp_path) == []
 
 
 def test_a_base_s_own_commands_are_kept_the_last_twenty_of_them(tmp_path):
     commands = [f"python -m training fit 'my photographs' --output {index}" for index in range(30)]
     (tmp_path / "recipe.json").write_text(json.dumps({"commands": commands}))
-    assert _commands(tmp_path) == commands[10:]
+    assert recorded_commands(tmp_path) == commands[10:]
 
 
 @pytest.mark.parametrize(

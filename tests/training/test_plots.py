@@ -11,7 +11,7 @@ from matplotlib import rcParams, rcParamsDefault
 from matplotlib.colors import to_rgb
 from PIL import Image
 
-from training.plots import DPI, STYLE, curves, heatmap, samples, save_figure, shorten
+from training.plots import DPI, STYLE, confusion_matrix, curves, samples, save_figure, shorten
 
 FLOWERS = ["daisy", "dandelion", "roses", "sunflowers", "tulips"]
 
@@ -119,14 +119,14 @@ def test_training_and_validation_differ_in_grey_print():
 
 def test_cells_show_their_counts_and_the_diagonal_its_rate():
     matrix = confusion(5)
-    cells = cell_texts(heatmap(matrix, FLOWERS))
+    cells = cell_texts(confusion_matrix(matrix, FLOWERS))
     for (row, column), count in np.ndenumerate(matrix):
         rate = [f"{count / matrix[row].sum():.0%}"] if row == column else []
         assert cells[row, column] == [str(count), *rate]
 
 
 def test_rows_are_the_true_classes_and_colour_is_the_share_of_the_row():
-    figure = heatmap(np.array([[6, 2], [0, 4]]), ["cat", "dog"])
+    figure = confusion_matrix(np.array([[6, 2], [0, 4]]), ["cat", "dog"])
     axes = figure.axes[0]
     np.testing.assert_allclose(axes.images[0].get_array(), [[0.75, 0.25], [0, 1]])
     assert (axes.get_ylabel(), axes.get_xlabel()) == ("true", "predicted")
@@ -136,15 +136,18 @@ def test_rows_are_the_true_classes_and_colour_is_the_share_of_the_row():
 
 def test_the_title_tells_the_accuracy():
     matrix = np.array([[6, 2], [0, 4]])
-    assert heatmap(matrix, ["cat", "dog"]).axes[0].get_title(loc="left") == "top-1 accuracy 83.3%, 12 images"
-    assert "91.5%" in heatmap(matrix, ["cat", "dog"], top1=0.915).axes[0].get_title(loc="left")
+    assert (
+        confusion_matrix(matrix, ["cat", "dog"]).axes[0].get_title(loc="left")
+        == "top-1 accuracy 83.3%, 12 images"
+    )
+    assert "91.5%" in confusion_matrix(matrix, ["cat", "dog"], top1=0.915).axes[0].get_title(loc="left")
 
 
 def test_counts_contrast_with_their_cells():
     counts = np.arange(0, 20) * 5  # each row splits 100 images between two columns, from 0:100 to 95:5
     matrix = np.zeros((20, 20), int)
     matrix[:, 0], matrix[:, 1] = counts, 100 - counts
-    axes = heatmap(matrix, [str(row) for row in range(20)]).axes[0]
+    axes = confusion_matrix(matrix, [str(row) for row in range(20)]).axes[0]
     for text in axes.texts:
         if text.get_text() == "0":
             continue  # quiet on purpose
@@ -160,7 +163,7 @@ def luminance(color):
 
 
 def test_a_class_without_images_is_grey_and_has_no_rate():
-    figure = heatmap(np.array([[3, 1], [0, 0]]), ["seen", "unseen"])
+    figure = confusion_matrix(np.array([[3, 1], [0, 0]]), ["seen", "unseen"])
     assert cell_texts(figure)[1, 1] == ["0"]
     assert figure.axes[0].images[0].get_array().mask.tolist() == [[False, False], [True, True]]
 
@@ -168,7 +171,7 @@ def test_a_class_without_images_is_grey_and_has_no_rate():
 def test_markup_in_labels_is_drawn_literally(tmp_path):
     labels = [r"$\frac{1}$", "price_$5$_and_$6", "back\\slash^{", "two\nlines"]
     shown = [*labels[:3], "two lines"]
-    axes = heatmap(confusion(4), labels).axes[0]
+    axes = confusion_matrix(confusion(4), labels).axes[0]
     grid = samples([np.zeros((8, 8, 3), np.uint8)] * 4, labels)
     titles = [axes.xaxis.label for axes in grid.axes]
     for texts in (axes.get_xticklabels(), axes.get_yticklabels(), titles):
@@ -182,13 +185,13 @@ def test_names_in_any_script_are_drawn(tmp_path):
     labels = ["向日葵", "سوسن", "роза", "🌹", "\x00\ud800", ""]
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph")  # which fonts are installed is not tested
-        assert saved_size(heatmap(confusion(6), labels), tmp_path)[0] > 0
+        assert saved_size(confusion_matrix(confusion(6), labels), tmp_path)[0] > 0
 
 
 @pytest.mark.parametrize("classes", [1, 2, 5, 25, 100, 1000])
 def test_a_heatmap_of_any_size_stays_a_sane_picture(classes, tmp_path):
     labels = [f"class number {index}" for index in range(classes)]
-    figure = heatmap(confusion(classes), labels)
+    figure = confusion_matrix(confusion(classes), labels)
     width, height = saved_size(figure, tmp_path)
     axes = figure.axes[0]
     assert 300 < height < 2700
@@ -205,7 +208,7 @@ def test_a_heatmap_of_any_size_stays_a_sane_picture(classes, tmp_path):
 
 
 def test_long_names_do_not_overlap_and_stay_inside_the_picture():
-    figure = heatmap(confusion(60), [f"{index} {'very long name ' * 4}" for index in range(60)])
+    figure = confusion_matrix(confusion(60), [f"{index} {'very long name ' * 4}" for index in range(60)])
     figure.draw_without_rendering()
     boxes = [text.get_window_extent() for text in figure.axes[0].get_yticklabels()]
     assert all(upper.y0 > lower.y0 + 0.6 * lower.height for upper, lower in itertools.pairwise(boxes))
@@ -218,7 +221,7 @@ def test_long_names_do_not_overlap_and_stay_inside_the_picture():
 
 def test_a_matrix_that_does_not_fit_its_labels_is_refused():
     with pytest.raises(ValueError, match=r"\(5, 5\) does not fit 2 labels"):
-        heatmap(confusion(5), ["cat", "dog"])
+        confusion_matrix(confusion(5), ["cat", "dog"])
 
 
 def test_synonyms_shorten_to_the_first_name_unless_that_is_ambiguous():
@@ -282,5 +285,9 @@ def test_a_figure_that_fails_to_save_leaves_the_old_one(tmp_path, monkeypatch):
 
 
 def test_the_style_does_not_leak_into_the_caller():
-    curves(history(2)), heatmap(confusion(2), ["a", "b"]), samples([np.zeros((8, 8, 3), np.uint8)], ["a"])
+    (
+        curves(history(2)),
+        confusion_matrix(confusion(2), ["a", "b"]),
+        samples([np.zeros((8, 8, 3), np.uint8)], ["a"]),
+    )
     assert {name: rcParams[name] for name in STYLE} == {name: rcParamsDefault[name] for name in STYLE}
