@@ -17,7 +17,7 @@ def photographs(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def base(tmp_path_factory):
-    """A tiny network with random weights and two other classes. Training it takes half as long as a named one."""
+    """A tiny network with random weights and two other classes, which trains fast."""
     return write_network(tmp_path_factory.mktemp("base") / "base")
 
 

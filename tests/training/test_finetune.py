@@ -139,7 +139,7 @@ def test_stages_wait_for_their_epoch_and_then_move_without_a_jump(optimizer):
             elif step == steps * STAGES.index(stage):
                 assert change > 0, variable.path
                 largest[stage] = max(change, largest.get(stage, 0))
-    # The first step of every stage is as large as that of the classifier, whose optimizer saw no gradient before.
+    # The first step of every stage is as large as the classifier's: its optimizer saw no gradient before.
     assert all(change == pytest.approx(largest["fc"], rel=0.1) for change in largest.values()), largest
 
 
@@ -374,7 +374,7 @@ def test_wrong_usage_of_fine_tuning_gets_one_clear_line(arguments, words, photog
 def test_a_network_that_timm_has_published_on_the_hub_is_fine_tuned_and_named_in_the_card(
     photographs, tmp_path
 ):
-    """timm's own config.json: no class names, no model_args but those of this tiny net, and an fc for 1,000 classes."""
+    """timm's own config.json: no class names, this tiny network's model_args, and 1,000 classes."""
     from huggingface_hub import HfApi, ModelCard
 
     source = tmp_path / "timm"

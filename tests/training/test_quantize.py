@@ -108,8 +108,8 @@ def quantized(tmp_path_factory, model, data):
     """A Hub that has the model as tester/colours, which `quantize` pulled from there.
 
     Returns:
-        hub; folder, what `quantize` made; result, of its process; run, for other commands; and called, a file that names whom
-        any of them called.
+        hub; folder, what `quantize` made; result, of its process; run, for other commands; and called,
+        a file that lists the servers that any of them called.
     """
     home = tmp_path_factory.mktemp("home")
     (home / "guard").mkdir()
@@ -186,7 +186,8 @@ def test_the_card_states_size_and_accuracy_before_and_after(quantized):
         (quantized.folder / "README.md").read_text("utf-8"),
     )
     for name in ("float32", "int8"):
-        row = f"| {name} | {notes[name]['top1']:.2%} | {notes[name]['loss']:.4f} | {notes[name]['bytes'] / 1e6:.1f} |"
+        made = notes[name]
+        row = f"| {name} | {made['top1']:.2%} | {made['loss']:.4f} | {made['bytes'] / 1e6:.1f} |"
         assert row in card
     assert "same 18 test images" in card
     assert 'Classifier.from_pretrained("OWNER/colours", precision="int8")' in card
@@ -322,7 +323,7 @@ def shorten(name: str, size: int):
 
 
 def multiply_weights(folder: pathlib.Path, times: int = 200, dtype=np.float32) -> None:
-    """Puts operations before a convolution's weights, which OpenVINO works out beforehand, keeping every value in memory."""
+    """Puts operations before a convolution's weights, which OpenVINO folds and keeps in memory."""
     import openvino
     import openvino.opset1 as ops
 

@@ -191,7 +191,7 @@ def test_pictures_of_mistakes_are_what_the_network_saw(
     for name in tiny_config.label_names:
         (data / "test" / name).mkdir(parents=True)
         for index in range(3):
-            # A wide photograph that lies on its side: colours differ from end to end, and the ends are cropped away.
+            # A wide photograph on its side: colors differ from end to end, and the ends are cropped.
             ramp = np.roll([0, 60, 120], index) + np.linspace(0, 120, 400)[:, None, None]
             image, exif = Image.fromarray(np.broadcast_to(ramp, (400, 150, 3)).astype(np.uint8)), Image.Exif()
             exif[0x0112] = 6
