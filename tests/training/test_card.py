@@ -42,7 +42,7 @@ def test_a_card_that_a_person_changed_is_kept(tmp_path):
     assert (tmp_path / "README.md").read_text() == "# Mine\n"
 
 
-def test_a_card_without_an_evaluation_or_with_half_of_one_states_no_results(tmp_path):
+def test_a_card_without_a_complete_evaluation_states_no_results(tmp_path):
     for name in ("config.json", "recipe.json", "history.csv"):
         shutil.copy(BUNDLED_FOLDER / name, tmp_path)
     write_card(tmp_path)

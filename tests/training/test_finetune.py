@@ -155,9 +155,7 @@ def test_frozen_batch_norm_keeps_statistics_and_weights(photographs, base, tmp_p
     assert not np.allclose(before["layer1.0.conv2.weight"], after["layer1.0.conv2.weight"], atol=1e-3)
 
 
-def test_the_image_size_is_free_the_rest_of_the_preprocessing_the_network_s_and_the_classes_the_data_s(
-    photographs, tmp_path
-):
+def test_fine_tuning_keeps_preprocessing_except_for_the_image_size(photographs, tmp_path):
     means = {"mean": (0.5, 0.4, 0.3), "std": (0.2, 0.3, 0.4)}
     base = repository_of(
         tmp_path / "base",
@@ -197,9 +195,7 @@ def test_an_anti_aliased_network_trains_on_crops_that_it_can_pool(photographs, t
     assert json.loads((tmp_path / "out" / "recipe.json").read_bytes())["recipe"]["train_size"] == 32
 
 
-def test_a_resumed_fine_tuning_unfreezes_on_and_ends_where_an_uninterrupted_one_does(
-    photographs, tmp_path, monkeypatch
-):
+def test_resumed_fine_tuning_ends_like_an_uninterrupted_run(photographs, tmp_path, monkeypatch):
     class Killed(BaseException):
         pass
 
@@ -291,7 +287,7 @@ def test_fine_tuning_without_a_network_to_start_from_is_refused(setting, photogr
         for more in ("; curl x | sh", " $(id)", " `id`", " > x", " 'x", " x &")
     ],
 )
-def test_a_recipe_json_that_is_anyone_s_adds_no_command(recipe_json, tmp_path):
+def test_a_hostile_recipe_json_adds_no_command(recipe_json, tmp_path):
     (tmp_path / "recipe.json").write_text(recipe_json)
     assert recorded_commands(tmp_path) == []
 
@@ -371,9 +367,7 @@ def test_wrong_usage_of_fine_tuning_gets_one_clear_line(arguments, words, photog
     assert not (tmp_path / "out").exists()
 
 
-def test_a_network_that_timm_has_published_on_the_hub_is_fine_tuned_and_named_in_the_card(
-    photographs, tmp_path
-):
+def test_a_timm_network_on_the_hub_is_fine_tuned_and_named_in_the_card(photographs, tmp_path):
     """timm's own config.json: no class names, this tiny network's model_args, and 1,000 classes."""
     from huggingface_hub import HfApi, ModelCard
 

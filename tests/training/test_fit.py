@@ -102,7 +102,7 @@ def test_automatic_batch_size_is_halved_until_it_is_1(photographs, tmp_path, mon
     assert [line.split(":")[0] for line in lines[1:]] == expected
 
 
-def test_halved_and_resumed_batches_keep_the_learning_rate_in_proportion(photographs, tmp_path, monkeypatch):
+def test_halved_and_resumed_batches_scale_the_learning_rate(photographs, tmp_path, monkeypatch):
     tried = []
 
     def fits_3_but_is_killed_once(data, run, recipe, *_):

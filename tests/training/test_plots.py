@@ -257,7 +257,7 @@ def test_samples_without_as_many_titles_are_refused():
         samples([np.zeros((8, 8, 3), np.uint8)], ["a", "b"])
 
 
-def test_a_figure_is_saved_as_a_png_over_the_old_one_and_leaves_nothing_beside(tmp_path):
+def test_a_saved_figure_replaces_the_old_png_and_leaves_no_other_file(tmp_path):
     path = tmp_path / "curves.png"
     path.write_bytes(b"old")
     save_figure(curves(history(3)), path)

@@ -193,7 +193,7 @@ def test_the_card_states_size_and_accuracy_before_and_after(quantized):
     assert 'Classifier.from_pretrained("OWNER/colours", precision="int8")' in card
 
 
-def test_a_graph_is_pushed_with_its_repository_and_classifies_from_the_hub(quantized, data):
+def test_a_pushed_graph_classifies_from_the_hub(quantized, data):
     pushed = quantized.run("training", "push", quantized.folder, "tester/colours-int8")
     assert pushed.returncode == 0, pushed.stderr
     _, _, files = quantized.hub.repos["model", "tester/colours-int8"].find("main")
@@ -230,7 +230,7 @@ def test_a_hub_repository_needs_an_output(quantized, data):
     )
 
 
-def test_new_weights_make_the_graph_stale_for_classifier_card_and_push(copy, quantized):
+def test_new_weights_make_the_graph_stale(copy, quantized):
     config = ModelConfig.read(copy / "config.json")
     save_tensors(random_tensors(config.architecture, 3, seed=1), copy / "model.safetensors")
     classifier = Classifier.from_pretrained(copy, precision="int8")
@@ -416,7 +416,7 @@ def test_a_spoiled_graph_is_not_used_and_float32_answers(copy, data, spoil):
     assert classifier(file) == exact
 
 
-def test_the_graph_of_another_network_is_not_used_though_its_weights_are_said_to_fit(copy, tiny_config):
+def test_another_network_s_graph_is_not_used_even_with_a_matching_digest(copy, tiny_config):
     import openvino
 
     other = build_graph(tiny_config, random_tensors(tiny_config.architecture, 3))  # no squeeze-and-excitation

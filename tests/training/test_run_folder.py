@@ -48,9 +48,7 @@ def test_resuming_with_another_recipe_is_refused(tuned, base, photographs, tmp_p
         train(photographs, output, RECIPE, pretrained=base, resume=True)
     other = dataclasses.replace(RECIPE, model="resnext50_32x4d", epochs=1)
     with pytest.raises(RepositoryError, match=r"another pretrained network \({.*}, not None\): resume with"):
-        train(
-            photographs, output, dataclasses.replace(RECIPE, model="resnext50_32x4d", epochs=1), resume=True
-        )
+        train(photographs, output, other, resume=True)
 
 
 @pytest.mark.slow

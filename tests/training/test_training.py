@@ -77,7 +77,7 @@ def test_a_two_epoch_training_makes_a_whole_model_repository(trained):
         assert Image.open(figure).size > (300, 300)
 
 
-def test_recipe_json_says_everything_and_nothing_of_the_machine_s_folders(trained, photographs):
+def test_recipe_json_records_settings_but_no_private_folders(trained, photographs):
     output, _ = trained
     record = json.loads((output / "recipe.json").read_bytes())
     assert record["commands"] == [
@@ -93,7 +93,7 @@ def test_recipe_json_says_everything_and_nothing_of_the_machine_s_folders(traine
         assert str(photographs.parent) not in (output / file).read_text()
 
 
-def test_evaluation_json_is_what_the_classifier_says_of_every_test_image(trained, photographs):
+def test_evaluation_json_agrees_with_the_classifier(trained, photographs):
     output, _ = trained
     result = json.loads((output / "evaluation.json").read_bytes())
     classifier = Classifier.from_pretrained(output, precision="float32")
@@ -108,7 +108,7 @@ def test_evaluation_json_is_what_the_classifier_says_of_every_test_image(trained
     assert np.trace(result["confusion_matrix"]) == right
 
 
-def test_a_training_killed_with_sigkill_goes_on_where_it_was(photographs, tmp_path):
+def test_a_run_killed_with_sigkill_resumes(photographs, tmp_path):
     output = tmp_path / "out"
     options = ("fit", photographs, "--output", output, "--epochs", 3, "--image-size", 41, "--batch-size", 8)
     process = subprocess.Popen(
@@ -157,7 +157,7 @@ def test_measure_agrees_with_a_count_by_hand():
     assert first_predictions(result)[2].endswith("wrong")
 
 
-def test_every_cell_with_mistakes_has_a_picture_before_any_has_its_second(monkeypatch):
+def test_every_confused_pair_has_one_thumbnail_before_any_has_two(monkeypatch):
     rows = mistakes({("a", "b"): [0.6, 0.9, 0.8, 0.7], ("b", "a"): [0.3, 0.35], ("c", "a"): [0.2]})
     chosen = {}
     for most in range(1, 8):
@@ -210,7 +210,7 @@ def test_pictures_of_mistakes_are_what_the_network_saw(
         assert shows(tiny_repository / name, data / file, prep)
 
 
-def test_a_second_evaluation_removes_the_pictures_of_the_first(tiny_repository, tmp_path, monkeypatch):
+def test_a_second_evaluation_removes_earlier_thumbnails(tiny_repository, tmp_path, monkeypatch):
     from training.card import write_card
 
     colours = dict(zip(("ant", "bee", "cat"), CLASSES.values()))
@@ -235,7 +235,7 @@ def test_a_second_evaluation_removes_the_pictures_of_the_first(tiny_repository, 
     assert "mistakes/" not in (tiny_repository / "README.md").read_text()
 
 
-def test_an_evaluation_killed_at_any_file_names_no_picture_that_is_missing_or_of_another_image(
+def test_an_interrupted_evaluation_names_no_wrong_or_missing_thumbnail(
     tiny_repository, tiny_config, tmp_path, monkeypatch
 ):
     class Killed(BaseException):
@@ -283,7 +283,7 @@ def test_the_bundled_model_s_pictures_are_credited_and_all_there():
         assert f"- {name.split('/')[1]}: Flickr photo {file.split('/')[-1].split('_')[0]}, " in credits
 
 
-def test_one_folder_of_classes_is_tested_on_what_was_not_trained_on_from_the_hub_too(photographs, tmp_path):
+def test_a_model_from_the_hub_is_evaluated_on_its_own_test_split(photographs, tmp_path):
     images, output = find_images(photographs / "train", seed=7), tmp_path / "out"
     fit(images, output, dataclasses.replace(RECIPE, epochs=1, seed=7), report=lambda line: None)
     with HubServer() as hub:
@@ -317,17 +317,15 @@ def test_one_folder_of_classes_is_tested_on_what_was_not_trained_on_from_the_hub
         "epoch,loss,accuracy,val_loss,val_accuracy,learning_rate,seconds\n1,a,1,1,1,1,1\n1\n",
     ],
 )
-def test_a_broken_history_is_named_before_anything_is_classified(content, tiny_repository, photographs):
+def test_an_invalid_history_is_named_before_images_are_classified(content, tiny_repository, photographs):
     (tiny_repository / "history.csv").write_text(content)
-    with pytest.raises(DataError, match="history.csv is no history of a training"):
+    with pytest.raises(DataError, match="history.csv is not a valid training history"):
         evaluate_quietly(photographs, tiny_repository, tiny_repository)
     assert not (tiny_repository / "evaluation.json").exists()
 
 
-def test_a_model_of_more_classes_than_a_matrix_can_show_is_refused(photographs, tmp_path):
-    with pytest.raises(
-        DataError, match="has 4,001 classes, and a matrix of all pairs is made for 4,000 at most"
-    ):
+def test_a_model_with_too_many_classes_is_not_evaluated(photographs, tmp_path):
+    with pytest.raises(DataError, match="has 4,001 classes, but a confusion matrix is limited to 4,000"):
         evaluate(
             find_images(photographs),
             types.SimpleNamespace(config=types.SimpleNamespace(label_names=("x",) * 4001)),
@@ -356,7 +354,7 @@ def test_the_recorded_command_names_no_folder_in_either_form(monkeypatch):
     )
 
 
-def test_a_finished_training_is_not_written_over(trained, photographs):
+def test_a_finished_run_is_not_overwritten(trained, photographs):
     output, _ = trained
     before = (output / "model.safetensors").read_bytes()
     result = run_training("fit", photographs, "--output", output)
@@ -384,7 +382,7 @@ def test_from_pretrained_keeps_the_network_and_changes_the_classifier(trained):
     assert from_pretrained(output, num_classes=7)(pixels).shape == (2, 7)
 
 
-def test_pretrained_weights_are_the_start_of_another_training(trained, photographs, tmp_path):
+def test_fit_starts_from_pretrained_weights(trained, photographs, tmp_path):
     output, _ = trained
     options = ("--epochs", 1, "--image-size", 41, "--batch-size", 8, "--learning-rate", 0)
     result = run_training("fit", photographs, "--output", tmp_path / "same", "--pretrained", output, *options)
@@ -409,7 +407,7 @@ def test_summary_sets_resnext_50_beside_resnet_50():
     result = run_training("summary", "resnext50_32x4d")
     assert result.returncode == 0
     last = result.stdout.splitlines()[-1].split()
-    assert last == ["in", "all", "25,557,032", "4.089", "G", "25,028,904", "4.230", "G"]
+    assert last == ["total", "25,557,032", "4.089", "G", "25,028,904", "4.230", "G"]
     assert "[1x1, 128 | 3x3, 128, C=32 | 1x1, 256] x 3" in result.stdout
 
 
@@ -426,7 +424,7 @@ def test_every_command_has_help(command):
     assert "Usage: python -m training" in result.stdout
 
 
-def test_a_fault_that_tensorflow_was_loaded_for_is_one_line_all_the_same(photographs, tmp_path):
+def test_an_error_after_tensorflow_is_loaded_is_one_line(photographs, tmp_path):
     result = run_training("fit", photographs, "--output", tmp_path / "out", "--model", "resnext5_32x4d")
     assert (result.returncode, result.stdout) == (1, "")
     assert (
@@ -440,7 +438,7 @@ def test_a_fault_that_tensorflow_was_loaded_for_is_one_line_all_the_same(photogr
     [
         (("fit", "nowhere", "--output", "x"), 1, "nowhere is not a folder"),
         (("fit", ".", "--output", "x", "--recipe", "secret"), 2, "'secret' is not one of 'small'"),
-        (("fit", ".", "--output", "x", "--recipe", "finetune"), 2, "name it by --pretrained"),
+        (("fit", ".", "--output", "x", "--recipe", "finetune"), 2, "give one with --pretrained"),
         (("fit", ".", "--output", "x", "--layer-decay", 2), 2, "'--layer-decay'"),
         (("fit", ".", "--output", "x", "--precision", "float8"), 2, "'float8' is not one of 'auto'"),
         (("fit", ".", "--output", "x", "--seed", -1), 2, "'--seed'"),
