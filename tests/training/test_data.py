@@ -83,7 +83,7 @@ def test_all_bad_files_are_named_in_one_error(folders):
     bad = [folders / "train" / "ant" / "zz.jpg", folders / "test" / "bee" / "notes.txt"]
     bad[0].write_bytes(b"\xff\xd8 broken")
     bad[1].write_text("hello")
-    with pytest.raises(DataError, match="2 files are no readable images") as error:
+    with pytest.raises(DataError, match="2 files cannot be read as images") as error:
         find_images(folders)
     assert all(str(error.value).count(str(file)) == 1 for file in bad)
     assert "--skip-bad-files" in str(error.value)
@@ -105,7 +105,7 @@ def test_folders_that_cannot_be_used_are_named(tmp_path, folders):
     with pytest.raises(DataError, match="no class folders"):
         find_images(tmp_path / "none")
     paint(tmp_path / "one" / "ant", 3)
-    with pytest.raises(DataError, match="the one class 'ant'"):
+    with pytest.raises(DataError, match="has only one class, 'ant'"):
         find_images(tmp_path / "one")
     paint(tmp_path / "few" / "ant", 2)
     paint(tmp_path / "few" / "bee", 9)

@@ -31,8 +31,6 @@ from training.optimizer import make_optimizer
 from training.recipe import RECIPES, Recipe
 from training.run_folder import Checkpoint, recorded_commands
 
-pytestmark = pytest.mark.slow
-
 ARCHITECTURE = Architecture(layers=(1, 1, 1, 1), channels=(8, 8, 8, 8), cardinality=2, base_width=32)
 # One step an epoch over all images, which are always the same: whatever the order, an epoch is the same.
 STEADY = dataclasses.replace(
@@ -141,7 +139,7 @@ def test_stages_wait_for_their_epoch_and_then_move_without_a_jump(optimizer):
             elif step == steps * STAGES.index(stage):
                 assert change > 0, variable.path
                 largest[stage] = max(change, largest.get(stage, 0))
-    # The first step of every stage is as large as that of the classifier, whose optimizer saw no gradient before.
+    # The first step of every stage is as large as the classifier's: its optimizer saw no gradient before.
     assert all(change == pytest.approx(largest["fc"], rel=0.1) for change in largest.values()), largest
 
 
@@ -157,9 +155,7 @@ def test_frozen_batch_norm_keeps_statistics_and_weights(photographs, base, tmp_p
     assert not np.allclose(before["layer1.0.conv2.weight"], after["layer1.0.conv2.weight"], atol=1e-3)
 
 
-def test_the_image_size_is_free_the_rest_of_the_preprocessing_the_network_s_and_the_classes_the_data_s(
-    photographs, tmp_path
-):
+def test_fine_tuning_keeps_preprocessing_except_for_the_image_size(photographs, tmp_path):
     means = {"mean": (0.5, 0.4, 0.3), "std": (0.2, 0.3, 0.4)}
     base = repository_of(
         tmp_path / "base",
@@ -199,9 +195,7 @@ def test_an_anti_aliased_network_trains_on_crops_that_it_can_pool(photographs, t
     assert json.loads((tmp_path / "out" / "recipe.json").read_bytes())["recipe"]["train_size"] == 32
 
 
-def test_a_resumed_fine_tuning_unfreezes_on_and_ends_where_an_uninterrupted_one_does(
-    photographs, tmp_path, monkeypatch
-):
+def test_resumed_fine_tuning_ends_like_an_uninterrupted_run(photographs, tmp_path, monkeypatch):
     class Killed(BaseException):
         pass
 
@@ -231,10 +225,7 @@ def test_a_resumed_fine_tuning_unfreezes_on_and_ends_where_an_uninterrupted_one_
         assert np.allclose(value, resumed[key], atol=1e-4), key
     after = {key.removeprefix("model/"): value for key, value in resumed.items()}
     assert moved(before, after) == {"fc", "layer4", "layer3", "layer2"}
-    rates = [
-        [row["learning_rate"] for row in read_history(tmp_path / name)]
-        for name in ("whole", "killed")
-    ]
+    rates = [[row["learning_rate"] for row in read_history(tmp_path / name)] for name in ("whole", "killed")]
     assert rates[0] == rates[1]
     assert len(set(rates[0])) == 4
 
@@ -296,7 +287,7 @@ def test_fine_tuning_without_a_network_to_start_from_is_refused(setting, photogr
         for more in ("; curl x | sh", " $(id)", " `id`", " > x", " 'x", " x &")
     ],
 )
-def test_a_recipe_json_that_is_anyone_s_adds_no_command(recipe_json, tmp_path):
+def test_a_hostile_recipe_json_adds_no_command(recipe_json, tmp_path):
     (tmp_path / "recipe.json").write_text(recipe_json)
     assert recorded_commands(tmp_path) == []
 
@@ -376,10 +367,8 @@ def test_wrong_usage_of_fine_tuning_gets_one_clear_line(arguments, words, photog
     assert not (tmp_path / "out").exists()
 
 
-def test_a_network_that_timm_has_published_on_the_hub_is_fine_tuned_and_named_in_the_card(
-    photographs, tmp_path
-):
-    """timm's own config.json: no class names, no model_args but those of this tiny net, and an fc for 1,000 classes."""
+def test_a_timm_network_on_the_hub_is_fine_tuned_and_named_in_the_card(photographs, tmp_path):
+    """timm's own config.json: no class names, this tiny network's model_args, and 1,000 classes."""
     from huggingface_hub import HfApi, ModelCard
 
     source = tmp_path / "timm"

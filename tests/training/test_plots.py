@@ -136,7 +136,10 @@ def test_rows_are_the_true_classes_and_colour_is_the_share_of_the_row():
 
 def test_the_title_tells_the_accuracy():
     matrix = np.array([[6, 2], [0, 4]])
-    assert confusion_matrix(matrix, ["cat", "dog"]).axes[0].get_title(loc="left") == "top-1 accuracy 83.3%, 12 images"
+    assert (
+        confusion_matrix(matrix, ["cat", "dog"]).axes[0].get_title(loc="left")
+        == "top-1 accuracy 83.3%, 12 images"
+    )
     assert "91.5%" in confusion_matrix(matrix, ["cat", "dog"], top1=0.915).axes[0].get_title(loc="left")
 
 
@@ -254,7 +257,7 @@ def test_samples_without_as_many_titles_are_refused():
         samples([np.zeros((8, 8, 3), np.uint8)], ["a", "b"])
 
 
-def test_a_figure_is_saved_as_a_png_over_the_old_one_and_leaves_nothing_beside(tmp_path):
+def test_a_saved_figure_replaces_the_old_png_and_leaves_no_other_file(tmp_path):
     path = tmp_path / "curves.png"
     path.write_bytes(b"old")
     save_figure(curves(history(3)), path)
@@ -282,5 +285,9 @@ def test_a_figure_that_fails_to_save_leaves_the_old_one(tmp_path, monkeypatch):
 
 
 def test_the_style_does_not_leak_into_the_caller():
-    curves(history(2)), confusion_matrix(confusion(2), ["a", "b"]), samples([np.zeros((8, 8, 3), np.uint8)], ["a"])
+    (
+        curves(history(2)),
+        confusion_matrix(confusion(2), ["a", "b"]),
+        samples([np.zeros((8, 8, 3), np.uint8)], ["a"]),
+    )
     assert {name: rcParams[name] for name in STYLE} == {name: rcParamsDefault[name] for name in STYLE}

@@ -110,8 +110,8 @@ def quantized(tmp_path_factory, model, data):
     """A Hub that has the model as tester/colours, which `quantize` pulled from there.
 
     Returns:
-        hub; folder, what `quantize` made; result, of its process; run, for other commands; and called, a file that names whom
-        any of them called.
+        hub; folder, what `quantize` made; result, of its process; run, for other commands; and called,
+        a file that lists the servers that any of them called.
     """
     home = tmp_path_factory.mktemp("home")
     (home / "guard").mkdir()
@@ -188,13 +188,14 @@ def test_the_card_states_size_and_accuracy_before_and_after(quantized):
         (quantized.folder / "README.md").read_text("utf-8"),
     )
     for name in ("float32", "int8"):
-        row = f"| {name} | {notes[name]['top1']:.2%} | {notes[name]['loss']:.4f} | {notes[name]['bytes'] / 1e6:.1f} |"
+        made = notes[name]
+        row = f"| {name} | {made['top1']:.2%} | {made['loss']:.4f} | {made['bytes'] / 1e6:.1f} |"
         assert row in card
     assert "same 18 test images" in card
     assert 'Classifier.from_pretrained("OWNER/colours", precision="int8")' in card
 
 
-def test_a_graph_is_pushed_with_its_repository_and_classifies_from_the_hub(quantized, data):
+def test_a_pushed_graph_classifies_from_the_hub(quantized, data):
     pushed = quantized.run("training", "push", quantized.folder, "tester/colours-int8")
     assert pushed.returncode == 0, pushed.stderr
     _, _, files = quantized.hub.repos["model", "tester/colours-int8"].find("main")
@@ -231,7 +232,7 @@ def test_a_hub_repository_needs_an_output(quantized, data):
     )
 
 
-def test_new_weights_make_the_graph_stale_for_classifier_card_and_push(copy, quantized):
+def test_new_weights_make_the_graph_stale(copy, quantized):
     config = ModelConfig.read(copy / "config.json")
     save_tensors(random_tensors(config.architecture, 3, seed=1), copy / "model.safetensors")
     classifier = Classifier.from_pretrained(copy, precision="int8")
@@ -324,7 +325,7 @@ def shorten(name: str, size: int):
 
 
 def multiply_weights(folder: pathlib.Path, times: int = 200, dtype=np.float32) -> None:
-    """Puts operations before a convolution's weights, which OpenVINO works out beforehand, keeping every value in memory."""
+    """Puts operations before a convolution's weights, which OpenVINO folds and keeps in memory."""
     import openvino
     import openvino.opset1 as ops
 
@@ -417,7 +418,7 @@ def test_a_spoiled_graph_is_not_used_and_float32_answers(copy, data, spoil):
     assert classifier(file) == exact
 
 
-def test_the_graph_of_another_network_is_not_used_though_its_weights_are_said_to_fit(copy, tiny_config):
+def test_another_network_s_graph_is_not_used_even_with_a_matching_digest(copy, tiny_config):
     import openvino
 
     other = build_graph(tiny_config, random_tensors(tiny_config.architecture, 3))  # no squeeze-and-excitation

@@ -13,40 +13,26 @@ import types
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 from PIL import Image
 
 from resnext.classifier import Classifier
-from resnext.config import ModelConfig, Preprocessing
-from resnext.errors import ConfigError, DataError, RepositoryError
+from resnext.config import Preprocessing
+from resnext.errors import DataError
 from resnext.preprocessing import open_image, preprocess
-from resnext.pretrained import from_pretrained, save_pretrained
-from resnext.results import best_epoch, read_history
+from resnext.pretrained import from_pretrained
+from resnext.results import ImagePrediction, read_history
 from resnext.weights import read_tensors
 from tests.helpers.hub_server import TOKEN, HubServer, environment
 from tests.helpers.paths import ROOT
 from tests.helpers.photographs import CLASSES, paint
 from tests.helpers.training import RECIPE, run_training
+from tests.training.helpers import evaluate_quietly, thumbnails
 from training.cli import _command_line
 from training.data import find_images
 from training.evaluate import evaluate, first_predictions, measure
 from training.fit import fit
 from training.mistakes import MAX_MISTAKES, choose_mistakes
 from training.recipe import RECIPES
-from training.run_folder import Checkpoint, recorded_seed
-
-pytestmark = pytest.mark.slow
-
-
-def thumbnails(output):
-    """The pictures that evaluation.json names, by the image that each is of."""
-    predictions = json.loads((output / "evaluation.json").read_bytes())["predictions"]
-    return {row["file"]: row["thumbnail"] for row in predictions if "thumbnail" in row}
-
-
-def evaluate_quietly(data, repository, output):
-    classifier = Classifier.from_pretrained(repository, precision="float32")
-    return evaluate(find_images(data), classifier, output, report=lambda line: None)
 
 
 def shows(picture, file, preprocessing):
@@ -59,29 +45,10 @@ def shows(picture, file, preprocessing):
 
 def mistakes(cells):
     """Predictions: so many mistakes of each cell (true, predicted), and one that is right."""
-    rows = [{"file": "right", "true": "a", "predicted": "a", "probability": 0.99}]
+    rows = [ImagePrediction("right", "a", "a", 0.99)]
     for (true, predicted), probabilities in cells.items():
-        rows += [
-            {"file": "x", "true": true, "predicted": predicted, "probability": value}
-            for value in probabilities
-        ]
+        rows += [ImagePrediction("x", true, predicted, value) for value in probabilities]
     return rows
-
-
-@pytest.fixture(scope="module")
-def photographs(tmp_path_factory):
-    return paint(tmp_path_factory.mktemp("data") / "colours")
-
-
-@pytest.fixture(scope="module")
-def trained(photographs, tmp_path_factory):
-    """Two epochs through the command line: folder in, model repository out."""
-    output = tmp_path_factory.mktemp("trained") / "colours"
-    result = run_training(
-        "fit", photographs, "--output", output, "--epochs", 2, "--image-size", 41, "--batch-size", 8
-    )
-    assert result.returncode == 0, result.stderr
-    return output, result.stdout
 
 
 def test_a_two_epoch_training_makes_a_whole_model_repository(trained):
@@ -110,7 +77,7 @@ def test_a_two_epoch_training_makes_a_whole_model_repository(trained):
         assert Image.open(figure).size > (300, 300)
 
 
-def test_recipe_json_says_everything_and_nothing_of_the_machine_s_folders(trained, photographs):
+def test_recipe_json_records_settings_but_no_private_folders(trained, photographs):
     output, _ = trained
     record = json.loads((output / "recipe.json").read_bytes())
     assert record["commands"] == [
@@ -126,7 +93,7 @@ def test_recipe_json_says_everything_and_nothing_of_the_machine_s_folders(traine
         assert str(photographs.parent) not in (output / file).read_text()
 
 
-def test_evaluation_json_is_what_the_classifier_says_of_every_test_image(trained, photographs):
+def test_evaluation_json_agrees_with_the_classifier(trained, photographs):
     output, _ = trained
     result = json.loads((output / "evaluation.json").read_bytes())
     classifier = Classifier.from_pretrained(output, precision="float32")
@@ -141,48 +108,7 @@ def test_evaluation_json_is_what_the_classifier_says_of_every_test_image(trained
     assert np.trace(result["confusion_matrix"]) == right
 
 
-def test_the_card_states_the_measured_accuracy_and_both_figures(trained):
-    from huggingface_hub import ModelCard
-
-    output, _ = trained
-    card = ModelCard.load(output / "README.md")
-    result = json.loads((output / "evaluation.json").read_bytes())
-    assert card.data.library_name == "timm"
-    assert card.data.pipeline_tag == "image-classification"
-    assert card.data.eval_results[0].metric_value == round(result["top1"], 4)
-    assert f"top-1 {result['top1']:.2%}" in card.text
-    assert "figures/heatmap.png" in card.text
-    assert "figures/curves.png" in card.text
-    assert "timm.create_model" in card.text
-    assert "python -m training fit" in card.text
-
-
-def test_a_card_that_a_person_changed_is_kept(trained, photographs, tmp_path):
-    from training.card import write_card
-
-    output, _ = trained
-    for name in ("config.json", "recipe.json", "history.csv", "evaluation.json"):
-        (tmp_path / name).write_bytes((output / name).read_bytes())
-    (tmp_path / "README.md").write_text("# Mine\n")
-    write_card(tmp_path)
-    assert (tmp_path / "README.md").read_text() == "# Mine\n"
-
-
-def test_names_in_the_card_cannot_act_as_markup(tmp_path, tiny_config):
-    from training.card import write_card
-
-    config = dataclasses.replace(
-        tiny_config, label_names=("<img src=x>", "a|b", "[x](javascript:y)", *tiny_config.label_names[3:])
-    )
-    config.write(tmp_path / "config.json")
-    write_card(tmp_path)
-    text = (tmp_path / "README.md").read_text()
-    assert "<img" not in text
-    assert "a|b" not in text
-    assert "[x]" not in text
-
-
-def test_a_training_killed_with_sigkill_goes_on_where_it_was(photographs, tmp_path):
+def test_a_run_killed_with_sigkill_resumes(photographs, tmp_path):
     output = tmp_path / "out"
     options = ("fit", photographs, "--output", output, "--epochs", 3, "--image-size", 41, "--batch-size", 8)
     process = subprocess.Popen(
@@ -204,7 +130,7 @@ def test_a_training_killed_with_sigkill_goes_on_where_it_was(photographs, tmp_pa
     assert "--resume" in again.stderr
     resumed = run_training(*options, "--resume")
     assert resumed.returncode == 0, resumed.stderr
-    assert "Going on after epoch" in resumed.stdout
+    assert "Resuming after epoch" in resumed.stdout
     after = (output / "history.csv").read_text().splitlines()
     assert after[: len(before)] == before
     assert len(after) == 4
@@ -212,218 +138,31 @@ def test_a_training_killed_with_sigkill_goes_on_where_it_was(photographs, tmp_pa
     assert len(json.loads((output / "recipe.json").read_bytes())["commands"]) == 2
 
 
-def test_a_training_killed_in_its_first_epoch_between_weights_and_checkpoint_is_resumed(
-    photographs, tmp_path, monkeypatch
-):
-    output, images = tmp_path / "out", find_images(photographs)
-
-    def killed(*_):
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(Checkpoint, "save", killed)
-        fit(images, output, RECIPE, report=lambda line: None)
-    assert (output / "model.safetensors").exists()
-    assert not (output / "checkpoint").exists()
-    with pytest.raises(RepositoryError, match="interrupted training: add --resume"):
-        fit(images, output, RECIPE, report=lambda line: None)
-    fit(images, output, RECIPE, resume=True, report=lambda line: None)
-    assert [row["epoch"] for row in read_history(output)] == [1, 2]
-
-
-def test_a_checkpoint_restores_weights_optimizer_and_epoch_bit_for_bit(tmp_path):
-    def compiled():
-        model = from_pretrained(tmp_path / "m")
-        schedule = keras.optimizers.schedules.CosineDecay(0.1, 10)
-        model.compile(keras.optimizers.SGD(schedule, momentum=0.9), "mse")
-        return model
-
-    from resnext.architecture import Architecture
-    from resnext.keras_model import build_model
-
-    architecture = Architecture(layers=(1, 1, 1, 1), channels=(8, 8, 8, 8), cardinality=2, base_width=32)
-    save_pretrained(build_model(architecture, label_names=("a", "b")), tmp_path / "m")
-    rng = np.random.default_rng(0)
-    x, y = rng.uniform(0, 255, (4, 32, 32, 3)).astype("float32"), np.eye(2, dtype="float32")[[0, 1, 0, 1]]
-    model = compiled()
-    for _ in range(3):
-        model.train_on_batch(x, y)
-    checkpoint = Checkpoint(tmp_path / "checkpoint")
-    checkpoint.save(model, 7)
-    other = compiled()
-    assert checkpoint.restore(other) == 7
-    assert int(other.optimizer.iterations) == 3
-    assert float(other.optimizer.learning_rate) == float(model.optimizer.learning_rate) < 0.1
-    for before, after in zip(model.get_weights(), other.get_weights(), strict=True):
-        assert np.array_equal(before, after)
-    model.train_on_batch(x, y)
-    other.train_on_batch(x, y)
-    for before, after in zip(model.get_weights(), other.get_weights(), strict=True):
-        assert np.allclose(before, after, atol=1e-5)
-
-
-def test_only_the_weights_of_the_best_validation_loss_are_kept(photographs, tmp_path, monkeypatch):
-    from training import fit as module
-
-    saved, save_tensors = [], module.save_tensors
-
-    def counting(*arguments):
-        saved.append(len(read_history(tmp_path / "out")) + 1)
-        save_tensors(*arguments)
-
-    monkeypatch.setattr(module, "save_tensors", counting)
-    recipe = dataclasses.replace(RECIPE, epochs=4, learning_rate=0.5)
-    fit(find_images(photographs), tmp_path / "out", recipe, report=lambda line: None)
-    rows = read_history(tmp_path / "out")
-    assert saved == [row["epoch"] for row in rows if row is best_epoch(rows[: row["epoch"]])]
-    assert saved[-1] == best_epoch(rows)["epoch"]
-
-
-def test_training_learns_what_a_colour_is(photographs, tmp_path):
-    recipe = dataclasses.replace(
-        RECIPE, epochs=10, jitter=0.0, mixup=0.0, cutmix=0.0, model="resnext26_small", learning_rate=0.02
-    )
-    images = find_images(photographs)
-    fit(images, tmp_path / "out", recipe, report=lambda line: None)
-    result = evaluate(
-        images,
-        Classifier.from_pretrained(tmp_path / "out", precision="float32"),
-        tmp_path / "out",
-        report=lambda line: None,
-    )
-    assert result["top1"] >= 0.9
-
-
-@pytest.mark.parametrize("labels", ["int", "binary"])
-def test_int_and_binary_labels_train(labels, tmp_path):
-    data = find_images(paint(tmp_path / "two", {"blue": CLASSES["blue"], "red": CLASSES["red"]}))
-    recipe = dataclasses.replace(RECIPE, labels=labels, mixup=0.0, cutmix=0.0, label_smoothing=0.0, epochs=1)
-    fit(data, tmp_path / "out", recipe, report=lambda line: None)
-    assert 0 <= read_history(tmp_path / "out")[0]["val_accuracy"] <= 1
-    assert ModelConfig.read(tmp_path / "out" / "config.json").label_names == ("blue", "red")
-
-
-def test_binary_loss_is_the_two_class_cross_entropy():
-    from training.fit import _accuracy, _loss
-
-    logits = np.random.default_rng(0).normal(0, 3, (16, 2)).astype("float32")
-    labels = np.arange(16) % 2
-    binary = dataclasses.replace(RECIPE, labels="binary", mixup=0.0, cutmix=0.0, label_smoothing=0.0)
-    sparse = dataclasses.replace(binary, labels="int")
-    column = labels[:, None].astype("float32")
-    assert np.mean(_loss(binary)(column, logits)) == pytest.approx(
-        float(_loss(sparse)(labels, logits)), rel=1e-5
-    )
-    accuracies = [
-        float(metric(y, logits)) for metric, y in ((_accuracy(binary), column), (_accuracy(sparse), labels))
-    ]
-    assert accuracies[0] == pytest.approx(accuracies[1])
-
-
-@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
-def test_mixed_precision_trains_and_stores_finite_weights(photographs, tmp_path, precision):
-    recipe = dataclasses.replace(RECIPE, epochs=1, precision=precision)
-    try:
-        fit(find_images(photographs), tmp_path / "out", recipe, report=lambda line: None)
-    finally:
-        keras.config.set_dtype_policy("float32")
-    tensors = read_tensors(tmp_path / "out" / "model.safetensors")
-    assert all(np.isfinite(value).all() for value in tensors.values())
-
-
-def test_a_training_leaves_the_process_policy_as_it_was(photographs, tmp_path):
-    fit(
-        find_images(photographs),
-        tmp_path / "out",
-        dataclasses.replace(RECIPE, epochs=1, precision="bfloat16"),
-        report=lambda line: None,
-    )
-    assert keras.config.dtype_policy().name == "float32"
-
-
-def test_running_out_of_memory_names_the_way_out(photographs, tmp_path):
-    def out_of_memory(*_, **__):
-        raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")
-
-    images = find_images(photographs)
-    from training import fit as module
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "_train", out_of_memory)
-        with pytest.raises(ConfigError, match="Out of memory at batch size 8 .* smaller --batch-size"):
-            fit(images, tmp_path / "a", RECIPE, report=lambda line: None)
-        lines = []
-        with pytest.raises(ConfigError, match="Out of memory at batch size 1 "):
-            fit(images, tmp_path / "b", RECIPE, halve_batch=True, report=lines.append)
-    assert [line.split(":")[0] for line in lines[1:]] == [
-        f"Out of memory at batch size {size}" for size in (8, 4, 2)
-    ]
-
-
-def test_a_batch_halved_before_and_after_a_resume_keeps_its_learning_rate_in_proportion(
-    photographs, tmp_path
-):
-    tried = []
-
-    def out_of_memory(data, output, recipe, *_):
-        tried.append((recipe.batch_size, recipe.learning_rate))
-        if (
-            recipe.batch_size > 3 or tried.count(tried[-1]) == 1
-        ):  # batches of 3 fit, but the first time this process is killed
-            raise (
-                tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")
-                if recipe.batch_size > 3
-                else KeyboardInterrupt
-            )
-        (output / "model.safetensors").touch()
-
-    from training import fit as module
-
-    recipe, images = dataclasses.replace(RECIPE, batch_size=25, learning_rate=0.05), find_images(photographs)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "_train", out_of_memory)
-        with pytest.raises(KeyboardInterrupt):
-            fit(images, tmp_path / "a", recipe, halve_batch=True, report=lambda line: None)
-        fit(images, tmp_path / "a", recipe, halve_batch=True, resume=True, report=lambda line: None)
-        (tmp_path / "a" / "model.safetensors").unlink()
-        patch.setattr(module, "_batch_size_before", lambda output, recipe: 25)  # killed before memory ran out
-        (tmp_path / "a" / "recipe.json").unlink()
-        module._claim(
-            tmp_path / "a",
-            Checkpoint(tmp_path / "a" / "checkpoint"),
-            module._record(images, recipe, None, "", ()),
-            False,
-        )
-        fit(images, tmp_path / "a", recipe, halve_batch=True, resume=True, report=lambda line: None)
-    assert [size for size, _ in tried] == [25, 12, 6, 3, 3, 25, 12, 6, 3]
-    assert all(rate == 0.05 * size / 25 for size, rate in tried)
-
-
 def test_measure_agrees_with_a_count_by_hand():
     logits = np.log(np.array([[0.7, 0.2, 0.1], [0.6, 0.3, 0.1], [0.1, 0.8, 0.1], [0.3, 0.3, 0.4]]))
     result = measure(logits, np.array([0, 1, 1, 2]), ("a", "b", "c"), ["1", "2", "3", "4"])
-    assert result["confusion_matrix"] == [[1, 0, 0], [1, 1, 0], [0, 0, 1]]
-    assert result["top1"] == 0.75
-    assert result["top5"] == 1
-    assert result["loss"] == pytest.approx(-np.log([0.7, 0.3, 0.8, 0.4]).mean())
-    assert result["per_class"][0] == {
+    assert np.array_equal(result.confusion_matrix, [[1, 0, 0], [1, 1, 0], [0, 0, 1]])
+    assert result.top1 == 0.75
+    assert result.top5 == 1
+    assert result.loss == pytest.approx(-np.log([0.7, 0.3, 0.8, 0.4]).mean())
+    assert result.per_class[0]._asdict() == {
         "label": "a",
         "precision": 0.5,
         "recall": 1.0,
         "f1": pytest.approx(2 / 3),
         "support": 1,
     }
-    assert result["predictions"][1] == {"file": "2", "true": "b", "predicted": "a", "probability": 0.6}
+    assert result.predictions[1][:4] == ("2", "b", "a", pytest.approx(0.6))
     assert len(first_predictions(result)) == 5
     assert first_predictions(result)[2].endswith("wrong")
 
 
-def test_every_cell_with_mistakes_has_a_picture_before_any_has_its_second(monkeypatch):
+def test_every_confused_pair_has_one_thumbnail_before_any_has_two(monkeypatch):
     rows = mistakes({("a", "b"): [0.6, 0.9, 0.8, 0.7], ("b", "a"): [0.3, 0.35], ("c", "a"): [0.2]})
     chosen = {}
     for most in range(1, 8):
         monkeypatch.setattr("training.mistakes.MAX_MISTAKES", most)
-        chosen[most] = [rows[place]["probability"] for place in choose_mistakes(rows)]
+        chosen[most] = [rows[place].probability for place in choose_mistakes(rows)]
     assert chosen == {
         1: [0.9],
         2: [0.9, 0.35],
@@ -439,7 +178,7 @@ def test_at_most_200_mistakes_have_pictures():
     rows = mistakes({("a", "b"): np.linspace(0.3, 0.9, 500).tolist(), ("b", "a"): [0.2] * 3})
     chosen = choose_mistakes(rows)
     assert len(chosen) == len(set(chosen)) == MAX_MISTAKES == 200
-    assert sum(rows[place]["true"] == "b" for place in chosen) == 3
+    assert sum(rows[place].true == "b" for place in chosen) == 3
 
 
 @pytest.mark.parametrize("image_size, side", [(64, 64), (128, 96)])
@@ -452,14 +191,14 @@ def test_pictures_of_mistakes_are_what_the_network_saw(
     for name in tiny_config.label_names:
         (data / "test" / name).mkdir(parents=True)
         for index in range(3):
-            # A wide photograph that lies on its side: colours differ from end to end, and the ends are cropped away.
+            # A wide photograph on its side: colors differ from end to end, and the ends are cropped.
             ramp = np.roll([0, 60, 120], index) + np.linspace(0, 120, 400)[:, None, None]
             image, exif = Image.fromarray(np.broadcast_to(ramp, (400, 150, 3)).astype(np.uint8)), Image.Exif()
             exif[0x0112] = 6
             image.save(data / "test" / name / f"{index}.jpg", exif=exif)
     result = evaluate_quietly(data, tiny_repository, tiny_repository)
     named = thumbnails(tiny_repository)
-    assert set(named) == {row["file"] for row in result["predictions"] if row["true"] != row["predicted"]}
+    assert set(named) == {row.file for row in result.predictions if row.true != row.predicted}
     assert list(named.values()) == [f"mistakes/{number:04}.jpg" for number in range(1, len(named) + 1)]
     assert named
     for file, name in named.items():
@@ -471,7 +210,7 @@ def test_pictures_of_mistakes_are_what_the_network_saw(
         assert shows(tiny_repository / name, data / file, prep)
 
 
-def test_a_second_evaluation_removes_the_pictures_of_the_first(tiny_repository, tmp_path, monkeypatch):
+def test_a_second_evaluation_removes_earlier_thumbnails(tiny_repository, tmp_path, monkeypatch):
     from training.card import write_card
 
     colours = dict(zip(("ant", "bee", "cat"), CLASSES.values()))
@@ -496,7 +235,7 @@ def test_a_second_evaluation_removes_the_pictures_of_the_first(tiny_repository, 
     assert "mistakes/" not in (tiny_repository / "README.md").read_text()
 
 
-def test_an_evaluation_killed_at_any_file_names_no_picture_that_is_missing_or_of_another_image(
+def test_an_interrupted_evaluation_names_no_wrong_or_missing_thumbnail(
     tiny_repository, tiny_config, tmp_path, monkeypatch
 ):
     class Killed(BaseException):
@@ -544,7 +283,7 @@ def test_the_bundled_model_s_pictures_are_credited_and_all_there():
         assert f"- {name.split('/')[1]}: Flickr photo {file.split('/')[-1].split('_')[0]}, " in credits
 
 
-def test_one_folder_of_classes_is_tested_on_what_was_not_trained_on_from_the_hub_too(photographs, tmp_path):
+def test_a_model_from_the_hub_is_evaluated_on_its_own_test_split(photographs, tmp_path):
     images, output = find_images(photographs / "train", seed=7), tmp_path / "out"
     fit(images, output, dataclasses.replace(RECIPE, epochs=1, seed=7), report=lambda line: None)
     with HubServer() as hub:
@@ -571,12 +310,6 @@ def test_one_folder_of_classes_is_tested_on_what_was_not_trained_on_from_the_hub
     }
 
 
-@pytest.mark.parametrize("seed", ["-1", "1e400", '"7"', "[" * 10**5, "4294967296"])
-def test_a_seed_that_is_none_splits_as_the_first(seed, tmp_path):
-    (tmp_path / "recipe.json").write_text(f'{{"recipe": {{"seed": {seed}}}}}')
-    assert recorded_seed(tmp_path) == 0
-
-
 @pytest.mark.parametrize(
     "content",
     [
@@ -584,17 +317,15 @@ def test_a_seed_that_is_none_splits_as_the_first(seed, tmp_path):
         "epoch,loss,accuracy,val_loss,val_accuracy,learning_rate,seconds\n1,a,1,1,1,1,1\n1\n",
     ],
 )
-def test_a_broken_history_is_named_before_anything_is_classified(content, tiny_repository, photographs):
+def test_an_invalid_history_is_named_before_images_are_classified(content, tiny_repository, photographs):
     (tiny_repository / "history.csv").write_text(content)
-    with pytest.raises(DataError, match="history.csv is no history of a training"):
+    with pytest.raises(DataError, match="history.csv is not a valid training history"):
         evaluate_quietly(photographs, tiny_repository, tiny_repository)
     assert not (tiny_repository / "evaluation.json").exists()
 
 
-def test_a_model_of_more_classes_than_a_matrix_can_show_is_refused(photographs, tmp_path):
-    with pytest.raises(
-        DataError, match="has 4,001 classes, and a matrix of all pairs is made for 4,000 at most"
-    ):
+def test_a_model_with_too_many_classes_is_not_evaluated(photographs, tmp_path):
+    with pytest.raises(DataError, match="has 4,001 classes, but a confusion matrix is limited to 4,000"):
         evaluate(
             find_images(photographs),
             types.SimpleNamespace(config=types.SimpleNamespace(label_names=("x",) * 4001)),
@@ -617,10 +348,13 @@ def test_the_recorded_command_names_no_folder_in_either_form(monkeypatch):
         ],
     )
     folders = (pathlib.Path(f"/home/me/{name}") for name in ("photos", "secret/out", "base"))
-    assert _command_line(folders) == "python -m training fit photos --output=out --epochs=3 --pretrained base"
+    assert (
+        _command_line(list(folders))
+        == "python -m training fit photos --output=out --epochs=3 --pretrained base"
+    )
 
 
-def test_a_finished_training_is_not_written_over(trained, photographs):
+def test_a_finished_run_is_not_overwritten(trained, photographs):
     output, _ = trained
     before = (output / "model.safetensors").read_bytes()
     result = run_training("fit", photographs, "--output", output)
@@ -628,27 +362,6 @@ def test_a_finished_training_is_not_written_over(trained, photographs):
     assert "choose another --output" in result.stderr
     assert len(result.stderr.strip().splitlines()) == 1 or "Traceback" not in result.stderr
     assert (output / "model.safetensors").read_bytes() == before
-
-
-def test_resuming_with_another_recipe_is_refused(photographs, tmp_path):
-    fit(
-        find_images(photographs),
-        tmp_path / "out",
-        dataclasses.replace(RECIPE, epochs=1),
-        report=lambda line: None,
-    )
-    with pytest.raises(RepositoryError, match="no interrupted training"):
-        fit(find_images(photographs), tmp_path / "out", RECIPE, resume=True, report=lambda line: None)
-    (tmp_path / "out" / "checkpoint").mkdir()
-    (tmp_path / "out" / "checkpoint" / "state.safetensors").touch()
-    with pytest.raises(RepositoryError, match=r"another recipe \(epochs 1, not 2\): resume with the same"):
-        fit(find_images(photographs), tmp_path / "out", RECIPE, resume=True, report=lambda line: None)
-
-
-def test_binary_labels_of_three_classes_are_refused(photographs, tmp_path):
-    recipe = dataclasses.replace(RECIPE, labels="binary", mixup=0.0, cutmix=0.0)
-    with pytest.raises(ConfigError, match="two classes"):
-        fit(find_images(photographs), tmp_path / "out", recipe, report=lambda line: None)
 
 
 def test_a_test_class_that_the_model_does_not_know_is_named(trained, tmp_path):
@@ -669,7 +382,7 @@ def test_from_pretrained_keeps_the_network_and_changes_the_classifier(trained):
     assert from_pretrained(output, num_classes=7)(pixels).shape == (2, 7)
 
 
-def test_pretrained_weights_are_the_start_of_another_training(trained, photographs, tmp_path):
+def test_fit_starts_from_pretrained_weights(trained, photographs, tmp_path):
     output, _ = trained
     options = ("--epochs", 1, "--image-size", 41, "--batch-size", 8, "--learning-rate", 0)
     result = run_training("fit", photographs, "--output", tmp_path / "same", "--pretrained", output, *options)
@@ -694,7 +407,7 @@ def test_summary_sets_resnext_50_beside_resnet_50():
     result = run_training("summary", "resnext50_32x4d")
     assert result.returncode == 0
     last = result.stdout.splitlines()[-1].split()
-    assert last == ["in", "all", "25,557,032", "4.089", "G", "25,028,904", "4.230", "G"]
+    assert last == ["total", "25,557,032", "4.089", "G", "25,028,904", "4.230", "G"]
     assert "[1x1, 128 | 3x3, 128, C=32 | 1x1, 256] x 3" in result.stdout
 
 
@@ -711,7 +424,7 @@ def test_every_command_has_help(command):
     assert "Usage: python -m training" in result.stdout
 
 
-def test_a_fault_that_tensorflow_was_loaded_for_is_one_line_all_the_same(photographs, tmp_path):
+def test_an_error_after_tensorflow_is_loaded_is_one_line(photographs, tmp_path):
     result = run_training("fit", photographs, "--output", tmp_path / "out", "--model", "resnext5_32x4d")
     assert (result.returncode, result.stdout) == (1, "")
     assert (
@@ -725,7 +438,7 @@ def test_a_fault_that_tensorflow_was_loaded_for_is_one_line_all_the_same(photogr
     [
         (("fit", "nowhere", "--output", "x"), 1, "nowhere is not a folder"),
         (("fit", ".", "--output", "x", "--recipe", "secret"), 2, "'secret' is not one of 'small'"),
-        (("fit", ".", "--output", "x", "--recipe", "finetune"), 2, "name it by --pretrained"),
+        (("fit", ".", "--output", "x", "--recipe", "finetune"), 2, "give one with --pretrained"),
         (("fit", ".", "--output", "x", "--layer-decay", 2), 2, "'--layer-decay'"),
         (("fit", ".", "--output", "x", "--precision", "float8"), 2, "'float8' is not one of 'auto'"),
         (("fit", ".", "--output", "x", "--seed", -1), 2, "'--seed'"),

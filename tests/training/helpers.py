@@ -1,0 +1,48 @@
+"""What the tests of training share: a tiny network, and training and evaluation without printed lines."""
+
+import pathlib
+
+from resnext.architecture import Architecture
+from resnext.classifier import Classifier
+from resnext.config import ModelConfig, Preprocessing
+from resnext.repository import Repository, find_repository
+from resnext.results import Evaluation, read_evaluation
+from resnext.weights import save_tensors
+from tests.helpers.repositories import random_tensors
+from training.data import find_images
+from training.evaluate import evaluate
+
+TINY = Architecture(layers=(1, 1, 1, 1), channels=(8, 8, 8, 8), cardinality=2, base_width=32)
+
+
+def write_network(
+    folder: pathlib.Path, label_names=("ant", "bee"), architecture=TINY, **preprocessing
+) -> Repository:
+    """Writes a model repository with random weights, for images of 64 x 64 pixels unless told otherwise."""
+    prep = Preprocessing(**{"image_size": 64, **preprocessing})
+    ModelConfig("resnext50_32x4d", architecture, label_names, prep).write(folder / "config.json")
+    save_tensors(random_tensors(architecture, len(label_names)), folder / "model.safetensors")
+    return find_repository(folder)
+
+
+def quiet(line: str) -> None:
+    """Ignores a line of progress."""
+
+
+def train(data: pathlib.Path, output: pathlib.Path, recipe, **options) -> pathlib.Path:
+    """Trains on the images in a folder."""
+    from training.fit import fit
+
+    return fit(find_images(data), output, recipe, report=quiet, **options)
+
+
+def evaluate_quietly(data: pathlib.Path, repository: pathlib.Path, output: pathlib.Path) -> Evaluation:
+    """Evaluates a model repository on the images in a folder."""
+    classifier = Classifier.from_pretrained(repository, precision="float32")
+    return evaluate(find_images(data), classifier, output, report=quiet)
+
+
+def thumbnails(output: pathlib.Path) -> dict[str, str]:
+    """The thumbnails that evaluation.json names, by the image that each shows."""
+    predictions = read_evaluation(output).predictions
+    return {row.file: row.thumbnail for row in predictions if row.thumbnail}

@@ -1,0 +1,137 @@
+"""Training: which weights are kept, labels and losses, precision, and batches that do not fit into memory."""
+
+import dataclasses
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from resnext.classifier import Classifier
+from resnext.config import ModelConfig
+from resnext.errors import ConfigError
+from resnext.results import best_epoch, read_history
+from resnext.weights import read_tensors
+from tests.helpers.photographs import CLASSES, paint
+from tests.helpers.training import RECIPE
+from tests.training.helpers import quiet, train
+from training import fit as module
+from training.data import find_images
+from training.evaluate import evaluate
+from training.fit import _accuracy, _loss, fit
+from training.run_folder import RunFolder, make_record
+
+
+@pytest.mark.slow
+def test_only_the_weights_with_the_lowest_validation_loss_are_kept(photographs, base, tmp_path, monkeypatch):
+    saved = []
+    save_tensors = module.save_tensors
+
+    def counting(*arguments):
+        saved.append(len(read_history(tmp_path / "out")) + 1)
+        save_tensors(*arguments)
+
+    monkeypatch.setattr(module, "save_tensors", counting)
+    recipe = dataclasses.replace(RECIPE, epochs=4, learning_rate=0.5)
+    train(photographs, tmp_path / "out", recipe, pretrained=base)
+    rows = read_history(tmp_path / "out")
+    assert saved == [row["epoch"] for row in rows if row is best_epoch(rows[: row["epoch"]])]
+    assert saved[-1] == best_epoch(rows)["epoch"]
+
+
+@pytest.mark.slow
+def test_training_from_scratch_learns_colors(photographs, tmp_path):
+    recipe = dataclasses.replace(RECIPE, epochs=10, jitter=0.0, mixup=0.0, cutmix=0.0, learning_rate=0.02)
+    train(photographs, tmp_path / "out", recipe)
+    classifier = Classifier.from_pretrained(tmp_path / "out", precision="float32")
+    result = evaluate(find_images(photographs), classifier, tmp_path / "out", report=quiet)
+    assert result.top1 >= 0.9
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("labels", ["int", "binary"])
+def test_int_and_binary_labels_train(labels, base, tmp_path):
+    data = paint(tmp_path / "two", {"blue": CLASSES["blue"], "red": CLASSES["red"]})
+    recipe = dataclasses.replace(RECIPE, labels=labels, mixup=0.0, cutmix=0.0, label_smoothing=0.0, epochs=1)
+    train(data, tmp_path / "out", recipe, pretrained=base)
+    assert 0 <= read_history(tmp_path / "out")[0]["val_accuracy"] <= 1
+    assert ModelConfig.read(tmp_path / "out" / "config.json").label_names == ("blue", "red")
+
+
+def test_binary_loss_and_accuracy_are_those_of_two_classes():
+    logits = np.random.default_rng(0).normal(0, 3, (16, 2)).astype("float32")
+    labels = np.arange(16) % 2
+    column = labels[:, None].astype("float32")
+    binary = dataclasses.replace(RECIPE, labels="binary", mixup=0.0, cutmix=0.0, label_smoothing=0.0)
+    sparse = dataclasses.replace(binary, labels="int")
+    expected = float(_loss(sparse)(labels, logits))
+    assert np.mean(_loss(binary)(column, logits)) == pytest.approx(expected, rel=1e-5)
+    expected = float(_accuracy(sparse)(labels, logits))
+    assert float(_accuracy(binary)(column, logits)) == pytest.approx(expected)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_mixed_precision_trains_and_stores_finite_weights(photographs, base, tmp_path, precision):
+    recipe = dataclasses.replace(RECIPE, epochs=1, precision=precision)
+    try:
+        train(photographs, tmp_path / "out", recipe, pretrained=base)
+        assert keras.config.dtype_policy().name == "float32", "the policy of the process is restored"
+    finally:
+        keras.config.set_dtype_policy("float32")
+    tensors = read_tensors(tmp_path / "out" / "model.safetensors")
+    assert all(np.isfinite(value).all() for value in tensors.values())
+
+
+def out_of_memory(*_, **__):
+    raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")
+
+
+def test_running_out_of_memory_is_an_error_that_names_the_options(photographs, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "_train", out_of_memory)
+    with pytest.raises(ConfigError, match="Out of memory at batch size 8 .* smaller --batch-size"):
+        train(photographs, tmp_path / "a", RECIPE)
+
+
+def test_automatic_batch_size_is_halved_until_it_is_1(photographs, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "_train", out_of_memory)
+    lines = []
+    with pytest.raises(ConfigError, match="Out of memory at batch size 1 "):
+        fit(find_images(photographs), tmp_path / "b", RECIPE, halve_batch=True, report=lines.append)
+    expected = [f"Out of memory at batch size {size}" for size in (8, 4, 2)]
+    assert [line.split(":")[0] for line in lines[1:]] == expected
+
+
+def test_halved_and_resumed_batches_scale_the_learning_rate(photographs, tmp_path, monkeypatch):
+    tried = []
+
+    def fits_3_but_is_killed_once(data, run, recipe, *_):
+        tried.append((recipe.batch_size, recipe.learning_rate))
+        if recipe.batch_size > 3:
+            out_of_memory()
+        if tried.count(tried[-1]) == 1:
+            raise KeyboardInterrupt
+        (run.path / "model.safetensors").touch()
+
+    monkeypatch.setattr(module, "_train", fits_3_but_is_killed_once)
+    recipe = dataclasses.replace(RECIPE, batch_size=25, learning_rate=0.05)
+    output = tmp_path / "out"
+    with pytest.raises(KeyboardInterrupt):
+        train(photographs, output, recipe, halve_batch=True)
+    train(photographs, output, recipe, halve_batch=True, resume=True)
+
+    # A run that was killed before memory ran out starts with the whole batch size.
+    (output / "model.safetensors").unlink()
+    (output / "recipe.json").unlink()
+    record = make_record(find_images(photographs), recipe, None, "", ())
+    RunFolder(output).claim(record, resume=False)
+    train(photographs, output, recipe, halve_batch=True, resume=True)
+
+    assert [size for size, _ in tried] == [25, 12, 6, 3, 3, 25, 12, 6, 3]
+    assert all(rate == 0.05 * size / 25 for size, rate in tried)
+
+
+def test_binary_labels_for_three_classes_are_refused(photographs, tmp_path):
+    recipe = dataclasses.replace(RECIPE, labels="binary", mixup=0.0, cutmix=0.0)
+    with pytest.raises(ConfigError, match="two classes"):
+        train(photographs, tmp_path / "out", recipe)
