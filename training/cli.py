@@ -19,6 +19,9 @@ from resnext.repository import Repository, find_repository, load_config
 
 from .recipe import LABEL_MODES, MAX_SEED, OPTIMIZERS, PRECISIONS, RECIPES, Recipe, find_recipe
 
+# How these commands are run: this module is `training.cli` in a checkout, `resnext.training.cli` if installed.
+_PROGRAM = "resnext" if __package__ == "resnext.training" else "python -m training"
+
 app = typer.Typer(
     help="Train a ResNeXt on your own photographs, evaluate it, and push it to the Hugging Face Hub.",
     add_completion=False,
@@ -332,4 +335,4 @@ def _command_line(folders: list[pathlib.Path]) -> str:
     for argument in sys.argv[1:]:
         option, equals, value = argument.partition("=") if argument.startswith("--") else ("", "", argument)
         arguments.append(f"{option}{equals}{names.get(str(pathlib.Path(value)), value)}")
-    return shlex.join(["python", "-m", "training", *arguments])
+    return f"{_PROGRAM} {shlex.join(arguments)}"

@@ -256,7 +256,7 @@ def recorded_seed(folder: pathlib.Path) -> int:
 
 def _is_training_command(command: str) -> bool:
     return (
-        command.startswith("python -m training ")
+        command.startswith(("python -m training ", "resnext "))
         and command.isprintable()
         and command == shlex.join(shlex.split(command))
     )

@@ -252,11 +252,11 @@ def test_the_loss_is_scaled_over_all_stages_in_float16():
 @pytest.mark.parametrize(
     "setting, message",
     [
-        ({"layer_decay": 0.0}, "layer-decay has to be above 0 and at most 1, not 0.0"),
-        ({"layer_decay": 1.5}, "layer-decay has to be"),
-        ({"layer_decay": float("nan")}, "layer-decay has to be"),
-        ({"unfreeze_epochs": -1.0}, "unfreeze-epochs has to be 0 or more, not -1"),
-        ({"unfreeze_epochs": float("inf")}, "unfreeze-epochs has to be"),
+        ({"layer_decay": 0.0}, "layer-decay must be above 0 and at most 1, not 0.0"),
+        ({"layer_decay": 1.5}, "layer-decay must be"),
+        ({"layer_decay": float("nan")}, "layer-decay must be"),
+        ({"unfreeze_epochs": -1.0}, "unfreeze-epochs must be 0 or more, not -1"),
+        ({"unfreeze_epochs": float("inf")}, "unfreeze-epochs must be"),
     ],
 )
 def test_a_rate_or_wait_out_of_range_is_refused(setting, message):
@@ -354,9 +354,9 @@ def test_help_names_the_recipes_and_what_fine_tuning_takes():
     [
         (
             ("--layer-decay", "0.7"),
-            "layer-decay is for fine-tuning: name a network to start from by --pretrained",
+            "layer-decay is for fine-tuning: give a network to start from with --pretrained",
         ),
-        (("--layer-decay", "0"), "layer-decay has to be above 0 and at most 1, not 0.0"),
+        (("--layer-decay", "0"), "layer-decay must be above 0 and at most 1, not 0.0"),
     ],
 )
 def test_wrong_usage_of_fine_tuning_gets_one_clear_line(arguments, words, photographs, tmp_path):
@@ -427,6 +427,6 @@ def test_a_timm_network_on_the_hub_is_fine_tuned_and_named_in_the_card(photograp
     card = ModelCard.load(output / "README.md")
     assert card.data.base_model == name
     assert f"[{name}](https://huggingface.co/{name}/tree/{commit})" in card.text
-    assert "| layer decay | 0.9 |" in card.text
-    assert "| freeze bn | False |" in card.text
-    assert "| unfreeze epochs | 0.0 |" in card.text
+    assert "| layer-wise learning-rate decay | 0.9 |" in card.text
+    assert "| freeze batch norm (statistics and parameters) | False |" in card.text
+    assert "| epochs before each further stage is unfrozen | 0.0 |" in card.text

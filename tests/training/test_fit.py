@@ -64,8 +64,8 @@ def test_binary_loss_and_accuracy_are_those_of_two_classes():
     column = labels[:, None].astype("float32")
     binary = dataclasses.replace(RECIPE, labels="binary", mixup=0.0, cutmix=0.0, label_smoothing=0.0)
     sparse = dataclasses.replace(binary, labels="int")
-    expected = float(_loss(sparse)(labels, logits))
-    assert np.mean(_loss(binary)(column, logits)) == pytest.approx(expected, rel=1e-5)
+    expected = float(_loss(sparse, 0.0)(labels, logits))
+    assert np.mean(_loss(binary, 0.0)(column, logits)) == pytest.approx(expected, rel=1e-5)
     expected = float(_accuracy(sparse)(labels, logits))
     assert float(_accuracy(binary)(column, logits)) == pytest.approx(expected)
 

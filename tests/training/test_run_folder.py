@@ -8,7 +8,6 @@ import keras
 import numpy as np
 import pytest
 
-from resnext.config import ModelConfig
 from resnext.errors import RepositoryError
 from resnext.keras_model import build_model
 from resnext.pretrained import from_pretrained, save_pretrained
@@ -46,7 +45,7 @@ def test_resuming_with_another_recipe_is_refused(tuned, base, photographs, tmp_p
     (output / "checkpoint" / "state.safetensors").touch()
     with pytest.raises(RepositoryError, match=r"another recipe \(epochs 1, not 2\): resume with the same"):
         train(photographs, output, RECIPE, pretrained=base, resume=True)
-    other = dataclasses.replace(RECIPE, model="resnext50_32x4d", epochs=1)
+    other = dataclasses.replace(RECIPE, model="resnext50_32x4d", epochs=1, crop_pct=0.875)
     with pytest.raises(RepositoryError, match=r"another pretrained network \({.*}, not None\): resume with"):
         train(photographs, output, other, resume=True)
 
@@ -59,8 +58,7 @@ def test_a_checkpoint_restores_weights_optimizer_and_epoch_bit_for_bit(tmp_path)
         model.compile(keras.optimizers.SGD(schedule, momentum=0.9), "mse")
         return model
 
-    config = ModelConfig("resnext50_32x4d", TINY, ("a", "b"))
-    save_pretrained(build_model(TINY, 2), config, tmp_path / "m")
+    save_pretrained(build_model(TINY, label_names=("a", "b")), tmp_path / "m")
     rng = np.random.default_rng(0)
     x = rng.uniform(0, 255, (4, 32, 32, 3)).astype("float32")
     y = np.eye(2, dtype="float32")[[0, 1, 0, 1]]
