@@ -19,7 +19,7 @@ from resnext.repository import Repository, find_repository, load_config
 
 from .recipe import LABEL_MODES, MAX_SEED, OPTIMIZERS, PRECISIONS, RECIPES, Recipe, find_recipe
 
-# How these commands are run: this module is `training.cli` in a checkout, `resnext.training.cli` if installed.
+# How these commands are run: this module is `training.cli` in a checkout, `resnext.training.cli` installed.
 _PROGRAM = "resnext" if __package__ == "resnext.training" else "python -m training"
 
 app = typer.Typer(
