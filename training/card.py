@@ -1,6 +1,7 @@
 """The model card: README.md of a model repository, written from the files beside it."""
 
 import json
+import math
 import pathlib
 import re
 
@@ -211,12 +212,21 @@ def _describe_run(recipe: dict, history: list[dict[str, float]]) -> str:
     counts = recipe["dataset"]["images"]
     images = ", ".join(f"{count} {split}" for split, count in counts.items())
     best = best_epoch(history)
-    hours = sum(row["seconds"] for row in history) / 3600
     return (
         f"Images: {images}. The weights are those of epoch {best['epoch']} of {len(history)}, which had the "
         f"lowest validation loss: {best['val_loss']:.4f}, at a validation accuracy of "
-        f"{best['val_accuracy']:.2%}. Training took {hours:.1f} hours. {recipe['hardware']}"
+        f"{best['val_accuracy']:.2%}. {_duration(history)}{recipe['hardware']}"
     )
+
+
+def _duration(history: list[dict[str, float]]) -> str:
+    """A sentence on the time that training took; empty if the history does not say."""
+    seconds = sum(row["seconds"] for row in history)
+    if math.isnan(seconds):
+        return ""
+    if seconds < 3600:
+        return f"Training took {max(round(seconds / 60), 1)} min. "
+    return f"Training took {seconds / 3600:.1f} hours. "
 
 
 def _use_section(repo_id: str) -> str:

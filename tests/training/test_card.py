@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import shutil
 
 import pytest
@@ -9,7 +10,7 @@ from huggingface_hub import ModelCard
 
 from resnext.repository import BUNDLED_FOLDER
 from resnext.results import read_evaluation
-from training.card import write_card
+from training.card import _duration, write_card
 
 
 @pytest.mark.slow
@@ -63,3 +64,15 @@ def test_class_names_in_the_card_cannot_act_as_markup(tmp_path, tiny_config):
     assert "<img" not in text
     assert "a|b" not in text
     assert "[x]" not in text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(10, "Training took 1 min. "), (1500, "Training took 50 min. "), (5400, "Training took 3.0 hours. ")],
+)
+def test_the_card_tells_how_long_training_took(seconds, text):
+    assert _duration([{"seconds": seconds}] * 2) == text
+
+
+def test_the_card_is_silent_about_an_unknown_duration():
+    assert _duration([{"seconds": math.nan}]) == ""
