@@ -27,7 +27,7 @@ _UNIFORM = (
     "box_y",
     "box_x",
 )
-# Rec. 601 luma, as Pillow's and torchvision's greyscale (and so their saturation) has it.
+# Rec. 601 luma, as Pillow's and torchvision's grayscale (and so their saturation) has it.
 _LUMA = (0.299, 0.587, 0.114)
 
 
@@ -57,7 +57,7 @@ def draw(recipe: Recipe, epoch: tf.Tensor, index: tf.Tensor) -> dict[str, tf.Ten
 def augment(
     recipe: Recipe, images: tf.Tensor, labels: tf.Tensor, draws: dict[str, tf.Tensor]
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Augments a batch: mirror, turn, zoom, crop, colour, blend.
+    """Augments a batch: mirror, turn, zoom, crop, color, blend.
 
     Args:
         recipe: The recipe: how strong each change is.
@@ -115,10 +115,10 @@ def _jitter(images, strength, uniform):
         return (1 + _between(uniform[name], amount))[:, None, None, None]
 
     images = images * factor("brightness", strength / 2)
-    mean = tf.reduce_mean(_grey(images), axis=(1, 2), keepdims=True)
+    mean = tf.reduce_mean(_gray(images), axis=(1, 2), keepdims=True)
     images = mean + factor("contrast", strength) * (images - mean)
-    grey = _grey(images)
-    images = grey + factor("saturation", strength) * (images - grey)
+    gray = _gray(images)
+    images = gray + factor("saturation", strength) * (images - gray)
     return tf.clip_by_value(images, 0.0, 255.0)
 
 
@@ -171,5 +171,5 @@ def _whole(uniform, largest):
     return tf.minimum(tf.floor(uniform * (largest + 1)), largest)
 
 
-def _grey(images):
+def _gray(images):
     return tf.reduce_sum(images * tf.constant(_LUMA), axis=-1, keepdims=True)

@@ -86,7 +86,7 @@ def main():
         "stream",
         "stream / limit",
         "stream / bound",
-        "s in all",
+        "total s",
         "peak MB",
     ]
     header += [f"stream of {options.long}", "its peak MB"]

@@ -46,11 +46,11 @@ def run_module(arguments, variables):
 
 @pytest.fixture(scope="module")
 def first_push(tmp_path_factory, make_tiny_repository):
-    """What `python -m training push FOLDER tester/colours` printed, and the Hub's repositories after it."""
+    """What `python -m training push FOLDER tester/colors` printed, and the Hub's repositories after it."""
     root = tmp_path_factory.mktemp("first push")
     folder = make_tiny_repository(root / "tiny")
     with HubServer() as server:
-        arguments = ("training", "push", folder, "tester/colours")
+        arguments = ("training", "push", folder, "tester/colors")
         result = run_module(arguments, environment(server.url, root / "home", TOKEN))
         assert result.returncode == 0, result.stderr
         return result.stdout, server.repos
@@ -58,7 +58,7 @@ def first_push(tmp_path_factory, make_tiny_repository):
 
 @pytest.fixture
 def pushed(hub, first_push):
-    """Puts tester/colours with the weights of `tiny_repository` on the Hub; returns its commit id."""
+    """Puts tester/colors with the weights of `tiny_repository` on the Hub; returns its commit id."""
     text, repos = first_push
     hub.repos.update(copy.deepcopy(repos))
     return text.strip().rsplit("/", 1)[1]
@@ -80,17 +80,17 @@ def one_line(result):
 
 
 def test_push_makes_one_commit_that_predicts_like_the_folder(hub, run, tiny_repository, photograph):
-    pushed = run("training", "push", tiny_repository, "tester/colours")
+    pushed = run("training", "push", tiny_repository, "tester/colors")
     assert pushed.returncode == 0, pushed.stderr
-    assert "tester/colours/commit/" in pushed.stdout
+    assert "tester/colors/commit/" in pushed.stdout
     assert len([path for method, path in hub.requests if "/commit/" in path]) == 1
-    _, _, files = hub.repos["model", "tester/colours"].find("main")
+    _, _, files = hub.repos["model", "tester/colors"].find("main")
     assert files["model.safetensors"].content == (tiny_repository / "model.safetensors").read_bytes()
     assert b"library_name: timm" in files["README.md"].content
-    assert b"hf_hub:tester/colours" in files["README.md"].content
+    assert b"hf_hub:tester/colors" in files["README.md"].content
 
     here = run("resnext", "classify", photograph, "--model", tiny_repository, "--json")
-    there = run("resnext", "classify", photograph, "--model", "tester/colours", "--json", token="")
+    there = run("resnext", "classify", photograph, "--model", "tester/colors", "--json", token="")
     assert there.returncode == 0, there.stderr
     assert there.stdout == here.stdout
 
@@ -99,8 +99,8 @@ def test_files_that_do_not_belong_to_a_repository_are_not_pushed(hub, run, tiny_
     (tiny_repository / "checkpoint").mkdir()
     (tiny_repository / "checkpoint" / "state.safetensors").write_bytes(b"unfinished")
     (tiny_repository / ".env").write_text("SECRET=1")
-    assert run("training", "push", tiny_repository, "tester/colours").returncode == 0
-    _, _, files = hub.repos["model", "tester/colours"].find("main")
+    assert run("training", "push", tiny_repository, "tester/colors").returncode == 0
+    _, _, files = hub.repos["model", "tester/colors"].find("main")
     assert set(files) == {".gitattributes", "README.md", "config.json", "model.safetensors"}
 
 
@@ -128,7 +128,7 @@ def write_mistakes(repository, count):
 
 def test_push_replaces_the_pictures_of_an_older_evaluation(hub, run, tiny_repository, photograph, tmp_path):
     def pictures():
-        _, _, files = hub.repos["model", "tester/colours"].find("main")
+        _, _, files = hub.repos["model", "tester/colors"].find("main")
         return {name: file.content for name, file in files.items() if name.startswith("mistakes/")}
 
     def local():
@@ -137,18 +137,18 @@ def test_push_replaces_the_pictures_of_an_older_evaluation(hub, run, tiny_reposi
         }
 
     write_mistakes(tiny_repository, 3)
-    assert run("training", "push", tiny_repository, "tester/colours").returncode == 0
+    assert run("training", "push", tiny_repository, "tester/colors").returncode == 0
     assert pictures() == local()
     assert len(local()) == 3
     write_mistakes(tiny_repository, 2)
     before = len(hub.requests)
-    result = run("training", "push", tiny_repository, "tester/colours")
+    result = run("training", "push", tiny_repository, "tester/colors")
     assert result.returncode == 0, result.stderr
     assert len([path for _, path in hub.requests[before:] if "/commit/" in path]) == 1
     assert pictures() == local()
     assert len(local()) == 2
 
-    assert run("resnext", "classify", photograph, "--model", "tester/colours").returncode == 0
+    assert run("resnext", "classify", photograph, "--model", "tester/colors").returncode == 0
     pulled = {
         f"mistakes/{path.name}": path.read_bytes()
         for path in tmp_path.glob("home/hub/*/snapshots/*/mistakes/*")
@@ -158,33 +158,31 @@ def test_push_replaces_the_pictures_of_an_older_evaluation(hub, run, tiny_reposi
 
 def test_a_push_without_an_evaluation_keeps_the_one_on_the_hub(hub, run, tiny_repository):
     write_mistakes(tiny_repository, 2)
-    assert run("training", "push", tiny_repository, "tester/colours").returncode == 0
+    assert run("training", "push", tiny_repository, "tester/colors").returncode == 0
     (tiny_repository / "evaluation.json").unlink()
     shutil.rmtree(tiny_repository / "mistakes")
     (tiny_repository / "history.csv").write_text(
         "epoch,loss,accuracy,val_loss,val_accuracy,learning_rate,seconds\n"
     )
-    assert run("training", "push", tiny_repository, "tester/colours").returncode == 0
-    _, _, files = hub.repos["model", "tester/colours"].find("main")
+    assert run("training", "push", tiny_repository, "tester/colors").returncode == 0
+    _, _, files = hub.repos["model", "tester/colors"].find("main")
     assert {"evaluation.json", "mistakes/0001.jpg", "mistakes/0002.jpg", "history.csv"} < set(files)
 
 
 def test_an_older_revision_can_still_be_used(run, pushed, tiny_repository, photograph):
-    before = run("resnext", "classify", photograph, "--model", "tester/colours", "--json").stdout
+    before = run("resnext", "classify", photograph, "--model", "tester/colors", "--json").stdout
     config = ModelConfig.read(tiny_repository / "config.json")
     names = tuple(f"new {name}" for name in config.label_names)
     ModelConfig(config.name, config.architecture, names, config.preprocessing).write(
         tiny_repository / "config.json"
     )
-    assert run("training", "push", tiny_repository, "tester/colours").returncode == 0
-    after = run("resnext", "classify", photograph, "--model", "tester/colours", "--json").stdout
+    assert run("training", "push", tiny_repository, "tester/colors").returncode == 0
+    after = run("resnext", "classify", photograph, "--model", "tester/colors", "--json").stdout
     assert json.loads(after)["predictions"][0]["label"].startswith("new ")
-    again = run(
-        "resnext", "classify", photograph, "--model", "tester/colours", "--revision", pushed, "--json"
-    )
+    again = run("resnext", "classify", photograph, "--model", "tester/colors", "--revision", pushed, "--json")
     assert again.stdout == before
     assert (
-        run("resnext", "classify", photograph, "--model", f"tester/colours@{pushed}", "--json").stdout
+        run("resnext", "classify", photograph, "--model", f"tester/colors@{pushed}", "--json").stdout
         == before
     )
 
@@ -200,26 +198,26 @@ def test_a_private_repository_opens_only_with_a_token(hub, run, tiny_repository,
 
 
 def test_a_pull_request_does_not_change_the_main_branch(hub, run, pushed, tiny_repository):
-    main = hub.repos["model", "tester/colours"].refs["refs/heads/main"]
+    main = hub.repos["model", "tester/colors"].refs["refs/heads/main"]
     (tiny_repository / "history.csv").write_text(
         "epoch,loss,accuracy,val_loss,val_accuracy,learning_rate,seconds\n"
     )
-    result = run("training", "push", tiny_repository, "tester/colours", "--create-pr")
+    result = run("training", "push", tiny_repository, "tester/colors", "--create-pr")
     assert "discussions/1" in result.stdout, result.stderr
-    assert hub.repos["model", "tester/colours"].refs["refs/heads/main"] == main
-    assert "refs/pr/1" in hub.repos["model", "tester/colours"].refs
+    assert hub.repos["model", "tester/colors"].refs["refs/heads/main"] == main
+    assert "refs/pr/1" in hub.repos["model", "tester/colors"].refs
 
 
 def test_push_without_a_login_says_how_to_log_in(run, tiny_repository):
-    assert "hf auth login" in one_line(run("training", "push", tiny_repository, "tester/colours", token=""))
+    assert "hf auth login" in one_line(run("training", "push", tiny_repository, "tester/colors", token=""))
 
 
 def test_push_to_a_repository_of_another_user_is_refused(run, tiny_repository):
-    assert "somebody/colours" in one_line(run("training", "push", tiny_repository, "somebody/colours"))
+    assert "somebody/colors" in one_line(run("training", "push", tiny_repository, "somebody/colors"))
 
 
 def test_a_wrong_token_is_refused_and_not_printed(run, tiny_repository):
-    result = run("training", "push", tiny_repository, "tester/colours", token="hf_wrongwrongwrong")
+    result = run("training", "push", tiny_repository, "tester/colors", token="hf_wrongwrongwrong")
     assert "hf_wrong" not in one_line(result)
 
 
@@ -228,8 +226,8 @@ def test_unknown_and_incomplete_repositories_are_refused(hub, run, pushed, photo
         return one_line(run("resnext", "classify", photograph, *options))
 
     assert "tester/nowhere is not on the Hub" in classify("--model", "tester/nowhere")
-    assert "no revision 'v9'" in classify("--model", "tester/colours", "--revision", "v9")
-    repo = hub.repos["model", "tester/colours"]
+    assert "no revision 'v9'" in classify("--model", "tester/colors", "--revision", "v9")
+    repo = hub.repos["model", "tester/colors"]
     _, _, files = repo.find("main")
     repo.add(
         "refs/heads/main",
@@ -237,13 +235,13 @@ def test_unknown_and_incomplete_repositories_are_refused(hub, run, pushed, photo
         "x",
         "y",
     )
-    assert "no model.safetensors" in classify("--model", "tester/colours")
+    assert "no model.safetensors" in classify("--model", "tester/colors")
 
 
 def test_the_last_download_is_used_while_the_hub_is_down(hub, run, pushed, photograph):
-    online = run("resnext", "classify", photograph, "--model", "tester/colours", "--json")
+    online = run("resnext", "classify", photograph, "--model", "tester/colors", "--json")
     hub.fail_next(1000, 503)
-    broken = run("resnext", "classify", photograph, "--model", "tester/colours", "--json")
+    broken = run("resnext", "classify", photograph, "--model", "tester/colors", "--json")
     assert broken.returncode == 0, broken.stderr
     assert broken.stdout == online.stdout
     assert "never downloaded" in one_line(run("resnext", "classify", photograph, "--model", "tester/other"))
@@ -251,23 +249,23 @@ def test_the_last_download_is_used_while_the_hub_is_down(hub, run, pushed, photo
 
 def test_a_push_that_failed_on_the_hub_can_be_repeated(hub, run, tiny_repository):
     hub.fail_next(1, 500, "/commit/")
-    assert "HTTP 500" in one_line(run("training", "push", tiny_repository, "tester/colours"))
-    assert run("training", "push", tiny_repository, "tester/colours").returncode == 0
+    assert "HTTP 500" in one_line(run("training", "push", tiny_repository, "tester/colors"))
+    assert run("training", "push", tiny_repository, "tester/colors").returncode == 0
 
 
 def test_an_interrupted_download_is_repeated(hub, run, pushed, photograph):
     hub.truncate_next_download()
-    result = run("resnext", "classify", photograph, "--model", "tester/colours", "--json")
+    result = run("resnext", "classify", photograph, "--model", "tester/colors", "--json")
     assert result.returncode == 0, result.stderr
 
 
 def test_a_space_holds_the_page_and_names_the_model(hub, run, pushed):
     for _ in range(2):  # the second command updates the Space
-        result = run("training", "space", "tester/page", "--model", "tester/colours")
+        result = run("training", "space", "tester/page", "--model", "tester/colors")
         assert result.returncode == 0, result.stderr
     space = hub.repos["space", "tester/page"]
     assert space.sdk == "gradio"
-    assert space.variables["RESNEXT_MODEL"]["value"] == "tester/colours"
+    assert space.variables["RESNEXT_MODEL"]["value"] == "tester/colors"
     _, _, files = space.find("main")
     assert files["app.py"].content == (ROOT / "app.py").read_bytes()
     assert "resnext/classifier.py" in files
@@ -278,5 +276,5 @@ def test_a_space_holds_the_page_and_names_the_model(hub, run, pushed):
     readme = files["README.md"].content.decode()
     assert "sdk: gradio" in readme
     assert "app_file: app.py" in readme
-    assert '- "tester/colours"' in readme
+    assert '- "tester/colors"' in readme
     assert not [name for name in files if "__pycache__" in name or name.startswith(("training/", "tests/"))]

@@ -15,20 +15,20 @@ pytestmark = pytest.mark.slow
 
 
 def test_a_trained_model_is_pushed_and_the_page_pulls_and_uses_it(browser, tmp_path):
-    photographs = paint(tmp_path / "colours")
+    photographs = paint(tmp_path / "colors")
     output = tmp_path / "model"
     with HubServer() as hub:
-        options = ("--epochs", 2, "--image-size", 41, "--batch-size", 8, "--push-to-hub", "tester/colours")
+        options = ("--epochs", 2, "--image-size", 41, "--batch-size", 8, "--push-to-hub", "tester/colors")
         env = os.environ | environment(hub.url, tmp_path / "home", TOKEN)
         trained = run_training("fit", photographs, "--output", output, *options, env=env)
         assert trained.returncode == 0, trained.stderr
-        assert "tester/colours/commit/" in trained.stdout.splitlines()[-1]
+        assert "tester/colors/commit/" in trained.stdout.splitlines()[-1]
 
         variables = environment(hub.url, tmp_path / "other home")
-        with page_process("--model", "tester/colours", **variables) as address:
+        with page_process("--model", "tester/colors", **variables) as address:
             page = browser.new_page()
             page.goto(address)
-            expect(page.get_by_role("heading", name="tester/colours")).to_be_visible(timeout=PATIENCE)
+            expect(page.get_by_role("heading", name="tester/colors")).to_be_visible(timeout=PATIENCE)
             result = json.loads((output / "evaluation.json").read_bytes())
             first = result["predictions"][0]
             upload(page, photographs / first["file"])

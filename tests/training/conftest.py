@@ -12,7 +12,7 @@ from tests.training.helpers import train, write_network
 @pytest.fixture(scope="session")
 def photographs(tmp_path_factory):
     """A data set of three classes that differ in color: 12 training, 4 validation and 4 test images each."""
-    return paint(tmp_path_factory.mktemp("data") / "colours")
+    return paint(tmp_path_factory.mktemp("data") / "colors")
 
 
 @pytest.fixture(scope="session")
@@ -24,7 +24,7 @@ def base(tmp_path_factory):
 @pytest.fixture(scope="session")
 def trained(photographs, tmp_path_factory):
     """A network trained from scratch for two epochs by the command line, and what the command printed."""
-    output = tmp_path_factory.mktemp("trained") / "colours"
+    output = tmp_path_factory.mktemp("trained") / "colors"
     options = ("--epochs", 2, "--image-size", 41, "--batch-size", 8)
     result = run_training("fit", photographs, "--output", output, *options)
     assert result.returncode == 0, result.stderr
@@ -35,6 +35,6 @@ def trained(photographs, tmp_path_factory):
 def tuned(photographs, base, tmp_path_factory):
     """The tiny network, trained for one epoch."""
     output = tmp_path_factory.mktemp("tuned") / "tiny"
-    command = "python -m training fit colours --output tiny --pretrained base"
+    command = "python -m training fit colors --output tiny --pretrained base"
     recipe = dataclasses.replace(RECIPE, epochs=1)
     return train(photographs, output, recipe, pretrained=base, commands=(command,))

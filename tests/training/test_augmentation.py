@@ -117,7 +117,7 @@ def test_zoom_magnifies_height_and_width_apart():
     assert (pixels[16] > 127).sum() == 8
 
 
-def test_colour_changes_keep_range_and_hue():
+def test_color_changes_keep_range_and_hue():
     red = np.full((64, 8, 8, 3), (180, 60, 50), np.uint8)
     pixels, _ = augmented(dataclasses.replace(PLAIN, jitter=0.3), red)
     colors = np.array([colorsys.rgb_to_hsv(*pixel / 255) for pixel in pixels.mean(axis=(1, 2))])
@@ -139,7 +139,7 @@ def test_the_strongest_augmentation_stays_within_0_to_255():
 
 @pytest.mark.parametrize(("mixup", "cutmix"), [(0.4, 0.0), (0.0, 1.0), (0.4, 1.0)])
 def test_each_image_is_blended_by_its_own_share_and_its_label_with_it(mixup, cutmix):
-    # Every image has a grey of its own, so that the mean of the pixels tells the shares.
+    # Every image has a gray of its own, so that the mean of the pixels tells the shares.
     count, recipe = 40, dataclasses.replace(PLAIN, mixup=mixup, cutmix=cutmix)
     images = np.arange(count, dtype=np.uint8)[:, None, None, None] * np.ones((1, 32, 32, 3), np.uint8)
     pixels, labels = augmented(recipe, images, np.eye(count, dtype=np.float32))

@@ -85,7 +85,7 @@ def layers_named_as_stages():
 
 @pytest.fixture(scope="module")
 def photographs(tmp_path_factory):
-    return paint(tmp_path_factory.mktemp("data") / "colours", test=1)
+    return paint(tmp_path_factory.mktemp("data") / "colors", test=1)
 
 
 @pytest.fixture

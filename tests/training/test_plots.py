@@ -111,10 +111,10 @@ def test_an_empty_history_is_refused():
         curves([])
 
 
-def test_training_and_validation_differ_in_grey_print():
+def test_training_and_validation_differ_in_gray_print():
     training, validation = curves(history(3)).legends[0].get_lines()
-    grey = np.array((0.299, 0.587, 0.114))
-    assert to_rgb(training.get_color()) @ grey - to_rgb(validation.get_color()) @ grey > 0.3
+    gray = np.array((0.299, 0.587, 0.114))
+    assert to_rgb(training.get_color()) @ gray - to_rgb(validation.get_color()) @ gray > 0.3
 
 
 def test_cells_show_their_counts_and_the_diagonal_its_rate():
@@ -125,7 +125,7 @@ def test_cells_show_their_counts_and_the_diagonal_its_rate():
         assert cells[row, column] == [str(count), *rate]
 
 
-def test_rows_are_the_true_classes_and_colour_is_the_share_of_the_row():
+def test_rows_are_the_true_classes_and_color_is_the_share_of_the_row():
     figure = confusion_matrix(np.array([[6, 2], [0, 4]]), ["cat", "dog"])
     axes = figure.axes[0]
     np.testing.assert_allclose(axes.images[0].get_array(), [[0.75, 0.25], [0, 1]])
@@ -158,11 +158,11 @@ def test_counts_contrast_with_their_cells():
 
 
 def luminance(color):
-    """Relative luminance of an RGB(A) colour in [0, 1], as WCAG defines it but for the toe of its curve."""
+    """Relative luminance of an RGB(A) color in [0, 1], as WCAG defines it but for the toe of its curve."""
     return np.array(color[:3]) ** 2.2 @ (0.2126, 0.7152, 0.0722)
 
 
-def test_a_class_without_images_is_grey_and_has_no_rate():
+def test_a_class_without_images_is_gray_and_has_no_rate():
     figure = confusion_matrix(np.array([[3, 1], [0, 0]]), ["seen", "unseen"])
     assert cell_texts(figure)[1, 1] == ["0"]
     assert figure.axes[0].images[0].get_array().mask.tolist() == [[False, False], [True, True]]

@@ -32,7 +32,7 @@ from training.quantize import quantize
 pytestmark = pytest.mark.slow
 
 ROOT = pathlib.Path(__file__).parents[2]
-COLOURS = {"blue": (40, 60, 200), "green": (50, 190, 70), "red": (210, 50, 40)}
+COLORS = {"blue": (40, 60, 200), "green": (50, 190, 70), "red": (210, 50, 40)}
 # In every process: a list of who else than this machine was looked up or called.
 GUARD = """
 import os, socket
@@ -57,10 +57,10 @@ watch("connect", 1)
 
 def save_images(folder: pathlib.Path, count: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
-    for name, colour in COLOURS.items():
+    for name, color in COLORS.items():
         (folder / name).mkdir(parents=True)
         for index in range(count):
-            pixels = np.clip(np.array(colour) + rng.normal(0, 30, (9, 9, 3)), 0, 255).astype(np.uint8)
+            pixels = np.clip(np.array(color) + rng.normal(0, 30, (9, 9, 3)), 0, 255).astype(np.uint8)
             Image.fromarray(pixels).resize((80, 72), Image.Resampling.BICUBIC).save(
                 folder / name / f"{index}.png"
             )
@@ -68,8 +68,8 @@ def save_images(folder: pathlib.Path, count: int, seed: int) -> None:
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    """Photographs, so to speak, in three colours."""
-    folder = tmp_path_factory.mktemp("colours")
+    """Photographs, so to speak, in three colors."""
+    folder = tmp_path_factory.mktemp("colors")
     for seed, (split, count) in enumerate({"train": 8, "val": 2, "test": 6}.items()):
         save_images(folder / split, count, seed)
     return folder
@@ -78,14 +78,14 @@ def data(tmp_path_factory):
 @pytest.fixture(scope="module")
 def model(tmp_path_factory, data):
     """A model that tells them apart: random features, and the nearest class mean of them."""
-    folder = tmp_path_factory.mktemp("model") / "colours"
+    folder = tmp_path_factory.mktemp("model") / "colors"
     architecture = Architecture(
         layers=(1, 1, 1, 1), channels=(8, 16, 16, 32), cardinality=4, base_width=16, attn_layer="se"
     )
-    ModelConfig("resnext50_32x4d", architecture, tuple(COLOURS), Preprocessing(64)).write(
+    ModelConfig("resnext50_32x4d", architecture, tuple(COLORS), Preprocessing(64)).write(
         folder / "config.json"
     )
-    tensors = random_tensors(architecture, len(COLOURS))
+    tensors = random_tensors(architecture, len(COLORS))
     save_tensors(tensors, folder / "model.safetensors")
     classifier = Classifier.from_pretrained(folder, precision="float32")
     means = np.stack(
@@ -94,7 +94,7 @@ def model(tmp_path_factory, data):
                 [classifier.infer(file).features.mean((1, 2)) for file in (data / "train" / name).iterdir()],
                 axis=0,
             )
-            for name in COLOURS
+            for name in COLORS
         ]
     )
     scale = 20 / np.square(means - means.mean(0)).sum(1).mean()
@@ -107,7 +107,7 @@ def model(tmp_path_factory, data):
 
 @pytest.fixture(scope="module")
 def quantized(tmp_path_factory, model, data):
-    """A Hub that has the model as tester/colours, which `quantize` pulled from there.
+    """A Hub that has the model as tester/colors, which `quantize` pulled from there.
 
     Returns:
         hub; folder, what `quantize` made; result, of its process; run, for other commands; and called,
@@ -130,9 +130,9 @@ def quantized(tmp_path_factory, model, data):
                 command, cwd=ROOT, env=variables, capture_output=True, text=True, timeout=300
             )
 
-        assert run("training", "push", model, "tester/colours").returncode == 0
-        folder = home / "int8" / "colours"
-        result = run("training", "quantize", "tester/colours", "--calibration", data, "--output", folder)
+        assert run("training", "push", model, "tester/colors").returncode == 0
+        folder = home / "int8" / "colors"
+        result = run("training", "quantize", "tester/colors", "--calibration", data, "--output", folder)
         assert result.returncode == 0, result.stderr
         yield types.SimpleNamespace(hub=hub, folder=folder, result=result, called=home / "called", run=run)
 
@@ -163,7 +163,7 @@ def test_what_the_command_measured_is_what_the_classifier_does(quantized, model,
         classifier = Classifier.from_pretrained(quantized.folder, precision=precision)
         assert (classifier.precision, classifier.notice) == (precision, "")
         logits = np.stack([classifier.infer(file).logits for file in images.files])
-        measured = measure(logits, images.labels, tuple(COLOURS), list(map(str, images.files)))
+        measured = measure(logits, images.labels, tuple(COLORS), list(map(str, images.files)))
         assert notes[precision]["top1"] == measured.top1
         assert notes[precision]["loss"] == pytest.approx(measured.loss, rel=1e-3)
     assert notes["float32"]["bytes"] == (model / "model.safetensors").stat().st_size
@@ -193,13 +193,13 @@ def test_the_card_states_size_and_accuracy_before_and_after(quantized):
         row = f"| {name} | {made['top1']:.2%} | {made['loss']:.4f} | {made['bytes'] / 1e6:.1f} |"
         assert row in card
     assert "same 18 test images" in card
-    assert 'Classifier.from_pretrained("OWNER/colours", precision="int8")' in card
+    assert 'Classifier.from_pretrained("OWNER/colors", precision="int8")' in card
 
 
 def test_a_pushed_graph_classifies_from_the_hub(quantized, data):
-    pushed = quantized.run("training", "push", quantized.folder, "tester/colours-int8")
+    pushed = quantized.run("training", "push", quantized.folder, "tester/colors-int8")
     assert pushed.returncode == 0, pushed.stderr
-    _, _, files = quantized.hub.repos["model", "tester/colours-int8"].find("main")
+    _, _, files = quantized.hub.repos["model", "tester/colors-int8"].find("main")
     assert {
         "openvino_int8.xml",
         "openvino_int8.bin",
@@ -210,7 +210,7 @@ def test_a_pushed_graph_classifies_from_the_hub(quantized, data):
     photograph = next((data / "test" / "green").iterdir())
     with_int8, without = (
         quantized.run("resnext", "classify", photograph, "--model", name, "--precision", "int8", "--json")
-        for name in ("tester/colours-int8", "tester/colours")
+        for name in ("tester/colors-int8", "tester/colors")
     )
     assert (with_int8.returncode, with_int8.stderr, without.returncode) == (0, "", 0)
     best = Classifier.from_pretrained(quantized.folder, precision="int8")(photograph, 1)[0]
@@ -219,17 +219,17 @@ def test_a_pushed_graph_classifies_from_the_hub(quantized, data):
         "probability": pytest.approx(best.probability, rel=1e-3),
     }
     assert without.stderr.startswith(
-        "python -m resnext: tester/colours has no int8 graph: classifying in float32;"
+        "python -m resnext: tester/colors has no int8 graph: classifying in float32;"
     )
     assert json.loads(without.stdout)["predictions"][0]["label"] == "green"
     assert not quantized.called.exists()
 
 
 def test_a_hub_repository_needs_an_output(quantized, data):
-    result = quantized.run("training", "quantize", "tester/colours", "--calibration", data)
+    result = quantized.run("training", "quantize", "tester/colors", "--calibration", data)
     assert result.returncode == 1
     assert result.stderr.strip().endswith(
-        "tester/colours is not a local folder: give one for the results with --output."
+        "tester/colors is not a local folder: give one for the results with --output."
     )
 
 
@@ -251,7 +251,7 @@ def test_a_card_of_one_s_own_keeps_its_words_and_gets_one_section(copy):
     own = "---\nlicense: mit\n---\n# Mine\n\nMy words.\n"
     (copy / "README.md").write_text(own)
     for _ in range(2):
-        write_card(copy, "me/colours")
+        write_card(copy, "me/colors")
     card = (copy / "README.md").read_text("utf-8")
     assert card.startswith(own)
     assert card.count("## Int8 quantization") == 1

@@ -82,7 +82,7 @@ def test_recipe_json_records_settings_but_no_private_folders(trained, photograph
     output, _ = trained
     record = json.loads((output / "recipe.json").read_bytes())
     assert record["commands"] == [
-        "python -m training fit colours --output colours --epochs 2 --image-size 41 --batch-size 8"
+        "python -m training fit colors --output colors --epochs 2 --image-size 41 --batch-size 8"
     ]
     assert record["recipe"] == dataclasses.asdict(
         dataclasses.replace(RECIPES["small"], epochs=2, image_size=41, train_size=32, batch_size=8)
@@ -214,9 +214,9 @@ def test_pictures_of_mistakes_are_what_the_network_saw(
 def test_a_second_evaluation_removes_earlier_thumbnails(tiny_repository, tmp_path, monkeypatch):
     from training.card import write_card
 
-    colours = dict(zip(("ant", "bee", "cat"), CLASSES.values()))
-    many = paint(tmp_path / "many", colours, train=0, val=0, test=4)
-    few = paint(tmp_path / "few", colours, train=0, val=0, test=1, seed=1)
+    colors = dict(zip(("ant", "bee", "cat"), CLASSES.values()))
+    many = paint(tmp_path / "many", colors, train=0, val=0, test=4)
+    few = paint(tmp_path / "few", colors, train=0, val=0, test=1, seed=1)
     evaluate_quietly(many, tiny_repository, tiny_repository)
     folder = tiny_repository / "mistakes"
     assert len(list(folder.iterdir())) == len(thumbnails(tiny_repository)) >= 4
@@ -254,7 +254,7 @@ def test_an_interrupted_evaluation_names_no_wrong_or_missing_thumbnail(
     classes = dict(zip(tiny_config.label_names, CLASSES.values()))
     turned = dict(
         zip(tiny_config.label_names, reversed(CLASSES.values()))
-    )  # files of the same names, of other colours
+    )  # files of the same names, of other colors
     old = paint(tmp_path / "old", classes, train=0, val=0, test=2)
     new = paint(tmp_path / "new", turned, train=0, val=0, test=2)
     evaluate_quietly(old, tiny_repository, tiny_repository)
@@ -391,9 +391,9 @@ def test_fit_starts_from_pretrained_weights(trained, photographs, tmp_path):
     before, after = (read_tensors(folder / "model.safetensors") for folder in (output, tmp_path / "same"))
     assert all(np.array_equal(before[key], after[key]) for key in before if "running" not in key)
     record = json.loads((tmp_path / "same" / "recipe.json").read_bytes())
-    assert record["pretrained"] == {"name": "colours", "revision": None}
+    assert record["pretrained"] == {"name": "colors", "revision": None}
     assert len(record["commands"]) == 2
-    assert "--pretrained colours" in record["commands"][1]
+    assert "--pretrained colors" in record["commands"][1]
     assert str(tmp_path) not in record["commands"][1]
 
     two = paint(tmp_path / "two", {"blue": CLASSES["blue"], "mauve": (200, 100, 200)})
