@@ -240,7 +240,7 @@ def test_new_weights_make_the_graph_stale(copy, quantized):
     assert classifier.precision == "float32"
     assert f"{copy} has a stale int8 graph" in classifier.notice
     write_card(copy)
-    assert "8 bits" not in (copy / "README.md").read_text("utf-8")
+    assert "Int8 quantization" not in (copy / "README.md").read_text("utf-8")
     assert quantized.run("training", "push", copy, "tester/stale").returncode == 0
     _, _, files = quantized.hub.repos["model", "tester/stale"].find("main")
     assert "model.safetensors" in files
