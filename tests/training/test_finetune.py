@@ -155,6 +155,7 @@ def test_frozen_batch_norm_keeps_statistics_and_weights(photographs, base, tmp_p
     assert not np.allclose(before["layer1.0.conv2.weight"], after["layer1.0.conv2.weight"], atol=1e-3)
 
 
+@pytest.mark.slow
 def test_fine_tuning_keeps_preprocessing_except_for_the_image_size(photographs, tmp_path):
     means = {"mean": (0.5, 0.4, 0.3), "std": (0.2, 0.3, 0.4)}
     base = repository_of(
@@ -184,6 +185,7 @@ def test_fine_tuning_keeps_preprocessing_except_for_the_image_size(photographs, 
     )
 
 
+@pytest.mark.slow
 def test_an_anti_aliased_network_trains_on_crops_that_it_can_pool(photographs, tmp_path):
     base = repository_of(tmp_path / "base", architecture=dataclasses.replace(ARCHITECTURE, aa_layer="avg"))
     quietly(
@@ -367,6 +369,7 @@ def test_wrong_usage_of_fine_tuning_gets_one_clear_line(arguments, words, photog
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_a_timm_network_on_the_hub_is_fine_tuned_and_named_in_the_card(photographs, tmp_path):
     """timm's own config.json: no class names, this tiny network's model_args, and 1,000 classes."""
     from huggingface_hub import HfApi, ModelCard

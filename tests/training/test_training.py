@@ -284,6 +284,7 @@ def test_the_bundled_model_s_pictures_are_credited_and_all_there():
         assert f"- {name.split('/')[1]}: Flickr photo {file.split('/')[-1].split('_')[0]}, " in credits
 
 
+@pytest.mark.slow
 def test_a_model_from_the_hub_is_evaluated_on_its_own_test_split(photographs, tmp_path):
     images, output = find_images(photographs / "train", seed=7), tmp_path / "out"
     fit(images, output, dataclasses.replace(RECIPE, epochs=1, seed=7), report=lambda line: None)
@@ -355,6 +356,7 @@ def test_the_recorded_command_names_no_folder_in_either_form(monkeypatch):
     )
 
 
+@pytest.mark.slow
 def test_a_finished_run_is_not_overwritten(trained, photographs):
     output, _ = trained
     before = (output / "model.safetensors").read_bytes()
@@ -425,6 +427,7 @@ def test_every_command_has_help(command):
     assert "Usage: python -m training" in result.stdout
 
 
+@pytest.mark.slow
 def test_an_error_after_tensorflow_is_loaded_is_one_line(photographs, tmp_path):
     result = run_training("fit", photographs, "--output", tmp_path / "out", "--model", "resnext5_32x4d")
     assert (result.returncode, result.stdout) == (1, "")
