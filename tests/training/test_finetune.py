@@ -143,6 +143,7 @@ def test_stages_wait_for_their_epoch_and_then_move_without_a_jump(optimizer):
     assert all(change == pytest.approx(largest["fc"], rel=0.1) for change in largest.values()), largest
 
 
+@pytest.mark.slow
 def test_frozen_batch_norm_keeps_statistics_and_weights(photographs, base, tmp_path):
     before = read_tensors(base.folder / "model.safetensors")
     after = quietly(
@@ -197,6 +198,7 @@ def test_an_anti_aliased_network_trains_on_crops_that_it_can_pool(photographs, t
     assert json.loads((tmp_path / "out" / "recipe.json").read_bytes())["recipe"]["train_size"] == 32
 
 
+@pytest.mark.slow
 def test_resumed_fine_tuning_ends_like_an_uninterrupted_run(photographs, tmp_path, monkeypatch):
     class Killed(BaseException):
         pass
@@ -361,6 +363,7 @@ def test_help_names_the_recipes_and_what_fine_tuning_takes():
         (("--layer-decay", "0"), "layer-decay must be above 0 and at most 1, not 0.0"),
     ],
 )
+@pytest.mark.slow
 def test_wrong_usage_of_fine_tuning_gets_one_clear_line(arguments, words, photographs, tmp_path):
     result = run_training("fit", photographs, "--output", tmp_path / "out", *arguments)
     assert result.returncode == 1

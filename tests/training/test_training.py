@@ -51,6 +51,7 @@ def mistakes(cells):
     return rows
 
 
+@pytest.mark.slow
 def test_a_two_epoch_training_makes_a_whole_model_repository(trained):
     output, text = trained
     assert {path.relative_to(output).as_posix() for path in output.rglob("*") if path.is_file()} == {
@@ -109,6 +110,7 @@ def test_evaluation_json_agrees_with_the_classifier(trained, photographs):
     assert np.trace(result["confusion_matrix"]) == right
 
 
+@pytest.mark.slow
 def test_a_run_killed_with_sigkill_resumes(photographs, tmp_path):
     output = tmp_path / "out"
     options = ("fit", photographs, "--output", output, "--epochs", 3, "--image-size", 41, "--batch-size", 8)
@@ -385,6 +387,7 @@ def test_from_pretrained_keeps_the_network_and_changes_the_classifier(trained):
     assert from_pretrained(output, num_classes=7)(pixels).shape == (2, 7)
 
 
+@pytest.mark.slow
 def test_fit_starts_from_pretrained_weights(trained, photographs, tmp_path):
     output, _ = trained
     options = ("--epochs", 1, "--image-size", 41, "--batch-size", 8, "--learning-rate", 0)
