@@ -38,3 +38,10 @@ def tuned(photographs, base, tmp_path_factory):
     command = "python -m training fit colors --output tiny --pretrained base"
     recipe = dataclasses.replace(RECIPE, epochs=1)
     return train(photographs, output, recipe, pretrained=base, commands=(command,))
+
+
+def pytest_collection_modifyitems(items):
+    """Marks every test of a network that the command line has trained as slow: the first one waits for it."""
+    for item in items:
+        if "trained" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.slow)
