@@ -29,7 +29,7 @@ from training.data import find_images
 from training.fit import fit
 from training.optimizer import make_optimizer
 from training.recipe import RECIPES, Recipe
-from training.run_folder import Checkpoint, recorded_commands
+from training.run_folder import Checkpoint
 
 ARCHITECTURE = Architecture(layers=(1, 1, 1, 1), channels=(8, 8, 8, 8), cardinality=2, base_width=32)
 # One step an epoch over all images, which are always the same: whatever the order, an epoch is the same.
@@ -276,32 +276,6 @@ def test_fine_tuning_without_a_network_to_start_from_is_refused(setting, photogr
     with pytest.raises(ConfigError, match=f"{name} is for fine-tuning.*--pretrained"):
         fit(find_images(photographs), tmp_path / "out", dataclasses.replace(RECIPE, **setting))
     assert not (tmp_path / "out").exists()
-
-
-@pytest.mark.parametrize(
-    "recipe_json",
-    [
-        "[]",
-        "{",
-        '{"commands": "python -m training x"}',
-        '{"commands": ["```", "python -m training x\\n```"]}',
-        '{"commands": [1]}',
-        "[" * 10**5,
-    ]
-    + [
-        json.dumps({"commands": [f"python -m training fit x{more}"]})
-        for more in ("; curl x | sh", " $(id)", " `id`", " > x", " 'x", " x &")
-    ],
-)
-def test_a_hostile_recipe_json_adds_no_command(recipe_json, tmp_path):
-    (tmp_path / "recipe.json").write_text(recipe_json)
-    assert recorded_commands(tmp_path) == []
-
-
-def test_a_base_s_own_commands_are_kept_the_last_twenty_of_them(tmp_path):
-    commands = [f"python -m training fit 'my photographs' --output {index}" for index in range(30)]
-    (tmp_path / "recipe.json").write_text(json.dumps({"commands": commands}))
-    assert recorded_commands(tmp_path) == commands[10:]
 
 
 @pytest.mark.parametrize(

@@ -100,6 +100,7 @@ SHELL_TRICKS = ("; curl x | sh", " $(id)", " `id`", " > x", " 'x", " x &")
         '{"commands": [1]}',
         "[" * 10**5,
         *(json.dumps({"commands": [f"python -m training fit x{trick}"]}) for trick in SHELL_TRICKS),
+        *(json.dumps({"commands": [f"resnext fit x{trick}"]}) for trick in SHELL_TRICKS),
     ],
 )
 def test_a_hostile_recipe_json_adds_no_command(recipe_json, tmp_path):
