@@ -75,28 +75,29 @@ def evaluate(
     return evaluation
 
 
-def true_classes(data: ImageFolders, labels: tuple[str, ...]) -> np.ndarray:
-    """Finds the classes of the test images among those of a model, by name.
+def true_classes(data: ImageFolders, labels: tuple[str, ...], split: str = "test") -> np.ndarray:
+    """Finds the classes of a split's images among those of a model, by name.
 
     Args:
-        data: The data set, with a split "test".
+        data: The data set.
         labels: The names of the model's classes.
+        split: The split: "test" or "val".
 
     Returns:
         (images,) int, indices into `labels`.
 
     Raises:
-        DataError: There is no test set, or it has a class that the model does not have.
+        DataError: There is no such split, or it has a class that the model does not have.
     """
-    if "test" not in data.splits:
-        raise DataError(f"{data.root} has no test folder: make one, with the same class folders as train.")
+    if split not in data.splits:
+        raise DataError(f"{data.root} has no {split} folder: make one, with the same class folders as train.")
     unknown = sorted(set(data.label_names) - set(labels))
     if unknown:
         known = ", ".join(map(repr, labels[:20])) + f" and {len(labels) - 20} more" * (len(labels) > 20)
         raise DataError(
             f"{data.root} has a class {unknown[0]!r} that the model does not have: its classes are {known}."
         )
-    return np.array([labels.index(data.label_names[index]) for index in data.splits["test"].labels])
+    return np.array([labels.index(data.label_names[index]) for index in data.splits[split].labels])
 
 
 def compute_logits(classifier: Classifier, files: Iterable[pathlib.Path]) -> np.ndarray:
