@@ -17,6 +17,7 @@ from resnext.shapes import network_modules
 MADE_HERE = "<!-- Written by `python -m training`; remove this line to keep your own changes. -->"
 _INT8_BEGIN = "<!-- int8: written by `python -m training quantize` -->"
 _INT8_END = "<!-- int8: end -->"
+SPLIT_NAMES = {"val": "validation", "test": "test"}  # in quantization.json, and in sentences
 _MAX_NAMED_CLASSES = 20
 _MAX_EVALUATION_BYTES = 2**28  # above that of 4,000 classes, the most that `evaluate` accepts
 # What the card calls the recipe's settings.
@@ -166,12 +167,13 @@ def _int8_section(folder: pathlib.Path, repo_id: str) -> str:
     notes = _read_json(folder / NOTES)
     if not notes or not (folder / GRAPH).is_file() or notes["weights_sha256"] != weights_digest(folder):
         return ""
+    split = SPLIT_NAMES[notes.get("split", "test")]
     lines = [
         "## Int8 quantization",
         "",
         f"`{GRAPH}` and `{WEIGHTS}` hold the network with int8 weights and activations, for OpenVINO. They "
         f"were made by NNCF's post-training quantization, calibrated on {notes['calibration']['images']} "
-        f"training images. Both precisions on the same {notes['samples']} test images:",
+        f"training images. Both precisions on the same {notes['samples']} {split} images:",
         "",
         "| precision | top-1 accuracy | loss | size in MB |",
         "| --- | ---: | ---: | ---: |",
@@ -179,8 +181,24 @@ def _int8_section(folder: pathlib.Path, repo_id: str) -> str:
     for name in ("float32", "int8"):
         row = notes[name]
         lines.append(f"| {name} | {row['top1']:.2%} | {row['loss']:.4f} | {row['bytes'] / 1e6:.1f} |")
+    if "decision" in notes:
+        lines += ["", _describe_decision(notes["decision"])]
     use = f'Classifier.from_pretrained("{repo_id}", precision="int8")("photo.jpg")'
     return "\n".join([*lines, "", "```python", "from resnext import Classifier", "", use, "```"])
+
+
+def _describe_decision(decision: dict) -> str:
+    """What `quantize` found when it decided whether int8 is accurate enough."""
+    images, split, worse, better = (decision[key] for key in ("images", "split", "worse", "better"))
+    found = (
+        f"Of {images} {SPLIT_NAMES[split]} images, int8 classifies {worse} wrongly that float32 classifies "
+        f"correctly, and {better} the other way round "
+        f"(exact one-sided McNemar test: p = {decision['p']:.2g})."
+    )
+    if decision["passed"]:
+        return found
+    loss = 100 * (worse - better) / images
+    return f"{found} This is a significant loss of {loss:.2f} points; the graph was kept with `--force`."
 
 
 def _training_section(recipe: dict, folder: pathlib.Path) -> str:

@@ -214,7 +214,8 @@ def quantize_command(
         pathlib.Path,
         typer.Option(
             metavar="DATA",
-            help="Folder that the model was trained on: calibrates on train/, measures on test/.",
+            help="Folder that the model was trained on: calibrates on train/, decides on val/, measures on "
+            "test/.",
         ),
     ],
     output: Annotated[
@@ -224,7 +225,9 @@ def quantize_command(
     force: Annotated[
         bool,
         typer.Option(
-            "--force", help="Keep the graph even if it loses more than 0.5 points of top-1 accuracy."
+            "--force",
+            help="Keep the graph even if it loses more than 0.5 points of top-1 accuracy on the validation "
+            "images, and not by chance (paired test, p < 0.05).",
         ),
     ] = False,
     skip_bad_files: SkipBadFiles = False,

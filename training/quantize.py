@@ -3,12 +3,15 @@
 import contextlib
 import importlib.metadata
 import io
+import itertools
 import json
 import logging
+import math
 import pathlib
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -21,15 +24,43 @@ from resnext.int8 import GRAPH, NOTES, WEIGHTS, weights_digest
 from resnext.preprocessing import load_pixels
 from resnext.repository import NEEDED, PATTERNS, Repository, load_config, load_tensors
 
+from .card import SPLIT_NAMES
 from .data import ImageFolders
 from .evaluate import compute_logits, scores, true_classes
 
 MAX_CALIBRATION_IMAGES = 300  # NNCF's own default
-MAX_LOSS = 0.5  # percentage points of top-1 accuracy on the test set
+MAX_LOSS = 0.5  # percentage points of top-1 accuracy, if the loss is significant
+SIGNIFICANCE = 0.05  # the largest p-value of a significant loss: Fisher's convention
 # Layers that stay in float32: int8 would double the error of the logits, and save next to no time.
 _FLOAT32_LAYERS = ("MatMul",)
 
 Report = Callable[[str], object]
+
+
+class Decision(NamedTuple):
+    """Whether an int8 graph is accurate enough, and why, as quantization.json holds it.
+
+    Args:
+        split: The split whose images decided, "val" or "test".
+        images: The number of its images.
+        worse: The number of images that float32 classifies correctly and int8 does not.
+        better: The number of images that int8 classifies correctly and float32 does not.
+        p: The p-value of the paired test, in [0, 1].
+        passed: Whether the graph is accurate enough.
+    """
+
+    split: str
+    images: int
+    worse: int
+    better: int
+    p: float
+    passed: bool
+
+    def __str__(self) -> str:
+        return (
+            f"int8 classifies {self.worse} of {self.images} {SPLIT_NAMES[self.split]} images wrongly that "
+            f"float32 classifies correctly, and {self.better} the other way round"
+        )
 
 
 def quantize(
@@ -44,12 +75,13 @@ def quantize(
     """Quantizes a model with NNCF: writes openvino_int8.xml, openvino_int8.bin and quantization.json.
 
     Args:
-        data: The data set, with "train" to calibrate on and "test" to measure on. Its classes and the model's
-            are matched by name.
+        data: The data set, with "train" to calibrate on, "val" to decide on whether int8 is accurate enough,
+            and "test" to measure on. Without one of the last two, the other serves for both. Its classes and
+            the model's are matched by name.
         repository: The model.
         output: The folder to write to. If it is not the model's own, the model's files are copied to it, too.
         seed: The seed of the choice of calibration images.
-        force: Whether to keep a graph that loses more than `MAX_LOSS` points of top-1 accuracy.
+        force: Whether to keep a graph that is not accurate enough (`decide`).
         report: Called with each line of progress.
 
     Returns:
@@ -57,16 +89,18 @@ def quantize(
 
     Raises:
         ConfigError: NNCF or OpenVINO is not installed.
-        DataError: There is no training or test set, or it has a class that the model does not have.
+        DataError: There is no training set, or neither a validation nor a test set, or a class that the model
+            does not have.
         RepositoryError: `output` holds another model.
-        WeightsError: int8 loses more than `MAX_LOSS` points; nothing is written.
+        WeightsError: int8 is not accurate enough; nothing is written.
     """
     require("nncf", "quantize")
     config = load_config(repository)
     tensors = load_tensors(repository, config)
     float32 = Classifier(config, tensors, precision="float32", runtime="openvino", repository=repository)
-    true = true_classes(data, config.label_names)
     files = _calibration_files(data, seed)
+    deciding, measured = _choose_splits(data, report)
+    true = {split: true_classes(data, config.label_names, split) for split in (deciding, measured)}
     digest = weights_digest(repository.folder)
     if (output / "model.safetensors").is_file() and weights_digest(output) != digest:
         raise RepositoryError(f"{output} holds another model: choose another folder with --output.")
@@ -88,19 +122,91 @@ def quantize(
             },
             "preset": "performance",  # symmetric quantization, which suits ReLU
             "versions": {name: importlib.metadata.version(name) for name in ("nncf", "openvino")},
-            "samples": len(true),
+            "split": measured,
+            "samples": len(true[measured]),
         }
         write_atomically(folder / NOTES, json.dumps(notes))
         int8 = Classifier.from_pretrained(folder, precision="int8", runtime="openvino")
         if int8.notice:
             raise WeightsError(int8.notice)
-        test = data.splits["test"].files
-        notes["float32"] = _measure("float32", float32, [folder / "model.safetensors"], test, true, report)
-        notes["int8"] = _measure("int8", int8, [folder / GRAPH, folder / WEIGHTS], test, true, report)
-        _check_loss(notes, force)
+        classifiers = {"float32": float32, "int8": int8}
+        logits = _classify(classifiers, data, deciding)
+        correct = {name: values.argmax(axis=1) == true[deciding] for name, values in logits.items()}
+        decision = decide(deciding, correct["float32"], correct["int8"])
+        _check(decision, force, report)
+        notes["decision"] = decision._asdict()
+        # The test set is not looked at before the decision.
+        if measured != deciding:
+            logits = _classify(classifiers, data, measured)
+        for name, stored in {"float32": ["model.safetensors"], "int8": [GRAPH, WEIGHTS]}.items():
+            size = sum((folder / file).stat().st_size for file in stored)
+            notes[name] = _measure(name, logits[name], true[measured], size, measured, report)
         write_atomically(folder / NOTES, json.dumps(notes, indent=2) + "\n")
         _install(folder, repository.folder, output)
     return notes
+
+
+def decide(split: str, float32_correct: np.ndarray, int8_correct: np.ndarray) -> Decision:
+    """Decides whether int8 is accurate enough, from the same images classified in both precisions.
+
+    It is not if it loses more than `MAX_LOSS` points of top-1 accuracy and the loss is significant. The test
+    is McNemar's, one-sided and exact. Images that both precisions classify correctly, or both wrongly, say
+    nothing; if the precisions are equally accurate, each of the others is as likely worse as better.
+
+    Equal accuracy is the null hypothesis: the test guards against chance, and the limit says which real loss
+    is too large. The null hypothesis that int8 loses up to the limit would have no exact test, because it
+    leaves open on how many images the precisions differ. The one that int8 loses more than the limit, as in a
+    non-inferiority trial, would refuse almost every graph on a few hundred images.
+
+    What passes if int8 gets no image right that float32 gets wrong: up to 4 worse images of 100 (4 points),
+    4 of 500 (0.8 points), and 25 of 5,000 (0.5 points). If it gets 10 right: 19, 19 and 35 (9, 1.8 and 0.5
+    points). A loss of a single image always passes: its p-value is 1/2.
+
+    Sources: McNemar, 1947, Psychometrika 12(2), for the test. Dietterich, 1998, Neural Computation 10(7), for
+    the choice: of the tests compared there, it is the only one with an acceptable rate of false alarms for
+    classifiers that are trained once.
+
+    Args:
+        split: The split of the images, "val" or "test".
+        float32_correct: (images,) bool, which images float32 classifies correctly.
+        int8_correct: (images,) bool, which of the same images int8 classifies correctly.
+
+    Returns:
+        The decision.
+    """
+    images = len(float32_correct)
+    worse = int((float32_correct & ~int8_correct).sum())
+    better = int((int8_correct & ~float32_correct).sum())
+    p = _mcnemar(worse, better)
+    too_much = 100 * (worse - better) > MAX_LOSS * images
+    return Decision(split, images, worse, better, p, passed=not (too_much and p <= SIGNIFICANCE))
+
+
+def _mcnemar(worse: int, better: int) -> float:
+    """The probability of `worse` or more heads in `worse + better` tosses of a fair coin."""
+    tosses = worse + better
+    # From each binomial coefficient to the next, in integers: exact, and fast for thousands of tosses.
+    ways = itertools.accumulate(
+        range(worse, tosses),
+        lambda ways, heads: ways * (tosses - heads) // (heads + 1),
+        initial=math.comb(tosses, worse),
+    )
+    return sum(ways) / 2**tosses
+
+
+def _choose_splits(data: ImageFolders, report: Report) -> tuple[str, str]:
+    """The split that decides and the split that is measured: "val" and "test", or twice the one there is."""
+    splits = [split for split in ("val", "test") if split in data.splits]
+    if not splits:
+        raise DataError(
+            f"{data.root} has no val and no test folder to compare int8 with float32 on: make a val folder, "
+            f"with the same class folders as train."
+        )
+    if splits == ["val"]:
+        report(f"{data.root} has no test images: accuracy is measured on the validation images, too.")
+    if splits == ["test"]:
+        report(f"{data.root} has no validation images: the test images decide, too.")
+    return splits[0], splits[-1]
 
 
 def _calibration_files(data: ImageFolders, seed: int) -> list[pathlib.Path]:
@@ -146,31 +252,34 @@ def _save(graph, folder: pathlib.Path) -> None:
     openvino.save_model(graph, folder / GRAPH, compress_to_fp16=False)
 
 
-def _measure(
-    name: str,
-    classifier: Classifier,
-    model_files: Sequence[pathlib.Path],
-    test_files: Sequence[pathlib.Path],
-    true: np.ndarray,
-    report: Report,
-) -> dict:
+def _classify(classifiers: dict[str, Classifier], data: ImageFolders, split: str) -> dict[str, np.ndarray]:
+    """The logits of each classifier for the images of a split, (images, classes) float32."""
+    files = data.splits[split].files
+    return {name: compute_logits(classifier, files) for name, classifier in classifiers.items()}
+
+
+def _measure(name: str, logits: np.ndarray, true: np.ndarray, size: int, split: str, report: Report) -> dict:
     """Accuracy, loss and size of a model, as quantization.json holds them."""
-    result = scores(compute_logits(classifier, test_files), true)
-    size = sum(file.stat().st_size for file in model_files)
+    result = scores(logits, true)
     report(
-        f"{name}: top-1 accuracy {result['top1']:.4f}, loss {result['loss']:.4f} on {len(true)} test images, "
-        f"{size / 1e6:.1f} MB."
+        f"{name}: top-1 accuracy {result['top1']:.4f}, loss {result['loss']:.4f} on {len(true)} "
+        f"{SPLIT_NAMES[split]} images, {size / 1e6:.1f} MB."
     )
     return {"top1": result["top1"], "loss": result["loss"], "bytes": size}
 
 
-def _check_loss(notes: dict, force: bool) -> None:
-    loss = 100 * (notes["float32"]["top1"] - notes["int8"]["top1"])
-    if loss > MAX_LOSS and not force:
-        raise WeightsError(
-            f"int8 loses {loss:.2f} points of top-1 accuracy, more than {MAX_LOSS}: nothing is written. "
-            f"Add --force to keep it anyway."
-        )
+def _check(decision: Decision, force: bool, report: Report) -> None:
+    if decision.passed:
+        report(f"{decision}: accepted (p = {decision.p:.2g}).")
+        return
+    loss = 100 * (decision.worse - decision.better) / decision.images
+    found = (
+        f"{decision}: a significant loss of {loss:.2f} points of top-1 accuracy, more than {MAX_LOSS} "
+        f"(p = {decision.p:.2g})."
+    )
+    if not force:
+        raise WeightsError(f"{found} Nothing is written: add --force to keep it anyway.")
+    report(f"{found} Kept because of --force.")
 
 
 def _install(folder: pathlib.Path, source: pathlib.Path, output: pathlib.Path) -> None:

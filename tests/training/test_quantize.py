@@ -1,5 +1,6 @@
 """An int8 graph is made, measured, pushed and used, and one that is stale or hostile is not."""
 
+import dataclasses
 import json
 import os
 import pathlib
@@ -12,6 +13,7 @@ import types
 import numpy as np
 import pytest
 from PIL import Image
+from typer.testing import CliRunner
 
 import training.quantize as quantize_module
 from resnext.architecture import Architecture
@@ -25,9 +27,10 @@ from resnext.weights import save_tensors
 from tests.helpers.hub_server import TOKEN, HubServer, environment
 from tests.helpers.repositories import random_tensors
 from training.card import write_card
+from training.cli import app
 from training.data import find_images
 from training.evaluate import measure
-from training.quantize import quantize
+from training.quantize import decide, quantize
 
 pytestmark = pytest.mark.slow
 
@@ -55,11 +58,12 @@ watch("connect", 1)
 """
 
 
-def save_images(folder: pathlib.Path, count: int, seed: int) -> None:
+def save_images(folder: pathlib.Path, count: int, seed: int, **counts: int) -> None:
+    """Saves `count` images of each class, or as many as `counts` says for the class."""
     rng = np.random.default_rng(seed)
     for name, color in COLORS.items():
         (folder / name).mkdir(parents=True)
-        for index in range(count):
+        for index in range(counts.get(name, count)):
             pixels = np.clip(np.array(color) + rng.normal(0, 30, (9, 9, 3)), 0, 255).astype(np.uint8)
             Image.fromarray(pixels).resize((80, 72), Image.Resampling.BICUBIC).save(
                 folder / name / f"{index}.png"
@@ -146,11 +150,15 @@ def copy(quantized, tmp_path):
 
 def test_the_command_says_what_int8_costs_and_calls_nobody(quantized):
     lines = quantized.result.stdout.splitlines()
-    assert lines[0] == "Calibrating on 24 of 24 training images."
+    assert lines[:2] == [
+        "Calibrating on 24 of 24 training images.",
+        "int8 classifies 0 of 6 validation images wrongly that float32 classifies correctly, "
+        "and 0 the other way round: accepted (p = 1).",
+    ]
     measured = r"loss \d\.\d{4} on 18 test images, \d\.\d MB\."
-    assert re.fullmatch(rf"float32: top-1 accuracy 1\.0000, {measured}", lines[1])
-    assert re.fullmatch(rf"int8: top-1 accuracy \d\.\d{{4}}, {measured}", lines[2])
-    assert len(lines) == 3
+    assert re.fullmatch(rf"float32: top-1 accuracy 1\.0000, {measured}", lines[2])
+    assert re.fullmatch(rf"int8: top-1 accuracy \d\.\d{{4}}, {measured}", lines[3])
+    assert len(lines) == 4
     assert not quantized.called.exists()
 
 
@@ -158,6 +166,15 @@ def test_what_the_command_measured_is_what_the_classifier_does(quantized, model,
     notes = json.loads((quantized.folder / "quantization.json").read_text())
     assert notes["weights_sha256"] == weights_digest(model)
     assert notes["calibration"]["images"] == 24
+    assert (notes["split"], notes["samples"]) == ("test", 18)
+    assert notes["decision"] == {
+        "split": "val",
+        "images": 6,
+        "worse": 0,
+        "better": 0,
+        "p": 1.0,
+        "passed": True,
+    }
     images = find_images(data).splits["test"]
     for precision in ("float32", "int8"):
         classifier = Classifier.from_pretrained(quantized.folder, precision=precision)
@@ -193,6 +210,7 @@ def test_the_card_states_size_and_accuracy_before_and_after(quantized):
         row = f"| {name} | {made['top1']:.2%} | {made['loss']:.4f} | {made['bytes'] / 1e6:.1f} |"
         assert row in card
     assert "same 18 test images" in card
+    assert "Of 6 validation images, int8 classifies 0 wrongly that float32 classifies correctly" in card
     assert 'Classifier.from_pretrained("OWNER/colors", precision="int8")' in card
 
 
@@ -260,32 +278,140 @@ def test_a_card_of_one_s_own_keeps_its_words_and_gets_one_section(copy):
     assert (copy / "README.md").read_text("utf-8") == own
 
 
+# The p-values are those of SciPy's `binomtest(worse, worse + better, alternative="greater")`.
+@pytest.mark.parametrize(
+    "images, worse, better, p, passed",
+    [
+        (18, 0, 0, 1, True),
+        (100, 1, 0, 0.5, True),
+        (100, 50, 49, 0.5, True),
+        (100, 4, 0, 0.0625, True),
+        (100, 5, 0, 0.03125, False),
+        (100, 0, 3, 1, True),
+        (367, 6, 1, 0.0625, True),
+        (367, 7, 1, 0.03515625, False),
+        (500, 19, 10, 0.06802297383546829, True),
+        (500, 20, 10, 0.04936857335269451, False),
+        (1000, 5, 0, 0.03125, True),  # a loss of just 0.5 points
+        (5000, 25, 0, 2**-25, True),
+        (5000, 26, 0, 2**-26, False),
+        (5000, 147, 102, 0.0025967579939788674, False),
+        (50_000, 20_000, 20_000, 0.5019946989351, True),
+        (50_000, 40_000, 0, 0, False),
+    ],
+)
+def test_only_a_significant_loss_above_the_limit_fails(images, worse, better, p, passed):
+    float32, int8 = np.zeros((2, images), bool)
+    float32[:worse] = int8[worse : worse + better] = True
+    decision = decide("val", float32, int8)
+    assert decision == ("val", images, worse, better, pytest.approx(p, rel=1e-9), passed)
+
+
+def spoil_quantization(monkeypatch, change) -> None:
+    """Replaces quantization by a change of the weights."""
+    monkeypatch.setattr(
+        quantize_module, "_quantized", lambda config, tensors, images: build_graph(config, change(tensors))
+    )
+
+
+def never_green(tensors):
+    return {**tensors, "fc.bias": tensors["fc.bias"] - np.array([0, 1000, 0], np.float32)}
+
+
+def classify_opposite(tensors):
+    return {**tensors, "fc.weight": -tensors["fc.weight"], "fc.bias": -tensors["fc.bias"]}
+
+
+def run_quantize(folder: pathlib.Path, data: pathlib.Path, *options: str):
+    return CliRunner().invoke(app, ["quantize", str(folder), "--calibration", str(data), *options])
+
+
 def test_a_graph_that_loses_accuracy_is_refused_unless_forced(model, data, tmp_path, monkeypatch):
     folder = shutil.copytree(model, tmp_path / "model")
+    before = sorted(file.name for file in folder.iterdir())
+    spoil_quantization(monkeypatch, classify_opposite)
+    loss = (
+        "int8 classifies 6 of 6 validation images wrongly that float32 classifies correctly, and 0 the other "
+        "way round: a significant loss of 100.00 points of top-1 accuracy, more than 0.5 (p = 0.016)."
+    )
+    refused = run_quantize(folder, data)
+    assert isinstance(refused.exception, WeightsError)
+    assert str(refused.exception) == f"{loss} Nothing is written: add --force to keep it anyway."
+    assert refused.output == "Calibrating on 24 of 24 training images.\n"  # not a word on the test set
+    assert sorted(file.name for file in folder.iterdir()) == before
 
-    def spoiled(config, tensors, images):
-        return build_graph(config, {**tensors, "fc.weight": -tensors["fc.weight"]})
-
-    monkeypatch.setattr(quantize_module, "_quantized", spoiled)
-    images, repository = find_images(data), find_repository(folder)
-    with pytest.raises(
-        WeightsError,
-        match=r"int8 loses \d+\.\d\d points of top-1 accuracy, more than 0.5: nothing is written\.",
-    ):
-        quantize(images, repository, folder, report=lambda line: None)
-    assert sorted(file.name for file in folder.iterdir()) == ["README.md", "config.json", "model.safetensors"]
-    notes = quantize(images, repository, folder, force=True, report=lambda line: None)
+    forced = run_quantize(folder, data, "--force")
+    assert forced.exit_code == 0, forced.output
+    assert f"{loss} Kept because of --force." in forced.output
+    notes = json.loads((folder / "quantization.json").read_text())
     assert notes["int8"]["top1"] < 0.9 < notes["float32"]["top1"]
+    assert notes["decision"]["passed"] is False
+    card = (folder / "README.md").read_text("utf-8")
+    assert "This is a significant loss of 100.00 points; the graph was kept with `--force`." in card
     assert Classifier.from_pretrained(folder, precision="int8").precision == "int8"
 
 
+def test_one_image_of_a_hundred_passes_and_the_test_set_is_not_asked(model, data, tmp_path, monkeypatch):
+    save_images(tmp_path / "data" / "val", 50, seed=3, green=1, red=49)
+    for split in ("train", "test"):
+        (tmp_path / "data" / split).symlink_to(data / split)
+    spoil_quantization(monkeypatch, never_green)
+    folder = shutil.copytree(model, tmp_path / "model")
+    result = run_quantize(folder, tmp_path / "data")
+    assert result.exit_code == 0, result.exception
+    assert "int8 classifies 1 of 100 validation images wrongly" in result.output
+    notes = json.loads((folder / "quantization.json").read_text())
+    assert (notes["float32"]["top1"], notes["int8"]["top1"]) == (1, pytest.approx(12 / 18))
+
+
+def test_a_folder_without_a_test_set_is_measured_on_its_validation_set(model, data, tmp_path):
+    (tmp_path / "data").mkdir()
+    for split in ("train", "val"):
+        (tmp_path / "data" / split).symlink_to(data / split)
+    folder = shutil.copytree(model, tmp_path / "model")
+    result = run_quantize(folder, tmp_path / "data")
+    assert result.exit_code == 0, result.exception
+    assert "has no test images: accuracy is measured on the validation images, too." in result.output
+    assert len(re.findall("on 6 validation images, ", result.output)) == 2
+    notes = json.loads((folder / "quantization.json").read_text())
+    assert (notes["split"], notes["samples"], notes["decision"]["split"]) == ("val", 6, "val")
+    assert "same 6 validation images" in (folder / "README.md").read_text("utf-8")
+
+
+def without(images, *splits: str):
+    kept = {name: split for name, split in images.splits.items() if name not in splits}
+    return dataclasses.replace(images, splits=kept)
+
+
+def test_without_a_validation_set_the_test_set_decides(model, data, tmp_path, monkeypatch):
+    spoil_quantization(monkeypatch, never_green)
+    images, lines = without(find_images(data), "val"), []
+    with pytest.raises(WeightsError, match="int8 classifies 6 of 18 test images wrongly"):
+        quantize(images, find_repository(model), tmp_path / "out", report=lines.append)
+    assert f"{data} has no validation images: the test images decide, too." in lines
+    assert not (tmp_path / "out").exists()
+
+
+def test_notes_of_older_versions_give_the_card_they_gave(copy):
+    path = copy / "quantization.json"
+    notes = json.loads(path.read_text())
+    del notes["split"], notes["decision"]
+    path.write_text(json.dumps(notes))
+    write_card(copy)
+    card = (copy / "README.md").read_text("utf-8")
+    assert "same 18 test images" in card
+    assert "McNemar" not in card
+
+
 def test_data_that_cannot_calibrate_or_measure_is_named(model, data, tmp_path):
-    for split, words in (("train", "no test folder"), ("test", "no train folder to calibrate on")):
-        (tmp_path / f"only-{split}").mkdir()
-        (tmp_path / f"only-{split}" / split).symlink_to(data / split)
+    images = find_images(data)
+    for missing, words in (
+        (["train"], "no train folder to calibrate on"),
+        (["val", "test"], "no val and no test folder to compare int8 with float32 on"),
+    ):
         with pytest.raises(DataError, match=words):
             quantize(
-                find_images(tmp_path / f"only-{split}"),
+                without(images, *missing),
                 find_repository(model),
                 tmp_path / "out",
                 report=lambda line: None,
