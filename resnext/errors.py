@@ -1,20 +1,27 @@
 """The errors that this project raises: one sentence that names the cause, the fault and the next step."""
 
-_MAX_LENGTH = 1000  # characters of a message
+from collections.abc import Iterable
+
+_MAX_LENGTH = 2000  # characters of a line
 
 
 class ResNeXtError(Exception):
     """The base of all errors whose message is meant for the user.
 
-    Messages quote files of unknown origin. A long message is cut in the middle, and characters that cannot be
-    printed are replaced.
+    Messages quote files of unknown origin: characters that cannot be printed are replaced, and a line of
+    more than 2,000 characters, which no sentence of ours has, is cut in the middle.
+
+    Args:
+        message: The sentence.
+        details: Lines that follow it, such as a list of files, each indented. All of them are shown.
     """
 
+    def __init__(self, message: str = "", details: Iterable[str] = ()):
+        super().__init__(message)
+        self.details = tuple(details)
+
     def __str__(self) -> str:
-        text = super().__str__()
-        if len(text) > _MAX_LENGTH:
-            text = f"{text[: _MAX_LENGTH // 2]} … {text[-_MAX_LENGTH // 3 :]}"
-        return printable(text)
+        return "\n  ".join(_line(text) for text in (super().__str__(), *self.details))
 
 
 def printable(text: str) -> str:
@@ -22,6 +29,12 @@ def printable(text: str) -> str:
     return "".join(
         character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text
     )
+
+
+def _line(text: str) -> str:
+    if len(text) > _MAX_LENGTH:
+        text = f"{text[: _MAX_LENGTH // 2]} … {text[-_MAX_LENGTH // 3 :]}"
+    return printable(text)
 
 
 class ConfigError(ResNeXtError):
