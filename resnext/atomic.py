@@ -6,6 +6,9 @@ import pathlib
 import tempfile
 from collections.abc import Iterator
 
+_PREFIX = ".writing-"
+UNFINISHED = f"{_PREFIX}*"  # the pattern of files that a killed process has left
+
 
 @contextlib.contextmanager
 def replacing(path: pathlib.Path) -> Iterator[pathlib.Path]:
@@ -16,12 +19,13 @@ def replacing(path: pathlib.Path) -> Iterator[pathlib.Path]:
             same suffix.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=".writing-", suffix=path.suffix, dir=path.parent)
+    handle, name = tempfile.mkstemp(prefix=_PREFIX, suffix=path.suffix, dir=path.parent)
     os.close(handle)
     beside = pathlib.Path(name)
     try:
         yield beside
         beside.chmod(0o644)
+        _flush(beside)
         os.replace(beside, path)
     finally:
         beside.unlink(missing_ok=True)
@@ -31,3 +35,12 @@ def write_atomically(path: pathlib.Path, content: str | bytes) -> None:
     """Writes text (as UTF-8) or bytes to a file that is either complete or not there."""
     with replacing(path) as beside:
         beside.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+def _flush(path: pathlib.Path) -> None:
+    """Makes the system write a file to the disk, so that a power failure after the rename cannot empty it."""
+    handle = os.open(path, os.O_RDWR)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

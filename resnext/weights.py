@@ -1,6 +1,9 @@
 """Weights in timm's keys and layout: model.safetensors to and from the Keras backend, bit for bit."""
 
+import errno
+import os
 import pathlib
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -156,14 +159,40 @@ def save_tensors(tensors: dict[str, np.ndarray], path: pathlib.Path, dtype: str 
         path: The file to write.
         dtype: "float32" or "float16". A tensor with values beyond the range of float16 keeps its own dtype.
     """
+    # "format" tells transformers and timm which framework's layout this is.
+    write_safetensors(convert_tensors(tensors, dtype), path, {"format": "pt"})
+
+
+def convert_tensors(tensors: dict[str, np.ndarray], dtype: str) -> dict[str, np.ndarray]:
+    """Converts tensors to a dtype; one with values beyond the range of float16 keeps its own dtype."""
     largest = np.finfo(dtype).max
-    contiguous = {
-        key: np.ascontiguousarray(value, dtype if np.abs(value).max() <= largest else None)
+    return {
+        key: np.asarray(value, dtype if np.abs(value).max() <= largest else None)
         for key, value in tensors.items()
     }
+
+
+def write_safetensors(tensors: dict[str, np.ndarray], path: pathlib.Path, metadata: dict[str, str]) -> None:
+    """Writes arrays as they are into a safetensors file, which is renamed into place when it is complete.
+
+    Args:
+        tensors: Arrays by name.
+        path: The file to write.
+        metadata: The texts in the file's header.
+
+    Raises:
+        OSError: The file cannot be written, for example because the disk is full.
+    """
     with replacing(path) as beside:
-        # "format" tells transformers and timm which framework's layout this is.
-        safetensors.numpy.save_file(contiguous, beside, metadata={"format": "pt"})
+        try:
+            safetensors.numpy.save_file(
+                {key: np.asarray(value, order="C") for key, value in tensors.items()}, beside, metadata
+            )
+        except safetensors.SafetensorError as error:
+            # The system's error is in the text alone: "... No space left on device (os error 28)".
+            code = re.search(r"\(os error (\d+)\)", str(error))
+            number = int(code[1]) if code else errno.EIO
+            raise OSError(number, os.strerror(number), str(path)) from None
 
 
 def _variables(model) -> Iterator[tuple[str, Any]]:
