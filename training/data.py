@@ -1,39 +1,51 @@
-"""Folders of images as data sets: the files are found, checked and split."""
+"""Folders of images as data sets: the files are checked and split, and what is left out is counted."""
 
 import concurrent.futures
 import dataclasses
 import hashlib
+import itertools
 import os
 import pathlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
 from resnext.errors import DataError, ImageError
 from resnext.preprocessing import open_image
 
-SPLITS = {"train": ("train", "training"), "val": ("val", "valid", "validation"), "test": ("test",)}
-VAL_FRACTION, TEST_FRACTION = 0.15, 0.15  # of each class, if one folder of classes is split
-_IGNORED = {".DS_Store", "Thumbs.db", "desktop.ini"}
+from .folders import SPLITS, ClassFiles, Skipped, describe_skipped, find_class_files, find_split_folders
 
-# The image files of each class, by the name of the class in alphabetical order.
-ClassFiles = dict[str, list[pathlib.Path]]
+UNREADABLE = "file that cannot be read as an image"  # why a file is left out
+VAL_FRACTION = 0.15  # of the images of a folder that has no splits, or no validation set
+TEST_FRACTION = 0.15  # of the images of a folder that has no splits
+_CHUNK = 1024  # files that are checked at a time, so that a large data set takes little memory
 
 
 @dataclasses.dataclass(frozen=True)
 class Split:
-    """Image files and their classes.
+    """Image files, their classes, and what identifies their content.
 
     Args:
         files: The paths.
         labels: (files,) int64, indices into the data set's class names.
+        digests: (files,) uint64, the first eight bytes of the SHA-256 of each file.
     """
 
     files: tuple[pathlib.Path, ...]
     labels: np.ndarray
+    digests: np.ndarray
 
     def __len__(self) -> int:
         return len(self.files)
+
+    def select(self, chosen: np.ndarray) -> "Split":
+        """The images at some places.
+
+        Args:
+            chosen: (files,) bool.
+        """
+        files = tuple(itertools.compress(self.files, chosen))
+        return Split(files, self.labels[chosen], self.digests[chosen])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,232 +55,247 @@ class ImageFolders:
     Args:
         root: The folder that holds all files.
         label_names: The names of the classes, in alphabetical order.
-        splits: Up to three splits: "train", "val" and "test".
+        splits: Up to three splits: "train", "val" and "test". None is empty.
+        split_folders: The splits that are folders. The images of the others were split here by content.
+        skipped: The files and folders that were left out, by the reason.
     """
 
     root: pathlib.Path
     label_names: tuple[str, ...]
     splits: dict[str, Split]
+    split_folders: tuple[str, ...]
+    skipped: Mapping[str, Sequence[pathlib.Path]] = dataclasses.field(default_factory=dict)
 
     def fingerprint(self) -> str:
-        """SHA-256 of the names, sizes and classes of all files, which identifies the data set."""
+        """SHA-256 of the names, sizes and classes of all files, which identifies the data set.
+
+        Raises:
+            DataError: A file was removed after it was found.
+        """
         digest = hashlib.sha256()
         for name, split in sorted(self.splits.items()):
             for file, label in zip(split.files, split.labels):
                 relative = file.relative_to(self.root).as_posix()
-                digest.update(os.fsencode(f"{name}\0{relative}\0{file.stat().st_size}\0{label}\n"))
+                digest.update(os.fsencode(f"{name}\0{relative}\0{_size(file)}\0{label}\n"))
         return digest.hexdigest()
+
+    def counts(self, split: str) -> np.ndarray:
+        """The number of images of each class in a split: (classes,) int, zeros if there is no such split."""
+        labels = self.splits[split].labels if split in self.splits else np.zeros(0, np.int64)
+        return np.bincount(labels, minlength=len(self.label_names))
+
+    def merged(self) -> Split:
+        """All images of all splits."""
+        splits = self.splits.values()
+        return Split(
+            tuple(file for split in splits for file in split.files),
+            np.concatenate([split.labels for split in splits]),
+            np.concatenate([split.digests for split in splits]),
+        )
 
 
 def find_images(root: pathlib.Path, *, seed: int = 0, skip_bad_files: bool = False) -> ImageFolders:
     """Finds, checks and splits the images in a folder.
 
+    Links are followed. Hidden and system files, broken links, files outside of class folders and model
+    repositories are left out, and listed in `skipped`.
+
     Args:
-        root: The folder. It holds `train`, `val` (or `valid`, `validation`) and `test` with one folder per
-            class, or the class folders themselves, which are split into 70% training, 15% validation and 15%
-            test images.
-        seed: The seed of that split, and of the validation set that is split off `train` if there is no
-            `val`.
+        root: The folder. It holds a folder for each split (`SPLITS`, in any case) with one folder per class,
+            or the class folders themselves. Those are split into 70% training, 15% validation and 15% test
+            images, by the seed and the content of each file: an image stays where it is when others are
+            added.
+        seed: The seed of that split, and of the validation set that is split off the training set if there
+            is no other.
         skip_bad_files: Whether to skip files that cannot be read as images, instead of raising an error.
 
     Returns:
-        The data set.
+        The data set. `check_trainable` says whether a network can be trained on it.
 
     Raises:
-        DataError: The folder is missing, has less than two classes, an empty class, classes that differ
-            between splits, or files that cannot be read as images; the message names all of these files.
+        DataError: The folder is missing or cannot be read, has no class folders or no images, a folder that
+            fits nothing beside its splits, or files that cannot be read as images; the message names all of
+            these files.
     """
-    if not root.is_dir():
+    if not os.path.isdir(root):
         raise DataError(
-            f"{root} is not a folder: give one that holds train/, val/ and test/, or one folder per class."
+            f"{root} is not a folder that can be read: give one that holds train/, val/ and test/, or one "
+            "folder per class."
         )
-    folders = find_split_folders(root)
-    has_splits = bool(folders)
-    if not has_splits:
-        folders = {"train": root}
-    splits = {split: find_class_files(folder) for split, folder in folders.items()}
-    check_classes(root, folders, splits)
-    splits = remove_bad_files(splits, skip=skip_bad_files)
-    check_not_empty(root, splits)
-    if not has_splits:
-        splits = divide(root, splits["train"], {"val": VAL_FRACTION, "test": TEST_FRACTION}, seed)
-    elif "train" in splits and "val" not in splits:
-        splits |= divide(root, splits["train"], {"val": VAL_FRACTION}, seed)
-    label_names = tuple(next(iter(splits.values())))
-    return ImageFolders(root, label_names, {split: _as_split(classes) for split, classes in splits.items()})
-
-
-def find_split_folders(root: pathlib.Path) -> dict[str, pathlib.Path]:
-    """Finds the folders of the splits; none if `root` holds the class folders itself.
-
-    Args:
-        root: The folder of the data set.
-
-    Returns:
-        The folders by the names of the splits, in the order of `SPLITS`.
-
-    Raises:
-        DataError: A split has several folders, such as `val` and `valid`.
-    """
-    folders = {}
-    for split, names in SPLITS.items():
-        found = [root / name for name in names if (root / name).is_dir()]
-        if len(found) > 1:
+    skipped: Skipped = {}
+    folders = find_split_folders(root, skipped)
+    classes = {
+        split: find_class_files(folder, skipped) for split, folder in (folders or {"train": root}).items()
+    }
+    for split, names in classes.items():
+        if not names:
             raise DataError(
-                f"{root} has both {found[0].name}/ and {found[1].name}/: keep one {split} folder."
+                f"{folders.get(split, root)} has no class folders: make one folder per class, with its "
+                "images inside.",
+                describe_skipped(skipped, root),
             )
-        if found:
-            folders[split] = found[0]
-    return folders
+    label_names = tuple(sorted({name for files in classes.values() for name in files}))
+    faults: dict[pathlib.Path, str] = {}
+    splits = {split: _check_files(files, label_names, faults) for split, files in classes.items()}
+    if faults:
+        if not skip_bad_files:
+            raise _bad_files_error(faults.values())
+        skipped[UNREADABLE] = list(faults)
+    for split, files in splits.items():
+        if not len(files):
+            folder = folders.get(split, root)
+            raise DataError(
+                f"{folder} has no images: put images into its class folders"
+                f"{', or remove the folder' if folders else ''}.",
+                describe_skipped(skipped, root),
+            )
+    if not folders:
+        splits |= divide(splits["train"], {"test": TEST_FRACTION, "val": VAL_FRACTION}, seed)
+    elif "train" in splits and "val" not in splits:
+        splits |= divide(splits["train"], {"val": VAL_FRACTION}, seed)
+    splits = {name: splits[name] for name in SPLITS if len(splits.get(name, ()))}
+    return ImageFolders(root, label_names, splits, tuple(folders), skipped)
 
 
-def find_class_files(folder: pathlib.Path) -> ClassFiles:
-    """Finds the files of each class: all files in a class folder and below, but hidden and system files.
-
-    Args:
-        folder: A folder with one folder per class.
-
-    Raises:
-        DataError: There are no class folders.
-    """
-    classes = {}
-    for entry in sorted(folder.iterdir()):
-        if entry.is_dir() and not entry.name.startswith("."):
-            classes[entry.name] = [file for file in sorted(entry.rglob("*")) if _may_be_image(file)]
-    if not classes:
-        raise DataError(f"{folder} has no class folders: make one folder per class, with its images inside.")
-    return classes
-
-
-def check_classes(
-    root: pathlib.Path, folders: Mapping[str, pathlib.Path], splits: Mapping[str, ClassFiles]
-) -> None:
-    """Checks the class folders of a data set.
+def check_trainable(data: ImageFolders) -> None:
+    """Checks that a network can be trained on a data set.
 
     Args:
-        root: The folder of the data set.
-        folders: The folder of each split.
-        splits: The class files of each split.
+        data: The data set.
 
     Raises:
-        DataError: There is only one class, a name is not UTF-8, or the classes differ between splits.
+        DataError: It has no training or validation images, only one class, classes without training images,
+            or a class whose name is not UTF-8.
     """
-    first = next(iter(splits))
-    names = list(splits[first])
+    names = data.label_names
+    left_out = describe_skipped(data.skipped, data.root)
+    if data.split_folders and "train" not in data.splits:
+        raise DataError(
+            f"{data.root} has no train folder: make one with one folder of images per class.", left_out
+        )
     if len(names) < 2:
         raise DataError(
-            f"{root} has only one class, {names[0]!r}: a classifier needs at least two class folders."
+            f"{data.root} has only one class, {names[0]!r}: a classifier needs at least two class folders"
+            f"{_hint_at_deeper_folders(data)}.",
+            left_out,
         )
     for name in names:
         if os.fsencode(name) != name.encode(errors="replace"):
-            raise DataError(f"The name of class folder {name!a} in {root} is not UTF-8: rename it.")
-    for split, classes in splits.items():
-        different = sorted(set(classes) ^ set(names))
-        if different:
-            raise DataError(
-                f"{folders[split]} and {folders[first]} differ in class {different[0]!r}: "
-                f"give both the same class folders."
-            )
-
-
-def remove_bad_files(splits: Mapping[str, ClassFiles], *, skip: bool) -> dict[str, ClassFiles]:
-    """Decodes all files, and removes those that cannot be read as images.
-
-    Args:
-        splits: The class files of each split.
-        skip: Whether bad files are removed; otherwise they are an error.
-
-    Returns:
-        The class files of each split, without bad files.
-
-    Raises:
-        DataError: There are bad files; the message names all of them. Only if `skip` is false.
-    """
-    bad = _find_bad_files(
-        [file for classes in splits.values() for files in classes.values() for file in files]
-    )
-    if bad and not skip:
-        listing = "\n".join(f"  {error}" for error in bad.values())
+            raise DataError(f"The name of class folder {name!a} in {data.root} is not UTF-8: rename it.")
+    if "train" not in data.splits or "val" not in data.splits:
+        count = sum(map(len, data.splits.values()))
         raise DataError(
-            f"{len(bad)} file{'s' * (len(bad) > 1)} cannot be read as images "
-            f"(remove them, or skip them with --skip-bad-files):\n{listing}"
+            f"{data.root} has only {count} images, too few to split off a validation set: add more images, "
+            "or make the folders train/ and val/.",
+            left_out,
         )
-    return {
-        split: {name: [file for file in files if file not in bad] for name, files in classes.items()}
-        for split, classes in splits.items()
-    }
+    faults = [_missing_class_message(data, index) for index in np.flatnonzero(data.counts("train") == 0)]
+    if len(faults) > 1:
+        faults.insert(0, f"{len(faults)} classes have no images to train on:")
+    if faults:
+        raise DataError(faults[0], [*faults[1:], *left_out])
 
 
-def check_not_empty(root: pathlib.Path, splits: Mapping[str, ClassFiles]) -> None:
-    """Checks that every class has images in every split.
-
-    Args:
-        root: The folder of the data set.
-        splits: The class files of each split.
-
-    Raises:
-        DataError: A class has no images.
-    """
-    for split, classes in splits.items():
-        for name, files in classes.items():
-            if not files:
-                raise DataError(
-                    f"Class {name!r} has no images in {split} ({root}): add some, or remove its folder."
-                )
+def loose_form(name: str) -> str:
+    """The name of a class without what is easily mistaken: case, and spaces at its ends."""
+    return name.strip().casefold()
 
 
-def divide(
-    root: pathlib.Path, classes: ClassFiles, fractions: Mapping[str, float], seed: int
-) -> dict[str, ClassFiles]:
-    """Splits a data set at random, each class by itself (a stratified split).
+def divide(split: Split, fractions: Mapping[str, float], seed: int) -> dict[str, Split]:
+    """Splits a data set by the content of each file, so that an image never moves when others are added.
 
     Args:
-        root: The folder of the data set.
-        classes: The class files.
-        fractions: The fraction of each class, in [0, 1], that each new split gets; at least one image.
-        seed: The seed of the random split.
+        split: All images.
+        fractions: The fraction of the images that each new split gets, in [0, 1], on average.
+        seed: The seed of the split.
 
     Returns:
-        The class files of "train", which gets the rest, and of each new split.
-
-    Raises:
-        DataError: A class has too few images.
+        The new splits, and "train", which gets the rest.
     """
-    splits = {"train": {}} | {split: {} for split in fractions}
-    for index, (name, files) in enumerate(classes.items()):
-        order = np.random.default_rng((seed, index)).permutation(len(files))
-        shuffled = [files[i] for i in order]
-        start = 0
-        for split, fraction in fractions.items():
-            count = max(1, round(fraction * len(files)))
-            splits[split][name] = sorted(shuffled[start : start + count])
-            start += count
-        splits["train"][name] = sorted(shuffled[start:])
-        if not splits["train"][name]:
-            raise DataError(
-                f"Class {name!r} in {root} has only {len(files)} images, too few to split: add more images."
-            )
-    return splits
+    key = seed.to_bytes(8, "big")
+    places = np.array(
+        [
+            int.from_bytes(hashlib.blake2b(digest.tobytes(), digest_size=8, key=key).digest(), "big") / 2**64
+            for digest in split.digests
+        ]
+    )
+    splits = {}
+    start = 0.0
+    for name, fraction in fractions.items():
+        splits[name] = split.select((places >= start) & (places < start + fraction))
+        start += fraction
+    return splits | {"train": split.select(places >= start)}
 
 
-def _may_be_image(file: pathlib.Path) -> bool:
-    return file.is_file() and not file.name.startswith(".") and file.name not in _IGNORED
+def _check_files(classes: ClassFiles, label_names: Sequence[str], faults: dict[pathlib.Path, str]) -> Split:
+    """Reads all files of a split. Those that are not images go to `faults` with a sentence each."""
+    labels = {name: index for index, name in enumerate(label_names)}
+    items = [(file, labels[name]) for name in sorted(classes) for file in classes[name]]
+    kept = []
+    digests = []
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        for start in range(0, len(items), _CHUNK):
+            chunk = items[start : start + _CHUNK]
+            for item, digest in zip(chunk, pool.map(_digest, [file for file, _ in chunk])):
+                if isinstance(digest, str):
+                    faults[item[0]] = digest
+                else:
+                    kept.append(item)
+                    digests.append(digest)
+    files = tuple(file for file, _ in kept)
+    return Split(files, np.array([label for _, label in kept], np.int64), np.array(digests, np.uint64))
 
 
-def _find_bad_files(files: Iterable[pathlib.Path]) -> dict[pathlib.Path, str]:
-    with concurrent.futures.ThreadPoolExecutor() as pool:
-        return {file: fault for file, fault in zip(files, pool.map(_find_fault, files)) if fault}
-
-
-def _find_fault(file: pathlib.Path) -> str | None:
-    """The reason why a file cannot be read as an image; None if it can."""
+def _digest(file: pathlib.Path) -> int | str:
+    """The first eight bytes of the SHA-256 of an image file; a sentence if it cannot be read as an image."""
     try:
         open_image(file, 1)
+        with open(file, "rb") as opened:
+            return int.from_bytes(hashlib.file_digest(opened, "sha256").digest()[:8], "big")
     except ImageError as error:
         return str(error)
-    return None
+    except OSError as error:
+        return f"{file} cannot be read as an image: {(error.strerror or str(error)).lower()}."
 
 
-def _as_split(classes: ClassFiles) -> Split:
-    files = [(file, label) for label, files in enumerate(classes.values()) for file in files]
-    return Split(tuple(file for file, _ in files), np.array([label for _, label in files], np.int64))
+def _bad_files_error(faults: Collection[str]) -> DataError:
+    what, them = "1 file cannot be read as an image", "it"
+    if len(faults) > 1:
+        what, them = f"{len(faults)} files cannot be read as images", "them"
+    return DataError(f"{what} (remove {them}, or skip {them} with --skip-bad-files):", faults)
+
+
+def _size(file: pathlib.Path) -> int:
+    try:
+        return file.stat().st_size
+    except OSError as error:
+        fault = (error.strerror or str(error)).lower()
+        raise DataError(f"{file} cannot be read any more ({fault}): put it back, or start again.") from None
+
+
+def _hint_at_deeper_folders(data: ImageFolders) -> str:
+    """A hint if the images of the only class all are in folders inside of it."""
+    depth = len((data.root / "class" / "file").parts) + bool(data.split_folders)
+    if all(len(file.parts) > depth for file in data.merged().files):
+        return ". If the folders inside it are the classes, move them one level up"
+    return ""
+
+
+def _missing_class_message(data: ImageFolders, index: np.intp) -> str:
+    name = data.label_names[index]
+    elsewhere = [split for split in data.splits if data.counts(split)[index]]
+    twins = [other for other in data.label_names if other != name and loose_form(other) == loose_form(name)]
+    if not elsewhere:
+        return f"Class {name!r} has no images in {data.root}: add some, or remove its folder."
+    if twins:
+        return f"{data.root} has the classes {twins[0]!r} and {name!r}: give them the same name."
+    if data.split_folders:
+        return (
+            f"Class {name!r} has images in {elsewhere[0]}, but none in train ({data.root}): add some, or "
+            "remove its folders."
+        )
+    count = sum(int(data.counts(split)[index]) for split in elsewhere)
+    return (
+        f"Class {name!r} in {data.root} has only {count} image{'s' * (count > 1)}, and none of them for "
+        "training after the split: add more images, or make the folders train/ and val/."
+    )
