@@ -1,117 +1,238 @@
 """Recipes: all settings that decide how a network is trained, as plain values."""
 
 import dataclasses
+import json
 import math
+import pathlib
+from collections.abc import Mapping
+from typing import Any
 
 from resnext.errors import ConfigError
 
 OPTIMIZERS = ("sgd", "adamw")
 LABEL_MODES = ("int", "categorical", "binary")
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
+CLASS_WEIGHTS = ("equal", "balanced")
 MAX_SEED = 2**32 - 1  # the largest that NumPy takes
+
+
+def _setting(default, help: str, *, choices=None, min=None, max=None, above=None):
+    """A field of `Recipe` with what the command line says and checks of it.
+
+    Args:
+        default: The default, which is the recipe `small`'s.
+        help: What it is, in a sentence or two.
+        choices: The values that it can have.
+        min, max: The limits of its range, which belong to it.
+        above: A lower limit that does not belong to its range.
+    """
+    details = {"help": help, "choices": choices, "min": min, "max": max, "above": above}
+    return dataclasses.field(default=default, metadata=details)
 
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-    """How a network is trained.
-
-    Args:
-        model: The name of the architecture.
-        epochs: The number of passes over the training images.
-        batch_size: The number of images per step.
-        image_size: The height and width in pixels at which the network is evaluated and served.
-        train_size: The height and width in pixels of the training crops. Smaller than image_size is faster,
-            and not less accurate, because random crops magnify (Touvron et al., 2019, arXiv:1906.06423).
-        optimizer: "sgd" (Nesterov momentum 0.9) or "adamw".
-        learning_rate: The peak learning rate, for this batch size.
-        weight_decay: The decoupled weight decay, as Keras defines it, of convolution and dense kernels only.
-        warmup_epochs: The epochs of linear warmup to the peak learning rate, at most a quarter of all epochs.
-        cosine: Whether a cosine decay to 0 follows. Otherwise the learning rate is constant, without warmup.
-        label_smoothing: The label smoothing, in [0, 1).
-        labels: The label format: "int", "categorical" (one-hot) or "binary" (two classes).
-        flip: Whether half of the images are flipped left to right.
-        zoom: Images are magnified by up to 1 / (1 - zoom), height and width independently, so that shapes
-            vary.
-        rotation: Images are rotated by up to this fraction of a full circle in both directions.
-        jitter: Contrast and saturation change by up to this fraction, brightness by half of it; at most 0.9.
-        mixup: The alpha of MixUp (arXiv:1710.09412); 0 for none. It needs categorical labels.
-        cutmix: The alpha of CutMix (arXiv:1905.04899); 0 for none. Each batch gets one of the two, or
-            neither.
-        mean, std: The mean and standard deviation of the channels R, G, B, with pixels in [0, 1], that the
-            network normalizes by.
-        crop_pct: The crop ratio: image_size divided by the length to which the shorter side is resized.
-        freeze_bn: Whether batch norm is frozen, statistics and parameters (timm's freeze_batch_norm_2d,
-            Keras' `trainable = False`). Only for fine-tuning.
-        layer_decay: The layer-wise learning-rate decay, in (0, 1]: the classifier has learning_rate, layer4
-            that times layer_decay, ..., the stem that times its fifth power (Howard & Ruder, 2018,
-            arXiv:1801.06146, section 3.2). Only for fine-tuning.
-        unfreeze_epochs: Gradual unfreezing (same paper, section 3.3): only the classifier is trained for this
-            many epochs, then one more stage is unfrozen each time; 0 trains all stages from the start. It is
-            not faster, and the statistics of batch norm also move in frozen stages. Only for fine-tuning.
-        precision: "auto" (float16 on a GPU, float32 elsewhere), "float32", "bfloat16" or "float16".
-        seed: The seed of weights, shuffling, augmentation, and of the split if the data set is one folder.
+    """How a network is trained. The metadata of each field says what it is, and its range.
 
     Raises:
-        ConfigError: A value is out of range, or two values contradict each other.
+        ConfigError: A value is of the wrong type or out of range, or two values contradict each other.
     """
 
-    model: str = "resnext26_small"
-    epochs: int = 110
-    batch_size: int = 32
-    image_size: int = 144
-    train_size: int = 112
-    optimizer: str = "sgd"
-    learning_rate: float = 0.05
-    weight_decay: float = 5e-3
-    warmup_epochs: float = 3
-    cosine: bool = True
-    label_smoothing: float = 0.1
-    labels: str = "categorical"
-    flip: bool = True
-    zoom: float = 0.4
-    rotation: float = 0.03
-    jitter: float = 0.3
-    mixup: float = 0.2
-    cutmix: float = 1.0
-    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
-    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
-    crop_pct: float = 0.9
-    freeze_bn: bool = False
-    layer_decay: float = 1.0
-    unfreeze_epochs: float = 0.0
-    precision: str = "auto"
-    seed: int = 0
+    model: str = _setting("resnext26_small", "Architecture, such as resnext50_32x4d.")
+    epochs: int = _setting(110, "Number of passes over the training images.", min=1)
+    batch_size: int = _setting(32, "Number of images per step.", min=1)
+    image_size: int = _setting(
+        144, "Height and width in pixels at which the network is evaluated and served.", min=1
+    )
+    train_size: int = _setting(
+        112,
+        "Height and width in pixels of the training crops. Smaller than image-size is faster, and not less "
+        "accurate, because random crops magnify (Touvron et al., 2019, arXiv:1906.06423).",
+        min=1,
+    )
+    optimizer: str = _setting(
+        "sgd", "Optimizer: sgd (with Nesterov momentum 0.9) or adamw.", choices=OPTIMIZERS
+    )
+    learning_rate: float = _setting(0.05, "Peak learning rate, for this batch size.", min=0)
+    weight_decay: float = _setting(
+        5e-3, "Decoupled weight decay, as Keras defines it, of convolution and dense kernels only.", min=0
+    )
+    warmup_epochs: float = _setting(
+        3, "Epochs of linear warmup to the peak learning rate, at most a quarter of all epochs.", min=0
+    )
+    cosine: bool = _setting(
+        True, "Let the learning rate decay to 0 along a cosine; otherwise it is constant, without warmup."
+    )
+    label_smoothing: float = _setting(0.1, "Label smoothing of the training loss.", min=0, max=0.999)
+    labels: str = _setting(
+        "categorical",
+        "Label format of the loss: int, categorical (one-hot) or binary (two classes).",
+        choices=LABEL_MODES,
+    )
+    class_weights: str = _setting(
+        "equal",
+        "Weights of the classes in the training loss: equal, or balanced, in inverse proportion to their "
+        "images.",
+        choices=CLASS_WEIGHTS,
+    )
+    flip: bool = _setting(True, "Flip half of the training images left to right.")
+    zoom: float = _setting(
+        0.4,
+        "Magnify by up to 1 / (1 - zoom), height and width independently, so that shapes vary.",
+        min=0,
+        max=0.95,
+    )
+    rotation: float = _setting(
+        0.03, "Rotate by up to this fraction of a full circle in both directions.", min=0, max=0.5
+    )
+    jitter: float = _setting(
+        0.3,
+        "Change contrast and saturation by up to this fraction, brightness by half of it.",
+        min=0,
+        max=0.9,
+    )
+    mixup: float = _setting(
+        0.2, "Alpha of MixUp (arXiv:1710.09412), 0 for none. It needs categorical labels.", min=0
+    )
+    cutmix: float = _setting(
+        1.0,
+        "Alpha of CutMix (arXiv:1905.04899), 0 for none. Each image gets one of the two, or neither.",
+        min=0,
+    )
+    mean: tuple[float, float, float] = _setting(
+        (0.485, 0.456, 0.406),
+        "Mean of the channels R, G, B, with pixels in [0, 1], that the network normalizes by.",
+        min=0,
+        max=1,
+    )
+    std: tuple[float, float, float] = _setting(
+        (0.229, 0.224, 0.225), "Standard deviation of the channels, as mean.", above=0
+    )
+    crop_pct: float = _setting(
+        0.9, "Crop ratio: image-size divided by the length of the resized shorter side.", above=0, max=1
+    )
+    ema: float = _setting(
+        0.0,
+        "Decay of the exponential moving average of the weights, such as 0.999; 0 for none. The averaged "
+        "weights are validated and kept.",
+        min=0,
+        max=0.99999,
+    )
+    clip_norm: float = _setting(
+        0.0, "Limit of the norm of the gradient (with layer-decay, of each stage's), 0 for none.", min=0
+    )
+    accumulate: int = _setting(
+        1, "Number of steps whose gradients are accumulated before the weights change.", min=1
+    )
+    patience: int = _setting(
+        0, "Stop after this many epochs without a lower validation loss, 0 for never.", min=0
+    )
+    keep_last: bool = _setting(
+        False, "Keep the weights of the last epoch, not those of the lowest validation loss."
+    )
+    freeze_bn: bool = _setting(
+        False,
+        "Fine-tuning: freeze batch norm, statistics and parameters (timm's freeze_batch_norm_2d, Keras' "
+        "trainable = False).",
+    )
+    layer_decay: float = _setting(
+        1.0,
+        "Fine-tuning: layer-wise learning-rate decay. The classifier has learning-rate, layer4 that times "
+        "layer-decay, ..., the stem that times its fifth power (Howard & Ruder, 2018, arXiv:1801.06146); 1 "
+        "for none.",
+        above=0,
+        max=1,
+    )
+    unfreeze_epochs: float = _setting(
+        0.0,
+        "Fine-tuning: train only the classifier for this many epochs, then unfreeze one more stage each time "
+        "(same paper); 0 trains all stages from the start.",
+        min=0,
+    )
+    precision: str = _setting(
+        "auto",
+        "Precision of the computation. auto: bfloat16 on a GPU that computes in it, float16 on another, "
+        "float32 on the processor.",
+        choices=PRECISIONS,
+    )
+    seed: int = _setting(0, "Seed of the weights, shuffling, augmentation and splits.", min=0, max=MAX_SEED)
+
+    @classmethod
+    def from_json(cls, values: Any) -> "Recipe":
+        """Makes a recipe of the content of recipe.json, or of its part "recipe".
+
+        Args:
+            values: The parsed JSON. What it leaves out has its default.
+
+        Raises:
+            ConfigError: It is not a recipe, or has an unknown or invalid setting.
+        """
+        if isinstance(values, dict):
+            values = values.get("recipe", values)
+        if not isinstance(values, dict):
+            raise ConfigError("A recipe must be a JSON object of settings.")
+        unknown = sorted(values.keys() - {field.name for field in dataclasses.fields(cls)})
+        if unknown:
+            raise ConfigError(f"{unknown[0]!r} is not a setting of a recipe: remove or correct it.")
+        return cls(
+            **{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
+        )
 
     def __post_init__(self):
-        self._check_choices()
-        self._check_ranges()
-        self._check_labels()
-
-    def _check_choices(self):
-        for name, allowed in (("optimizer", OPTIMIZERS), ("labels", LABEL_MODES), ("precision", PRECISIONS)):
-            value = getattr(self, name)
-            if value not in allowed:
-                raise ConfigError(f"{name} must be one of {', '.join(allowed)}, not {value!r}.")
-
-    def _check_ranges(self):
-        for name in ("epochs", "batch_size", "image_size", "train_size"):
-            value = getattr(self, name)
-            if value < 1:
-                raise ConfigError(f"{name.replace('_', '-')} must be at least 1, not {value}.")
-        if not 0 <= self.seed <= MAX_SEED:
-            raise ConfigError(f"seed must be from 0 to {MAX_SEED}, not {self.seed}.")
-        if not 0 < self.layer_decay <= 1:
-            raise ConfigError(f"layer-decay must be above 0 and at most 1, not {self.layer_decay}.")
-        if not 0 <= self.unfreeze_epochs < math.inf:
-            raise ConfigError(f"unfreeze-epochs must be 0 or more, not {self.unfreeze_epochs}.")
-
-    def _check_labels(self):
+        for field in dataclasses.fields(self):
+            self._check(field)
         if self.label_smoothing and self.labels == "int":
             raise ConfigError("Label smoothing needs categorical or binary labels, not int.")
         if (self.mixup or self.cutmix) and self.labels != "categorical":
             raise ConfigError(
                 f"MixUp and CutMix blend labels: they need categorical labels, not {self.labels}."
             )
+
+    def _check(self, field: dataclasses.Field) -> None:
+        name = option_name(field.name)
+        value = getattr(self, field.name)
+        kinds = {float: (int, float)}.get(field.type, field.type)
+        numbers = (value,)
+        if field.type == tuple[float, float, float]:
+            kinds = (int, float)
+            numbers = value
+            if not isinstance(value, tuple) or len(value) != 3:
+                raise ConfigError(f"{name} must be three numbers, not {value!r}.")
+        for number in numbers:
+            if not isinstance(number, kinds) or (isinstance(number, bool) and field.type is not bool):
+                raise ConfigError(f"{name} must be {_KINDS[field.type]}, not {value!r}.")
+            _check_range(name, number, field.metadata)
+
+
+_KINDS = {
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    str: "a text",
+    tuple[float, float, float]: "three numbers",
+}
+
+
+def option_name(field: str) -> str:
+    """What the command line calls a field of `Recipe`."""
+    return field.replace("_", "-")
+
+
+def _check_range(name: str, value: Any, limits: Mapping[str, Any]) -> None:
+    choices, least, most, above = (limits[key] for key in ("choices", "min", "max", "above"))
+    if choices is not None and value not in choices:
+        raise ConfigError(f"{name} must be one of {', '.join(choices)}, not {value!r}.")
+    if isinstance(value, str):
+        return
+    bounds = {"above": above, "at least": least, "at most": most}
+    outside = (
+        not math.isfinite(value)
+        or (above is not None and value <= above)
+        or (least is not None and value < least)
+    )
+    if outside or (most is not None and value > most):
+        limits = " and ".join(f"{word} {bound}" for word, bound in bounds.items() if bound is not None)
+        raise ConfigError(f"{name} must be {limits}, not {value}.")
 
 
 RECIPES = {
@@ -151,14 +272,24 @@ RECIPES = {
 
 
 def find_recipe(name: str) -> Recipe:
-    """Finds a recipe by its name.
+    """Finds a recipe by its name, or reads it from a file.
 
     Args:
-        name: One of `RECIPES`.
+        name: One of `RECIPES`, or the path of a recipe.json.
 
     Raises:
-        ConfigError: There is no such recipe.
+        ConfigError: There is no such recipe, or the file is not a valid one.
     """
-    if name not in RECIPES:
-        raise ConfigError(f"Unknown recipe {name!r}: the recipes are {', '.join(RECIPES)}.")
-    return RECIPES[name]
+    if name in RECIPES:
+        return RECIPES[name]
+    path = pathlib.Path(name)
+    if not path.is_file():
+        raise ConfigError(
+            f"Unknown recipe {name!r}: give {', '.join(RECIPES)}, or the path of a recipe.json."
+        )
+    try:
+        return Recipe.from_json(json.loads(path.read_text(encoding="utf-8")))
+    except ConfigError as error:
+        raise ConfigError(f"{path} is not a valid recipe: {error}") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise ConfigError(f"{path} is not a valid recipe ({error}): give a recipe.json.") from None

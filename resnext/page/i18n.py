@@ -228,6 +228,9 @@ CHINESE = {
     "there are no learning curves to show": "没有学习曲线可显示",
     "its training recipe is unknown": "训练配置未知",
     "there are no test results to show": "没有测试结果可显示",
+    "The test results of this repository are of other weights, so they are not shown.": (
+        "此仓库的测试结果属于其他权重，因此不予显示。"
+    ),
 }
 
 # The settings of a recipe by their names in recipe.json. In English, the names themselves are shown.
@@ -254,6 +257,14 @@ _SETTINGS = {
     "freeze_bn": "冻结批归一化",
     "layer_decay": "逐层学习率衰减",
     "unfreeze_epochs": "逐级解冻轮数",
+    "class_weights": "类别权重",
+    "ema": "权重滑动平均",
+    "clip_norm": "梯度范数上限",
+    "accumulate": "梯度累积步数",
+    "patience": "早停轮数",
+    "keep_last": "保留最后一轮",
+    "mixup": "MixUp",
+    "cutmix": "CutMix",
     "precision": "数值精度",
     "seed": "随机种子",
     "name": "名称",
