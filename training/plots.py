@@ -1,58 +1,53 @@
 """Draws the figures of a model repository: learning curves, confusion matrix and sample images."""
 
+import itertools
 import os
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from unicodedata import east_asian_width
 
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, PowerNorm
 from matplotlib.figure import Figure
-from matplotlib.font_manager import fontManager
 from matplotlib.image import AxesImage
+from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from resnext.atomic import replacing
 from resnext.results import HISTORY_COLUMNS, best_epoch
 
+from .fonts import DEJAVU, columns, drawable
+
 DPI = 150
 MAX_NAMED_CLASSES = 200
 MAX_SAMPLES = 25
+# Among more classes most counts are 0, and would hide the others.
+MAX_CLASSES_WITH_ZEROS = 5
 
 INK = "#222222"
 QUIET = "#6B6B6B"
 RULE = "#DDDDDD"
 # Paul Tol's dark blue and orange differ for every kind of color vision, and in brightness when printed in
-# gray.
+# gray. His red differs from INK as well.
 TRAINING = {"color": "#EE7733", "linewidth": 1.3, "label": "training"}
 VALIDATION = {"color": "#004488", "linewidth": 1.8, "label": "validation"}
 BLUES = ("#FFFFFF", "#C6DBEF", "#5B9BD0", "#004488", "#00264D")
+MISTAKE = "#CC3311"
 RATES = LinearSegmentedColormap.from_list("rates", BLUES).with_extremes(bad="#EEEEEE")
 # Above this rate, RATES is darker than luminance 0.18, at which white and black text have the same contrast.
 DARK_RATE = 0.36
 
-# DejaVu comes with Matplotlib. The others, where installed, have glyphs that it lacks.
-FALLBACK_FONTS = (
-    "Noto Sans CJK SC",
-    "Noto Sans CJK JP",
-    "Microsoft YaHei",
-    "Hiragino Sans",
-    "Arial Unicode MS",
-)
+NOTE = {"fontsize": 7, "color": QUIET}
 TICKS = {"color": QUIET, "labelcolor": INK, "major.width": 0.7}
 STYLE = {
-    "font.family": [
-        "DejaVu Sans",
-        *(font for font in FALLBACK_FONTS if font in fontManager.get_font_names()),
-    ],
+    "font.family": [DEJAVU],
     "font.size": 9,
     "text.color": INK,
     "text.parse_math": False,
     "text.usetex": False,
     "axes.edgecolor": QUIET,
+    "axes.labelcolor": INK,
     "axes.linewidth": 0.7,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -121,12 +116,19 @@ def _draw_learning_rate(
         _mark_epoch(axes, best["epoch"])
     axes.set_xlabel("epoch")
     axes.set_ylim(0, peak * 1.15 or 1)
-    axes.set_yticks([0, peak] if peak else [0], ["0", f"{peak:.2g}"] if peak else ["0"])
+    axes.set_yticks([0, peak] if peak else [0], ["0", f"{peak:.3g}"] if peak else ["0"])
+    if len(epochs) == 1 and np.isfinite(learning_rate[0]):  # a point without a line is easily overlooked
+        axes.annotate(f"{peak:.3g}", (epochs[0], peak), (7, 0), textcoords="offset points", va="center")
 
 
 def _line(axes: Axes, epochs: np.ndarray, values: np.ndarray, style: dict) -> None:
-    marker = "o" if len(epochs) <= 12 else None
-    axes.plot(epochs, np.where(np.isfinite(values), values, np.nan), marker=marker, markersize=4, **style)
+    finite = np.pad(np.isfinite(values), 1)
+    alone = np.flatnonzero(finite[1:-1] & ~finite[:-2] & ~finite[2:])  # between gaps, where there is no line
+    if len(epochs) <= 12:
+        style = style | {"marker": "o"}
+    elif alone.size:
+        style = style | {"marker": "o", "markevery": alone.tolist()}
+    axes.plot(epochs, np.where(finite[1:-1], values, np.nan), markersize=4, **style)
 
 
 def _mark_epoch(axes: Axes, epoch: float) -> None:
@@ -137,13 +139,14 @@ def _mark_epoch(axes: Axes, epoch: float) -> None:
 def confusion_matrix(counts: np.ndarray, labels: Sequence[str], top1: float | None = None) -> Figure:
     """Draws a confusion matrix. The color of a cell is its fraction of the true class, its text the count.
 
-    The figure grows with the number of classes. Counts are written where they fit. Up to `MAX_NAMED_CLASSES`
-    classes are named, more are numbered. The color scale is a square root, so that rare confusions are
-    visible. A true class without images is gray.
+    The figure grows with the number of classes. Counts are written where they fit, those of 0 for up to
+    `MAX_CLASSES_WITH_ZEROS` classes only. Up to `MAX_NAMED_CLASSES` classes are named, more are numbered. The
+    color scale is a square root, so that rare confusions are visible. A true class without images is gray.
 
     Args:
         counts: (classes, classes) int from 0, rows: true, columns: predicted.
-        labels: The names of the classes. They may hold any text, which is drawn literally and shortened.
+        labels: The names of the classes. They may hold any text, which is drawn literally and shortened, in
+            installed fonts that have its characters. A note says how many characters none of them has.
         top1: The top-1 accuracy in [0, 1] for the title. Default: the fraction of images on the diagonal.
     """
     counts = np.asarray(counts)
@@ -166,7 +169,7 @@ def confusion_matrix(counts: np.ndarray, labels: Sequence[str], top1: float | No
     axes.set_xlabel("predicted", fontsize=font_size, labelpad=font_size / 2)
     axes.set_ylabel("true", fontsize=font_size, labelpad=font_size / 2)
     if named:
-        _name_classes(axes, shorten(labels), cell)
+        _name_classes(axes, labels, cell)
         _write_counts(axes, counts, rates, cell)
     else:
         axes.tick_params(labelsize=0.8 * font_size)
@@ -193,30 +196,36 @@ def _add_color_bar(figure: Figure, axes: Axes, image: AxesImage, side: float, fo
     bar.tick_params(labelsize=0.8 * font_size)
 
 
-def _name_classes(axes: Axes, names: Sequence[str], cell: float) -> None:
+def _name_classes(axes: Axes, labels: Sequence[str], cell: float) -> None:
+    drawn, fonts, note = drawable(labels, width=28)
+    names = [drawn[label] for label in labels]
     font_size = min(10, 54 * cell)
-    longest = max(sum(2 if east_asian_width(letter) in "WF" else 1 for letter in name) for name in names)
-    if longest * font_size * 0.65 < 72 * cell:
+    if max(map(columns, names)) * font_size * 0.65 < 72 * cell:
         rotation = {}
     elif len(names) <= 30:
         rotation = {"rotation": 45, "rotation_mode": "anchor", "ha": "right"}
     else:
         rotation = {"rotation": 90}
-    axes.set_xticks(range(len(names)), names, fontsize=font_size, parse_math=False, **rotation)
-    axes.set_yticks(range(len(names)), names, fontsize=font_size, parse_math=False)
+    style = {"fontsize": font_size, "fontfamily": fonts, "parse_math": False}
+    axes.set_xticks(range(len(names)), names, **style, **rotation)
+    axes.set_yticks(range(len(names)), names, **style)
     axes.tick_params(length=0)
     edges = np.arange(len(names) + 1) - 0.5
     axes.hlines(edges, *edges[[0, -1]], color=RULE, linewidth=min(0.8, cell))
     axes.vlines(edges, *edges[[0, -1]], color=RULE, linewidth=min(0.8, cell))
+    if note:
+        below = {"xycoords": ("axes fraction", axes.xaxis.label), "textcoords": "offset points", "va": "top"}
+        axes.annotate(note, (0, 0), (0, -6), **below, **NOTE)
 
 
 def _write_counts(axes: Axes, counts: np.ndarray, rates: np.ndarray, cell: float) -> None:
     """Writes the count into each cell, and the rate below it on the diagonal, where there is room."""
     font_size = min(12, 60 * cell / max(2, len(str(counts.max()))))
-    if font_size < 5 or len(counts) > 30:
+    if font_size < 5:
         return
-    for (row, column), count in np.ndenumerate(counts):
-        rate = rates[row, column]
+    with_zeros = len(counts) <= MAX_CLASSES_WITH_ZEROS
+    for row, column in zip(*np.nonzero(with_zeros | (counts > 0))):
+        count, rate = counts[row, column], rates[row, column]
         dark = INK if count else "#8A8A8A"
         style = {"color": "white" if rate > DARK_RATE else dark, "ha": "center"}
         with_rate = row == column and cell > 0.45 and np.isfinite(rate)
@@ -236,56 +245,70 @@ def _grow_to_content(figure: Figure, axes: Axes, side: float, margin: float = 0.
 
 
 @matplotlib.rc_context(STYLE)
-def samples(images: Sequence[np.ndarray], titles: Sequence[str], ncols: int | None = None) -> Figure:
-    """Draws up to `MAX_SAMPLES` images in a grid, each with its title below.
+def samples(
+    images: Sequence[np.ndarray],
+    names: Sequence[str],
+    predictions: Sequence[tuple[str, float]] | None = None,
+) -> Figure:
+    """Draws up to `MAX_SAMPLES` images in a grid, each with its class below.
+
+    A correct prediction adds its probability. A mistake adds a line with the predicted class and its
+    probability, in the color of a frame around the image.
 
     Args:
         images: At least one image, each (height, width, 3) uint8 RGB, of any size.
-        titles: A title for each image. It may hold any text, which is drawn literally and shortened.
-        ncols: The number of columns. Default: as square as possible, 5 at most.
+        names: The true class of each image; two for a blended image, as "daisy + tulips". They may hold any
+            text, which is drawn as in a confusion matrix.
+        predictions: The predicted class of each image and its probability in [0, 1]. Default: names only.
     """
-    if not len(images) or len(images) != len(titles):
+    if not len(images) or len(images) != len(names):
         raise ValueError(
-            f"{len(images)} images with {len(titles)} titles: give at least one image, and one title each"
+            f"{len(images)} images with {len(names)} names: give at least one image, and one name each"
         )
     count = min(len(images), MAX_SAMPLES)
-    ncols = min(count, ncols or int(np.ceil(np.sqrt(count))))
+    captions, fonts, note = _captions(names[:count], predictions)
+    wrong = [predictions is not None and predictions[index][0] != names[index] for index in range(count)]
+    ncols = int(np.ceil(np.sqrt(count)))
     nrows = -(-count // ncols)
+    lines = 1 + max(caption.count("\n") for caption in captions)
+    height = (1.75 + 0.17 * lines) * nrows + 0.3 * any(wrong) + 0.3 * bool(note) + 0.1
 
-    figure = Figure(figsize=(1.75 * ncols + 0.1, 1.95 * nrows + 0.1), layout="constrained")
+    figure = Figure(figsize=(max(1.75 * ncols + 0.1, 2.4), height), layout="constrained")
     grid = figure.subplots(nrows, ncols, squeeze=False)
     for axes in grid.flat:
         axes.set(xticks=[], yticks=[])
         axes.spines[:].set_visible(False)
-    for axes, image, title in zip(grid.flat, images, shorten(titles[:count], width=22), strict=False):
+    for axes, image, caption, mistake in zip(grid.flat, images, captions, wrong, strict=False):
         axes.imshow(image)
-        label = axes.set_xlabel(title, parse_math=False)
+        label = axes.set_xlabel(caption, fontfamily=fonts, parse_math=False)
         label.set_fontsize(9 * min(1, 1.7 * figure.dpi / max(1, label.get_window_extent().width)))
+        if mistake:
+            axes.spines[:].set(visible=True, color=MISTAKE, linewidth=3)
+            label.set_color(MISTAKE)
+    if any(wrong):
+        frame = Patch(facecolor="none", edgecolor=MISTAKE, linewidth=2, label="mistake: true → predicted")
+        figure.legend(handles=[frame], loc="outside upper left", frameon=False, labelcolor=MISTAKE)
+    if note:
+        figure.supxlabel(note, x=0.01, ha="left", **NOTE)
     return figure
 
 
-def shorten(labels: Iterable[str], width: int = 28) -> list[str]:
-    """Shortens labels to one line of at most `width` characters each, without control characters.
-
-    A list of synonyms ("great white shark, white shark, ...") becomes its first name, unless two labels would
-    become the same. Any other long label loses its middle.
-
-    Args:
-        labels: The labels, which may hold any text.
-        width: The number of characters.
-    """
-    lines = ["".join(filter(str.isprintable, " ".join(label.split()))) for label in labels]
-    first_names = Counter(line.split(",")[0] for line in lines)
-    short = []
-    for line in lines:
-        first = line.split(",")[0]
-        if len(line) > width and first and first_names[first] == 1:
-            line = first
-        if len(line) > width:
-            tail = width // 3
-            line = f"{line[: width - 1 - tail].rstrip()}…{line[-tail:].lstrip()}"
-        short.append(line)
-    return short
+def _captions(
+    names: Sequence[str], predictions: Sequence[tuple[str, float]] | None
+) -> tuple[list[str], list[str], str]:
+    """Writes a caption of one or two lines for each image, and passes on fonts and note of `drawable`."""
+    if predictions is None:
+        blends = [name.split(" + ", 1) for name in names]
+        drawn, fonts, note = drawable(itertools.chain(*blends), width=22)
+        return ["\n+ ".join(drawn[name] for name in blend) for blend in blends], fonts, note
+    drawn, fonts, note = drawable([*names, *(predicted for predicted, _ in predictions)], width=22)
+    captions = [
+        f"{drawn[name]} {probability:.0%}"
+        if name == predicted
+        else f"{drawn[name]}\n→ {drawn[predicted]} {probability:.0%}"
+        for name, (predicted, probability) in zip(names, predictions)
+    ]
+    return captions, fonts, note
 
 
 def save_figure(figure: Figure, path: str | os.PathLike) -> None:
