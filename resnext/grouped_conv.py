@@ -7,6 +7,9 @@ from resnext.keras_backend import keras
 
 # The groups of one dense convolution; the fastest of 1, 2, 4, 8 and all groups on AVX-512.
 GROUPS_PER_CONVOLUTION = 4
+# The pixels of the largest map whose 1x1 convolution is computed as a product of matrices; the fastest of 0,
+# 64, 256 and all on AVX-512, in float32 and bfloat16.
+MAX_PIXELS_OF_PRODUCT = 256
 
 
 @keras.saving.register_keras_serializable("resnext")
@@ -15,8 +18,8 @@ class GroupedConv2D(keras.layers.Conv2D):
 
     Keras sends a grouped convolution on a CPU through XLA, about thirty times slower than TensorFlow's own
     kernel. This layer calls `tf.nn.conv2d` where its gradient exists (on a GPU, or in oneDNN for this dtype).
-    Elsewhere it computes the same numbers by a few dense convolutions with block-diagonal kernels. On other
-    Keras backends it calls `keras.ops.conv`.
+    Elsewhere it computes the same numbers by a few dense convolutions with block-diagonal kernels. A 1x1
+    convolution of a small map is a product of matrices. On other Keras backends it calls `keras.ops.conv`.
 
     Args:
         filters: int. The number of output channels.
@@ -79,8 +82,11 @@ class GroupedConv2D(keras.layers.Conv2D):
         return (batch, *size, self.filters)
 
     def convolution_op(self, inputs, kernel):
-        plain = self.groups == 1 and max(self.dilation_rate) == 1
-        if plain or keras.backend.backend() != "tensorflow":
+        if keras.backend.backend() != "tensorflow":
+            return super().convolution_op(inputs, kernel)
+        if self._is_small_product(inputs):
+            return pointwise_convolution(inputs, kernel, self.strides)
+        if self.groups == 1 and max(self.dilation_rate) == 1:
             return super().convolution_op(inputs, kernel)
         padding = self.padding.upper()
         if has_native_gradient(inputs.dtype.name):
@@ -90,10 +96,23 @@ class GroupedConv2D(keras.layers.Conv2D):
         kernel = _dilated(kernel, self.dilation_rate)
         return block_diagonal_convolution(inputs, kernel, self.strides, padding, self.groups)
 
+    def _is_small_product(self, inputs) -> bool:
+        """Whether this is a 1x1 convolution whose gradients are faster as a product of matrices."""
+        if self.groups > 1 or self.kernel_size != (1, 1) or _has_gpu():
+            return False
+        _, height, width, _ = self.compute_output_shape(inputs.shape)
+        return bool(height and width) and height * width <= MAX_PIXELS_OF_PRODUCT
+
     def get_config(self):
         config = super().get_config()
         del config["padding"], config["data_format"]
         return config
+
+
+def _has_gpu() -> bool:
+    import tensorflow as tf
+
+    return bool(tf.config.list_logical_devices("GPU"))
 
 
 @functools.cache
@@ -101,7 +120,7 @@ def has_native_gradient(dtype: str) -> bool:
     """Tries whether `tf.nn.conv2d` has a gradient for grouped kernels of this dtype on this machine."""
     import tensorflow as tf
 
-    if tf.config.list_logical_devices("GPU"):
+    if _has_gpu():
         return True
     # Runs at once, even while a graph is being traced; a gradient tape would record nothing here.
     with tf.init_scope():
@@ -144,6 +163,31 @@ def block_diagonal_convolution(inputs, kernel, strides, padding: str, groups: in
         diagonal = tf.reshape(diagonal, (*k.shape[:2], per_convolution * k.shape[2], k.shape[3]))
         outputs.append(tf.nn.conv2d(x, diagonal, strides, padding))
     return tf.concat(outputs, axis=-1)
+
+
+def pointwise_convolution(inputs, kernel, strides):
+    """Computes a 1x1 convolution as a product of two matrices.
+
+    On small maps on a CPU, oneDNN computes its gradient by the kernel up to ten times as fast in bfloat16,
+    and value and gradients up to 1.7 times as fast in float32.
+
+    Args:
+        inputs: Tensor of shape `(batch, height, width, channels)`, float.
+        kernel: Tensor of shape `(1, 1, channels, filters)`, float.
+        strides: Tuple of two ints. The strides along height and width.
+
+    Returns:
+        Tensor of shape `(batch, ceil(height / stride), ceil(width / stride), filters)`, float: the result of
+        `tf.nn.conv2d`.
+    """
+    import tensorflow as tf
+
+    if max(strides) > 1:
+        # The mean of one pixel is the pixel. This gradient is faster than that of a strided slice.
+        inputs = tf.nn.avg_pool2d(inputs, 1, strides, "VALID")
+    channels, filters = kernel.shape[2:]
+    outputs = tf.matmul(tf.reshape(inputs, (-1, channels)), tf.reshape(kernel, (channels, filters)))
+    return tf.reshape(outputs, (*tf.unstack(tf.shape(inputs)[:3]), filters))
 
 
 def _dilated(kernel, rates):

@@ -202,4 +202,17 @@ class KerasOps:
 
     def drop_path(self, x: keras.KerasTensor, rate: float, *, name: str) -> keras.KerasTensor:
         # One draw for a whole image: stochastic depth (Huang et al., 2016, arXiv:1603.09382).
-        return keras.layers.Dropout(rate, noise_shape=(None, 1, 1, 1), name=name)(x)
+        return StochasticDepth(rate, noise_shape=(None, 1, 1, 1), name=name)(x)
+
+
+@keras.saving.register_keras_serializable("resnext")
+class StochasticDepth(keras.layers.Dropout):
+    """`keras.layers.Dropout` of whole images, which draws and multiplies one number for each of them.
+
+    The numbers are those of Keras, which compares and selects at every element.
+    """
+
+    def call(self, inputs, training=False):
+        if not training:
+            return inputs
+        return inputs * super().call(keras.ops.ones_like(inputs[:, :1, :1, :1]), training=True)

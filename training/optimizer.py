@@ -1,6 +1,7 @@
 """The optimizer of a recipe: one for the whole network, or one per stage if their learning rates differ."""
 
 import keras
+import tensorflow as tf
 
 from .recipe import Recipe
 
@@ -53,6 +54,30 @@ class StageRate(keras.optimizers.schedules.LearningRateSchedule):
         return keras.ops.where(step < self.start, 0.0, self.fraction * rate)
 
 
+@keras.saving.register_keras_serializable("resnext")
+class FusedSGD(keras.optimizers.SGD):
+    """`keras.optimizers.SGD` with momentum, whose update of a variable is one TensorFlow operation.
+
+    Keras writes it as eight, each of which reads or writes a whole variable, and computes the learning rate's
+    schedule anew for each weight decay. Variables and results are those of Keras, up to rounding.
+    """
+
+    def update_step(self, gradient, variable, learning_rate):
+        if self.weight_decay and self._use_weight_decay(variable):
+            variable.assign_sub(variable * tf.cast(self.weight_decay * learning_rate, variable.dtype))
+        tf.raw_ops.ResourceApplyKerasMomentum(
+            var=variable.handle,
+            accum=self.momentums[self._get_variable_index(variable)].value.handle,
+            lr=tf.cast(learning_rate, variable.dtype),
+            grad=tf.cast(gradient, variable.dtype),
+            momentum=tf.cast(self.momentum, variable.dtype),
+            use_nesterov=self.nesterov,
+        )
+
+    def _apply_weight_decay(self, variables):
+        """Does nothing: `update_step` does it."""
+
+
 class StagedOptimizer(keras.optimizers.MultiOptimizer):
     """Keras' MultiOptimizer with the learning rate of its first optimizer, as it has none of its own."""
 
@@ -77,11 +102,15 @@ def _schedule(recipe: Recipe, steps: int):
 
 
 def _optimizer(recipe: Recipe, rate) -> keras.optimizers.Optimizer:
+    options = {
+        "weight_decay": recipe.weight_decay,
+        "global_clipnorm": recipe.clip_norm or None,
+        "gradient_accumulation_steps": recipe.accumulate if recipe.accumulate > 1 else None,
+    }
     if recipe.optimizer == "sgd":
-        optimizer = keras.optimizers.SGD(
-            rate, momentum=0.9, nesterov=True, weight_decay=recipe.weight_decay or None
-        )
+        options["weight_decay"] = recipe.weight_decay or None
+        optimizer = FusedSGD(rate, momentum=0.9, nesterov=True, **options)
     else:
-        optimizer = keras.optimizers.AdamW(rate, weight_decay=recipe.weight_decay)
+        optimizer = keras.optimizers.AdamW(rate, **options)
     optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
     return optimizer

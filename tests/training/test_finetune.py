@@ -116,7 +116,7 @@ def test_a_stage_takes_steps_by_its_distance_from_the_classifier(classifier):
 
 
 def test_without_layer_decay_and_unfreezing_there_is_one_optimizer():
-    assert type(make_optimizer(RECIPES["small"], 10, "fc")) is keras.optimizers.SGD
+    assert isinstance(make_optimizer(RECIPES["small"], 10, "fc"), keras.optimizers.SGD)
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
@@ -261,7 +261,7 @@ def test_the_loss_is_scaled_over_all_stages_in_float16():
         ({"layer_decay": 0.0}, "layer-decay must be above 0 and at most 1, not 0.0"),
         ({"layer_decay": 1.5}, "layer-decay must be"),
         ({"layer_decay": float("nan")}, "layer-decay must be"),
-        ({"unfreeze_epochs": -1.0}, "unfreeze-epochs must be 0 or more, not -1"),
+        ({"unfreeze_epochs": -1.0}, "unfreeze-epochs must be at least 0, not -1"),
         ({"unfreeze_epochs": float("inf")}, "unfreeze-epochs must be"),
     ],
 )

@@ -9,7 +9,12 @@ import pytest
 import tensorflow as tf
 
 from resnext.errors import ConfigError
-from resnext.grouped_conv import GroupedConv2D, block_diagonal_convolution, has_native_gradient
+from resnext.grouped_conv import (
+    GroupedConv2D,
+    block_diagonal_convolution,
+    has_native_gradient,
+    pointwise_convolution,
+)
 
 ROOT = pathlib.Path(__file__).parents[2]
 
@@ -56,6 +61,29 @@ def test_block_diagonal_convolution_equals_grouped_convolution(strides, padding,
     for way in ways:
         for value, right in zip(way, expected, strict=True):
             assert np.abs(value - right).max() < 1e-5 * np.abs(right).max()
+
+
+@pytest.mark.parametrize("strides", [(1, 1), (2, 2), (2, 3)])
+@pytest.mark.parametrize("size", [(8, 8), (7, 5), (1, 1)])
+def test_a_pointwise_convolution_equals_that_of_tensorflow(strides, size):
+    rng = np.random.default_rng(0)
+    images = tf.constant(rng.standard_normal((3, *size, 16)), tf.float32)
+    kernel = tf.constant(rng.standard_normal((1, 1, 16, 24)), tf.float32)
+    expected = value_and_gradients(lambda x, k: tf.nn.conv2d(x, k, strides, "VALID"), images, kernel)
+    found = value_and_gradients(lambda x, k: pointwise_convolution(x, k, strides), images, kernel)
+    for value, right in zip(found, expected, strict=True):
+        assert value.shape == right.shape
+        assert np.abs(value - right).max() < 1e-5 * np.abs(right).max()
+
+
+@pytest.mark.parametrize("side, operation", [(16, "MatMul"), (17, "Conv2D"), (None, "Conv2D")])
+def test_only_small_maps_are_multiplied_as_matrices(side, operation):
+    layer = GroupedConv2D(8, 1)
+    layer.build((None, side, side, 4))
+    signature = tf.TensorSpec((None, side, side, 4))
+    graph = tf.function(layer).get_concrete_function(signature).graph
+    found = {node.type for node in graph.get_operations()} & {"MatMul", "Conv2D"}
+    assert found == {operation}
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])

@@ -6,12 +6,13 @@ import pathlib
 import subprocess
 import sys
 
+import keras
 import numpy as np
 import pytest
 
 from resnext.architecture import Architecture
 from resnext.errors import ConfigError
-from resnext.keras_model import build_model, dtype_policy
+from resnext.keras_model import StochasticDepth, build_model, dtype_policy
 
 ROOT = pathlib.Path(__file__).parents[2]
 ARCHITECTURE = Architecture(layers=(1, 1, 1, 1), channels=(8, 8, 8, 8), cardinality=2, base_width=32)
@@ -147,3 +148,16 @@ def test_classifying_with_openvino_does_not_import_keras():
     )
     result = python(code, KERAS_BACKEND="nonsense")
     assert (result.returncode, result.stdout) == (0, "False\n"), result.stderr
+
+
+@pytest.mark.parametrize("dtype", ["float32", "mixed_bfloat16"])
+def test_stochastic_depth_drops_the_images_that_dropout_drops(dtype):
+    images = np.random.default_rng(0).normal(size=(64, 2, 3, 4)).astype(np.float32)
+    options = {"rate": 0.3, "noise_shape": (None, 1, 1, 1), "seed": 1, "dtype": dtype}
+    theirs, ours = keras.layers.Dropout(**options), StochasticDepth(**options)
+    for _ in range(2):
+        expected, found = (np.asarray(layer(images, training=True), np.float32) for layer in (theirs, ours))
+        assert 0 < (found == 0).all(axis=(1, 2, 3)).sum() < 64
+        assert np.array_equal(found, expected)
+    assert np.array_equal(ours(images), theirs(images))
+    assert [v.shape for v in ours.variables] == [v.shape for v in theirs.variables]
