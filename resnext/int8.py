@@ -1,6 +1,5 @@
 """The int8 graph of a model repository: read, and used only if it is config.json's network, quantized."""
 
-import hashlib
 import json
 import math
 import pathlib
@@ -8,7 +7,7 @@ import typing
 import xml.etree.ElementTree as ElementTree
 
 from resnext.errors import WeightsError
-from resnext.repository import Repository
+from resnext.repository import Repository, weights_digest
 
 if typing.TYPE_CHECKING:
     import openvino
@@ -69,12 +68,6 @@ def has_int8(folder: pathlib.Path) -> bool:
 def is_stale(folder: pathlib.Path) -> bool:
     """Whether a repository's int8 graph was made of other weights than the repository's."""
     return (folder / GRAPH).is_file() and _digest_in_notes(folder) != weights_digest(folder)
-
-
-def weights_digest(folder: pathlib.Path) -> str:
-    """Returns the SHA-256 of a repository's weights in hexadecimal digits, for quantization.json."""
-    with (folder / "model.safetensors").open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _digest_in_notes(folder: pathlib.Path) -> str | None:

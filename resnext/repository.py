@@ -115,6 +115,15 @@ def load_config(repository: Repository) -> ModelConfig:
     return ModelConfig.read(repository.folder / "config.json")
 
 
+def weights_digest(folder: pathlib.Path) -> str:
+    """Returns the SHA-256 of a repository's weights in hexadecimal digits.
+
+    quantization.json and evaluation.json have it, so that they are not taken for those of other weights.
+    """
+    with (folder / "model.safetensors").open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def load_tensors(repository: Repository, config: ModelConfig) -> dict[str, np.ndarray]:
     """Reads model.safetensors of a model repository.
 

@@ -12,9 +12,12 @@ import numpy as np
 
 from resnext.atomic import replacing, write_atomically
 from resnext.errors import DataError
+from resnext.repository import weights_digest
 
 HISTORY = "history.csv"
 EVALUATION = "evaluation.json"
+# evaluation.json reaches 100 MB there, because the confusion matrix grows with the square.
+MAX_TESTED_CLASSES = 4000
 HISTORY_COLUMNS = ("epoch", "loss", "accuracy", "val_loss", "val_accuracy", "learning_rate", "seconds")
 # Limits in bytes. Parsed, JSON and CSV take up to forty times as much memory; an evaluation on ImageNet has
 # 15 MB.
@@ -88,6 +91,9 @@ class Evaluation:
         loss: The mean cross-entropy, or None if the file does not say.
         samples: The number of test images, or None if the file does not say.
         dtype: The dtype that the network computed in.
+        weights_sha256: The SHA-256 of the weights that were tested, or None if the file does not say.
+        overlap: The number of test images that were also used to train or to choose the weights, by their
+            content, or None if that was not checked.
     """
 
     classes: tuple[str, ...]
@@ -99,6 +105,8 @@ class Evaluation:
     loss: float | None = None
     samples: int | None = None
     dtype: str = "float32"
+    weights_sha256: str | None = None
+    overlap: int | None = None
 
     @classmethod
     def from_json(cls, text: str) -> "Evaluation":
@@ -134,7 +142,7 @@ class Evaluation:
         )
         if not all(0 <= row.probability <= 1 for row in predictions):
             raise ValueError("a probability is not between 0 and 1")
-        samples = values.get("samples")
+        digest = values.get("weights_sha256")
         return cls(
             classes,
             matrix,
@@ -143,8 +151,10 @@ class Evaluation:
             top1=_optional_float(values, "top1"),
             top5=_optional_float(values, "top5"),
             loss=_optional_float(values, "loss"),
-            samples=None if samples is None else int(samples),
+            samples=_optional_int(values, "samples"),
             dtype=str(values.get("dtype", "float32")),
+            weights_sha256=None if digest is None else str(digest),
+            overlap=_optional_int(values, "overlap"),
         )
 
     def to_json(self) -> str:
@@ -159,6 +169,8 @@ class Evaluation:
             "loss": self.loss,
             "samples": self.samples,
             "dtype": self.dtype,
+            **({} if self.weights_sha256 is None else {"weights_sha256": self.weights_sha256}),
+            **({} if self.overlap is None else {"overlap": self.overlap}),
             "classes": list(self.classes),
             "confusion_matrix": self.confusion_matrix.tolist(),
             "per_class": [row._asdict() for row in self.per_class],
@@ -170,10 +182,20 @@ class Evaluation:
         """Writes evaluation.json into a model repository."""
         write_atomically(folder / EVALUATION, self.to_json())
 
+    def is_stale(self, folder: pathlib.Path) -> bool:
+        """Whether other weights than those of a model repository were tested."""
+        if self.weights_sha256 is None or not (folder / "model.safetensors").is_file():
+            return False
+        return self.weights_sha256 != weights_digest(folder)
+
     @property
     def calibration(self) -> list[CalibrationBin]:
         """The predictions in ten intervals of probability of equal width, empty ones left out."""
         return calibration_bins(self.predictions)
+
+
+def _optional_int(values: dict, key: str) -> int | None:
+    return None if values.get(key) is None else int(values[key])
 
 
 def _optional_float(values: dict, key: str) -> float | None:

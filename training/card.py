@@ -9,7 +9,8 @@ from huggingface_hub import EvalResult, ModelCardData
 
 from resnext.atomic import write_atomically
 from resnext.config import ModelConfig
-from resnext.int8 import GRAPH, NOTES, WEIGHTS, weights_digest
+from resnext.int8 import GRAPH, NOTES, WEIGHTS
+from resnext.repository import weights_digest
 from resnext.results import Evaluation, best_epoch, read_evaluation, read_history
 from resnext.shapes import network_modules
 
@@ -19,7 +20,7 @@ _INT8_BEGIN = "<!-- int8: written by `python -m training quantize` -->"
 _INT8_END = "<!-- int8: end -->"
 SPLIT_NAMES = {"val": "validation", "test": "test"}  # in quantization.json, and in sentences
 _MAX_NAMED_CLASSES = 20
-_MAX_EVALUATION_BYTES = 2**28  # above that of 4,000 classes, the most that `evaluate` accepts
+MAX_EVALUATION_BYTES = 2**28  # above that of 4,000 classes, the most that `evaluate` accepts
 # What the card calls the recipe's settings.
 _SETTINGS = {
     "epochs": "epochs",
@@ -33,8 +34,14 @@ _SETTINGS = {
     "mixup": "MixUp alpha",
     "cutmix": "CutMix alpha",
     "precision": "precision",
+    "class_weights": "class weights",
+    "ema": "decay of the averaged weights (EMA)",
+    "clip_norm": "limit of the gradient's norm",
+    "accumulate": "steps whose gradients are accumulated",
     "seed": "seed",
 }
+# Settings that a table leaves out while they have these values, which change nothing.
+_UNUSED = {"class_weights": "equal", "ema": 0, "clip_norm": 0, "accumulate": 1}
 _FINE_TUNING_SETTINGS = {
     "freeze_bn": "freeze batch norm (statistics and parameters)",
     "layer_decay": "layer-wise learning-rate decay",
@@ -82,7 +89,7 @@ def _generate(folder: pathlib.Path, repo_id: str, int8: str) -> str:
     )
     sections = [
         _introduction(repo_id, config, dataset),
-        _results_section(evaluation, folder) if evaluation else "",
+        _results_section(evaluation, folder, bool(pretrained)) if evaluation else "",
         int8,
         _training_section(recipe, folder) if recipe else "",
         _use_section(repo_id),
@@ -99,9 +106,9 @@ def _replace_int8_section(card: str, int8: str) -> str:
 
 
 def _complete_evaluation(folder: pathlib.Path) -> Evaluation | None:
-    """The evaluation, if the repository has one with all the numbers that the card states."""
-    evaluation = read_evaluation(folder, _MAX_EVALUATION_BYTES)
-    if evaluation is None:
+    """The evaluation, if the repository has one of its weights, with all the numbers that the card states."""
+    evaluation = read_evaluation(folder, MAX_EVALUATION_BYTES)
+    if evaluation is None or evaluation.is_stale(folder):
         return None
     numbers = evaluation.top1, evaluation.top5, evaluation.loss, evaluation.samples
     return None if None in numbers else evaluation
@@ -142,12 +149,12 @@ def _introduction(repo_id: str, config: ModelConfig, dataset: str) -> str:
     )
 
 
-def _results_section(evaluation: Evaluation, folder: pathlib.Path) -> str:
+def _results_section(evaluation: Evaluation, folder: pathlib.Path, pretrained: bool) -> str:
     lines = [
         "## Results",
         "",
         f"**Top-1 accuracy {evaluation.top1:.2%}**, loss {evaluation.loss:.4f} ({evaluation.dtype}) on "
-        f"{evaluation.samples} test images, which were used neither to train nor to choose the weights.",
+        f"{evaluation.samples} test images{_independence(evaluation, pretrained)}.",
         "",
         "| class | precision | recall | F1 | images |",
         "| --- | ---: | ---: | ---: | ---: |",
@@ -160,6 +167,18 @@ def _results_section(evaluation: Evaluation, folder: pathlib.Path) -> str:
     if any(row.thumbnail for row in evaluation.predictions):
         lines += ["", "Thumbnails of misclassified images are in `mistakes/`."]
     return "\n".join(lines)
+
+
+def _independence(evaluation: Evaluation, pretrained: bool) -> str:
+    """What is known of the test images: nothing is claimed that was not checked."""
+    if evaluation.overlap is None:
+        return ""
+    if evaluation.overlap == 0:
+        start = "; the images of the network that training started from were not checked" * pretrained
+        return (
+            f", which were used neither to train nor to choose the weights (checked by their content{start})"
+        )
+    return f", {evaluation.overlap} of which were also used to train or to choose the weights"
 
 
 def _int8_section(folder: pathlib.Path, repo_id: str) -> str:
@@ -212,7 +231,9 @@ def _training_section(recipe: dict, folder: pathlib.Path) -> str:
     if history:
         lines += [_describe_run(recipe, history), ""]
     lines += ["| setting | value |", "| --- | --- |"]
-    lines += [f"| {title} | {settings[name]} |" for name, title in names.items() if name in settings]
+    for name, title in names.items():
+        if name in settings and settings[name] != _UNUSED.get(name):
+            lines.append(f"| {title} | {settings[name]} |")
     lines += ["", "`recipe.json` has all settings and package versions, `history.csv` the metrics by epoch."]
     if (folder / "figures" / "curves.png").exists():
         lines += ["", "![Loss and accuracy by epoch](figures/curves.png)"]
@@ -229,11 +250,15 @@ def _link(pretrained: dict) -> str:
 def _describe_run(recipe: dict, history: list[dict[str, float]]) -> str:
     counts = recipe["dataset"]["images"]
     images = ", ".join(f"{count} {split}" for split, count in counts.items())
-    best = best_epoch(history)
+    if recipe["recipe"].get("keep_last"):
+        kept, reason = history[-1], "the last one"
+    else:
+        kept, reason = best_epoch(history), "which had the lowest validation loss"
+    average = " (an exponential moving average)" if recipe["recipe"].get("ema") else ""
     return (
-        f"Images: {images}. The weights are those of epoch {best['epoch']} of {len(history)}, which had the "
-        f"lowest validation loss: {best['val_loss']:.4f}, at a validation accuracy of "
-        f"{best['val_accuracy']:.2%}. {_duration(history)}{recipe['hardware']}"
+        f"Images: {images}. The weights{average} are those of epoch {kept['epoch']} of {len(history)}, "
+        f"{reason} ({kept['val_loss']:.4f}, at a validation accuracy of {kept['val_accuracy']:.2%}). "
+        f"{_duration(history)}{recipe['hardware']}"
     )
 
 

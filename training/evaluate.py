@@ -1,7 +1,9 @@
 """`evaluate`: classifies the whole test set in float32, so that the results are the same on every machine."""
 
 import dataclasses
+import itertools
 import pathlib
+import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
@@ -9,15 +11,18 @@ import numpy as np
 from resnext.classifier import Classifier
 from resnext.errors import DataError, ImageError, printable
 from resnext.preprocessing import load_pixels
-from resnext.results import ClassScores, Evaluation, ImagePrediction, read_history
+from resnext.repository import weights_digest
+from resnext.results import MAX_TESTED_CLASSES, ClassScores, Evaluation, ImagePrediction, read_history
 from resnext.stream import infer_images
 
 from . import plots
 from .data import ImageFolders
 from .mistakes import choose_mistakes, remove_thumbnails, save_thumbnails
+from .provenance import choose_test_images
+from .tables import format_table
 
 FIRST = 10  # predictions that are printed
-MAX_CLASSES = 4000  # evaluation.json reaches 100 MB there, because the confusion matrix grows with the square
+MAX_LISTED_CLASSES = 30  # in the table of the classes
 
 
 def evaluate(
@@ -31,7 +36,7 @@ def evaluate(
 
     Args:
         data: The data set, with a split "test". Its classes and the model's are matched by name.
-        classifier: The model, with precision "float32".
+        classifier: The model, with precision "float32", of a repository.
         output: The folder for evaluation.json, figures/ and mistakes/.
         report: Called with each line of progress.
 
@@ -40,19 +45,25 @@ def evaluate(
 
     Raises:
         DataError: There is no test set, it has a class that the model does not have, the model has more than
-            `MAX_CLASSES` classes, or the history in `output` is invalid.
+            `MAX_TESTED_CLASSES` classes, or the history in `output` is invalid.
     """
     labels = classifier.config.label_names
-    if len(labels) > MAX_CLASSES:
+    if len(labels) > MAX_TESTED_CLASSES:
         raise DataError(
-            f"The model has {len(labels):,} classes, but a confusion matrix is limited to {MAX_CLASSES:,}: "
-            f"evaluate a model with fewer classes."
+            f"The model has {len(labels):,} classes, but a confusion matrix is limited to "
+            f"{MAX_TESTED_CLASSES:,}: evaluate a model with fewer classes."
         )
-    history = read_history(output)
+    draw_curves(output)  # first, because it says so if the history is invalid
+    folder = classifier.repository.folder
+    data, overlap = choose_test_images(data, folder, report)
     true = true_classes(data, labels)
     test = data.splits["test"]
     names = [file.relative_to(data.root).as_posix() for file in test.files]
-    evaluation = measure(compute_logits(classifier, test.files), true, labels, names)
+    evaluation = dataclasses.replace(
+        measure(compute_logits(classifier, test.files), true, labels, names),
+        weights_sha256=weights_digest(folder),
+        overlap=overlap,
+    )
     # Written without thumbnails first: a run that is killed while the thumbnails change names none that is
     # missing or shows another image.
     evaluation.write(output)
@@ -63,16 +74,39 @@ def evaluate(
     figures = output / "figures"
     matrix = plots.confusion_matrix(evaluation.confusion_matrix, labels, evaluation.top1)
     plots.save_figure(matrix, figures / "heatmap.png")
-    if history:
-        plots.save_figure(plots.curves(history), figures / "curves.png")
     _draw_samples(classifier, test.files, evaluation.predictions, figures / "samples.png")
-    for line in first_predictions(evaluation):
+    for line in (*first_predictions(evaluation), "", *class_table(evaluation), ""):
         report(line)
     report(
         f"Top-1 accuracy {evaluation.top1:.4f}, top-5 accuracy {evaluation.top5:.4f}, "
         f"loss {evaluation.loss:.4f} on {len(test)} test images."
     )
     return evaluation
+
+
+def draw_curves(folder: pathlib.Path) -> None:
+    """Draws figures/curves.png of a model repository, if it has a history.
+
+    Raises:
+        DataError: The history is invalid.
+    """
+    history = read_history(folder)
+    if history:
+        plots.save_figure(plots.curves(history), folder / "figures" / "curves.png")
+
+
+def class_table(evaluation: Evaluation) -> list[str]:
+    """Formats the scores of the classes as the lines of a table; of many classes, the lowest F1."""
+    rows = [row for row in evaluation.per_class if row.support]
+    title = "class"
+    if len(rows) > MAX_LISTED_CLASSES:
+        rows = sorted(rows, key=lambda row: row.f1)[:MAX_LISTED_CLASSES]
+        title = f"lowest {MAX_LISTED_CLASSES} classes"
+    cells = [
+        (printable(r.label), f"{r.precision:.3f}", f"{r.recall:.3f}", f"{r.f1:.3f}", f"{r.support}")
+        for r in rows
+    ]
+    return format_table([(title, "precision", "recall", "F1", "images"), *cells], left=1)
 
 
 def true_classes(data: ImageFolders, labels: tuple[str, ...], split: str = "test") -> np.ndarray:
@@ -91,13 +125,16 @@ def true_classes(data: ImageFolders, labels: tuple[str, ...], split: str = "test
     """
     if split not in data.splits:
         raise DataError(f"{data.root} has no {split} folder: make one, with the same class folders as train.")
-    unknown = sorted(set(data.label_names) - set(labels))
+    # Both forms of a name (Unicode's NFC and NFD) are one class. Of equal names, the first one counts.
+    places = {unicodedata.normalize("NFC", name): index for index, name in reversed([*enumerate(labels)])}
+    names = {name for name, count in zip(data.label_names, data.counts(split)) if count}
+    unknown = sorted(names - set(places))
     if unknown:
         known = ", ".join(map(repr, labels[:20])) + f" and {len(labels) - 20} more" * (len(labels) > 20)
         raise DataError(
             f"{data.root} has a class {unknown[0]!r} that the model does not have: its classes are {known}."
         )
-    return np.array([labels.index(data.label_names[index]) for index in data.splits[split].labels])
+    return np.array([places[data.label_names[index]] for index in data.splits[split].labels])
 
 
 def compute_logits(classifier: Classifier, files: Iterable[pathlib.Path]) -> np.ndarray:
@@ -163,18 +200,32 @@ def scores(logits: np.ndarray, true: np.ndarray) -> dict[str, float]:
 
 
 def first_predictions(evaluation: Evaluation) -> list[str]:
-    """Formats the first `FIRST` predictions of an evaluation as the lines of a table."""
+    """Formats `FIRST` predictions as the lines of a table: the first ones of each true class, in turn.
+
+    With more classes than `FIRST`, the classes are spread evenly over all of them.
+    """
     rows = [
         (
             *map(printable, (row.file, row.true, row.predicted)),
             f"{row.probability:.1%}",
             "wrong" if row.true != row.predicted else "",
         )
-        for row in evaluation.predictions[:FIRST]
+        for row in _spread(evaluation.predictions, FIRST)
     ]
     rows.insert(0, ("file", "true", "predicted", "probability", ""))
     widths = [max(len(row[column]) for row in rows) for column in range(5)]
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
+
+
+def _spread(predictions: Sequence[ImagePrediction], count: int) -> list[ImagePrediction]:
+    """Chooses predictions from as many true classes as possible, in their order."""
+    by_class: dict[str, list[int]] = {}
+    for index, row in enumerate(predictions):
+        by_class.setdefault(row.true, []).append(index)
+    classes = np.unique(np.linspace(0, len(by_class) - 1, count).round().astype(int))
+    turns = itertools.zip_longest(*(list(by_class.values())[index] for index in classes))
+    chosen = [index for turn in turns for index in turn if index is not None][:count]
+    return [predictions[index] for index in sorted(chosen)]
 
 
 def _ranking(logits: np.ndarray) -> np.ndarray:
@@ -221,11 +272,8 @@ def _draw_samples(
 ) -> None:
     chosen = np.unique(np.linspace(0, len(files) - 1, plots.MAX_SAMPLES).round().astype(int))
     images = [load_pixels(files[index], classifier.config.preprocessing) for index in chosen]
-    titles = [_sample_title(predictions[index]) for index in chosen]
-    plots.save_figure(plots.samples(images, titles), path)
-
-
-def _sample_title(row: ImagePrediction) -> str:
-    if row.true == row.predicted:
-        return f"{row.true} {row.probability:.0%}"
-    return f"{row.true} → {row.predicted}"
+    rows = [predictions[index] for index in chosen]
+    figure = plots.samples(
+        images, [row.true for row in rows], [(row.predicted, row.probability) for row in rows]
+    )
+    plots.save_figure(figure, path)

@@ -20,13 +20,14 @@ from resnext.classifier import Classifier
 from resnext.command import require
 from resnext.config import ModelConfig
 from resnext.errors import DataError, RepositoryError, WeightsError
-from resnext.int8 import GRAPH, NOTES, WEIGHTS, weights_digest
+from resnext.int8 import GRAPH, NOTES, WEIGHTS
 from resnext.preprocessing import load_pixels
-from resnext.repository import NEEDED, PATTERNS, Repository, load_config, load_tensors
+from resnext.repository import NEEDED, PATTERNS, Repository, load_config, load_tensors, weights_digest
 
 from .card import SPLIT_NAMES
 from .data import ImageFolders
 from .evaluate import compute_logits, scores, true_classes
+from .provenance import choose_test_images
 
 MAX_CALIBRATION_IMAGES = 300  # NNCF's own default
 MAX_LOSS = 0.5  # percentage points of top-1 accuracy, if the loss is significant
@@ -98,6 +99,8 @@ def quantize(
     config = load_config(repository)
     tensors = load_tensors(repository, config)
     float32 = Classifier(config, tensors, precision="float32", runtime="openvino", repository=repository)
+    fingerprint = data.fingerprint()
+    data, _ = choose_test_images(data, repository.folder, report)
     files = _calibration_files(data, seed)
     deciding, measured = _choose_splits(data, report)
     true = {split: true_classes(data, config.label_names, split) for split in (deciding, measured)}
@@ -117,7 +120,7 @@ def quantize(
             "calibration": {
                 "images": len(files),
                 "dataset": data.root.resolve().name,
-                "fingerprint": data.fingerprint(),
+                "fingerprint": fingerprint,
                 "seed": seed,
             },
             "preset": "performance",  # symmetric quantization, which suits ReLU

@@ -156,6 +156,24 @@ def test_push_replaces_the_pictures_of_an_older_evaluation(hub, run, tiny_reposi
     assert pulled == local()
 
 
+def test_results_of_other_weights_and_unfinished_files_are_not_pushed(hub, run, tiny_repository):
+    write_mistakes(tiny_repository, 2)
+    evaluation = tiny_repository / "evaluation.json"
+    evaluation.write_text(json.dumps({**json.loads(evaluation.read_bytes()), "weights_sha256": "0" * 64}))
+    (tiny_repository / "figures").mkdir()
+    for name in ("heatmap.png", "curves.png", ".writing-x.png"):
+        (tiny_repository / "figures" / name).write_bytes(b"")
+    assert run("training", "push", tiny_repository, "tester/stale").returncode == 0
+    files = set(hub.repos["model", "tester/stale"].find("main")[2])
+    assert files == {
+        ".gitattributes",
+        "README.md",
+        "config.json",
+        "figures/curves.png",
+        "model.safetensors",
+    }
+
+
 def test_a_push_without_an_evaluation_keeps_the_one_on_the_hub(hub, run, tiny_repository):
     write_mistakes(tiny_repository, 2)
     assert run("training", "push", tiny_repository, "tester/colors").returncode == 0

@@ -9,6 +9,7 @@ import pytest
 
 from resnext.page.models import Models
 from resnext.page.tabs import evaluation as tab
+from resnext.repository import weights_digest
 from resnext.results import CalibrationBin, Evaluation
 from tests.helpers.repositories import FLOWERS, HOSTILE
 from tests.page.repositories import make_tested
@@ -94,3 +95,16 @@ def test_the_confusion_matrix_is_redrawn_with_rates_and_in_another_order(model, 
     assert figure["layout"]["meta"][0] == FLOWERS.index("roses")
     assert figure["layout"]["annotations"][0]["text"].endswith("%")
     assert figure["layout"]["xaxis"]["title"]["text"] == "预测类别"
+
+
+def test_the_results_of_other_weights_are_not_shown(tmp_path):
+    folder = make_tested(tmp_path)
+    tested = Models([str(folder)]).get(None)
+    assert isinstance(tab._evaluation(tested, "en"), Evaluation)
+    values = json.loads((folder / "evaluation.json").read_text("utf-8"))
+    for digest, shown in ((weights_digest(folder), True), ("0" * 64, False)):
+        (folder / "evaluation.json").write_text(json.dumps({**values, "weights_sha256": digest}))
+        result = tab._evaluation(Models([str(folder)]).get(None), "en")
+        assert isinstance(result, Evaluation) == shown
+    assert "are of other weights, so they are not shown" in result
+    assert "其他权重" in tab._evaluation(Models([str(folder)]).get(None), "zh")

@@ -43,6 +43,44 @@ def test_a_card_that_a_person_changed_is_kept(tmp_path):
     assert (tmp_path / "README.md").read_text() == "# Mine\n"
 
 
+@pytest.mark.parametrize(
+    ("overlap", "words"),
+    [
+        (
+            0,
+            "test images, which were used neither to train nor to choose the weights (checked by their "
+            "content; the images of the network that training started from were not checked).",
+        ),
+        (3, "test images, 3 of which were also used to train or to choose the weights."),
+        (None, "test images.\n"),
+    ],
+)
+def test_the_card_claims_of_the_test_images_what_was_checked(overlap, words, tmp_path):
+    folder = shutil.copytree(BUNDLED_FOLDER, tmp_path / "flowers")
+    dataclasses.replace(read_evaluation(folder), overlap=overlap).write(folder)
+    write_card(folder)
+    assert f"on 550 {words}" in (folder / "README.md").read_text("utf-8")
+
+
+def test_the_card_states_no_results_of_other_weights(tmp_path):
+    folder = shutil.copytree(BUNDLED_FOLDER, tmp_path / "flowers")
+    dataclasses.replace(read_evaluation(folder), weights_sha256="0" * 64).write(folder)
+    write_card(folder)
+    assert "## Results" not in (folder / "README.md").read_text("utf-8")
+
+
+def test_the_card_names_the_weights_that_were_kept(tmp_path):
+    folder = shutil.copytree(BUNDLED_FOLDER, tmp_path / "flowers")
+    record = json.loads((folder / "recipe.json").read_bytes())
+    record["recipe"] |= {"keep_last": True, "ema": 0.99, "accumulate": 1}
+    (folder / "recipe.json").write_text(json.dumps(record))
+    write_card(folder)
+    text = (folder / "README.md").read_text("utf-8")
+    assert "The weights (an exponential moving average) are those of epoch 80 of 80, the last one" in text
+    assert "| decay of the averaged weights (EMA) | 0.99 |" in text
+    assert "accumulated" not in text
+
+
 def test_a_card_without_a_complete_evaluation_states_no_results(tmp_path):
     for name in ("config.json", "recipe.json", "history.csv"):
         shutil.copy(BUNDLED_FOLDER / name, tmp_path)

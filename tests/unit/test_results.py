@@ -43,6 +43,15 @@ def test_an_evaluation_is_written_as_it_was_read(tmp_path):
     assert evaluation.samples == evaluation.confusion_matrix.sum() == len(evaluation.predictions)
 
 
+def test_an_evaluation_is_stale_if_it_names_other_weights(tiny_repository):
+    evaluation = read_evaluation(BUNDLED_FOLDER)
+    assert not evaluation.is_stale(BUNDLED_FOLDER)
+    assert evaluation.is_stale(tiny_repository)
+    unknown = dataclasses.replace(evaluation, weights_sha256=None, overlap=None)
+    assert not unknown.is_stale(tiny_repository), "an older version's file does not say"
+    assert not {"weights_sha256", "overlap"} & json.loads(unknown.to_json()).keys()
+
+
 def test_a_missing_result_is_none_or_empty(tmp_path):
     assert read_evaluation(tmp_path) is None
     assert read_history(tmp_path) == []

@@ -138,11 +138,16 @@ def _class_list(label: str) -> gr.Dropdown:
 
 def _evaluation(model: Model, language: str) -> Evaluation | str:
     """What evaluation.json holds, or as HTML why there is nothing."""
+    return model.cached(("evaluation", language), lambda: _read_evaluation(model, language))
+
+
+def _read_evaluation(model: Model, language: str) -> Evaluation | str:
     otherwise = "there are no test results to show"
-    return model.cached(
-        ("evaluation", language),
-        lambda: read(model.folder / "evaluation.json", Evaluation.from_json, otherwise, language),
-    )
+    evaluation = read(model.folder / "evaluation.json", Evaluation.from_json, otherwise, language)
+    if isinstance(evaluation, Evaluation) and evaluation.is_stale(model.folder):
+        stale = "The test results of this repository are of other weights, so they are not shown."
+        return sentence(translate(language, stale))
+    return evaluation
 
 
 def _headline(evaluation: Evaluation, bins: list[CalibrationBin], language: str) -> str:
