@@ -22,7 +22,10 @@ _EXTRAS = {
     "keras": "train",
     "matplotlib": "train",
     "psutil": "train",
+    "rich": "train",
+    "tensorboard": "tensorboard",
     "tensorflow": "train",
+    "trackio": "trackio",
     "nncf": "quantize",
 }
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -33,7 +36,8 @@ def require(module: str, extra: str) -> None:
 
     Args:
         module: The name that it is imported by, such as "gradio".
-        extra: The extra of this package that installs it: "page", "train" or "quantize".
+        extra: The extra of this package that installs it: "page", "train", "quantize", "tensorboard" or
+            "trackio".
 
     Raises:
         ConfigError: It is not installed; the message names the pip command.

@@ -2,14 +2,14 @@
 
 from collections.abc import Iterable
 
-_MAX_LENGTH = 2000  # characters of a line
+_MAX_LENGTH = 1000  # characters of a line
 
 
 class ResNeXtError(Exception):
     """The base of all errors whose message is meant for the user.
 
     Messages quote files of unknown origin: characters that cannot be printed are replaced, and a line of
-    more than 2,000 characters, which no sentence of ours has, is cut in the middle.
+    more than 1,000 characters, which no sentence of ours has, is cut in the middle.
 
     Args:
         message: The sentence.

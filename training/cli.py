@@ -1,11 +1,13 @@
 """The command line of training: fit, evaluate, quantize, push, summary and space."""
 
+import contextlib
 import dataclasses
+import enum
 import os
 import pathlib
 import shlex
 import sys
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 # Where the processor lacks AVX-512, TensorFlow leaves oneDNN off, which makes grouped convolutions four times
 # as slow.
@@ -13,11 +15,26 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 import typer
 
+from resnext.architecture import find_architecture
 from resnext.command import import_tensorflow, require
 from resnext.errors import RepositoryError
 from resnext.repository import Repository, find_repository, load_config
+from resnext.results import MAX_TESTED_CLASSES
 
-from .recipe import LABEL_MODES, MAX_SEED, OPTIMIZERS, PRECISIONS, RECIPES, Recipe, find_recipe
+from .options import default_in_recipes, recipe_options
+from .recipe import RECIPES, Recipe, find_recipe
+
+if TYPE_CHECKING:
+    from .data import ImageFolders
+    from .run_folder import RunFolder
+
+
+class Report(enum.StrEnum):
+    """Where the metrics of a run are logged, too."""
+
+    TENSORBOARD = "tensorboard"
+    TRACKIO = "trackio"
+
 
 # How these commands are run: this module is `training.cli` in a checkout, `resnext.training.cli` installed.
 _PROGRAM = "resnext" if __package__ == "resnext.training" else "python -m training"
@@ -39,13 +56,10 @@ SkipBadFiles = Annotated[
 
 
 @app.command("fit")
+@recipe_options
 def fit_command(
     data: Data,
     output: Annotated[pathlib.Path, typer.Option(help="Folder of the model repository to create.")],
-    model: Annotated[
-        str | None,
-        typer.Option(help="Architecture, such as resnext50_32x4d. Default: the recipe's."),
-    ] = None,
     pretrained: Annotated[
         str | None,
         typer.Option(
@@ -54,132 +68,110 @@ def fit_command(
         ),
     ] = None,
     recipe: Annotated[
-        Literal[*RECIPES] | None,
+        str | None,
         typer.Option(
+            metavar="NAME|FILE",
             help="Training recipe: small (from scratch, for small data sets; the default), finetune (the "
-            "default with --pretrained) or tutorial."
+            "default with --pretrained), tutorial, or a recipe.json. The options below change its settings.",
         ),
-    ] = None,
-    epochs: Annotated[
-        int | None, typer.Option(min=1, help="Number of passes over the training images.")
     ] = None,
     batch_size: Annotated[
         str | None,
         typer.Option(
             metavar="N|auto",
             help="Number of images per step. If GPU memory runs out, choose fewer, or auto, which halves it "
-            "until a batch fits.",
+            f"until a batch fits. {default_in_recipes('batch_size')}",
         ),
-    ] = None,
-    image_size: Annotated[
-        int | None,
-        typer.Option(
-            min=32,
-            help="Height and width in pixels at which the network is evaluated and served. Default: the "
-            "pretrained network's, or the recipe's.",
-        ),
-    ] = None,
-    precision: Annotated[
-        Literal[*PRECISIONS] | None,
-        typer.Option(help="Precision of the computation. auto: float16 on a GPU, otherwise float32."),
-    ] = None,
-    labels: Annotated[
-        Literal[*LABEL_MODES] | None,
-        typer.Option(help="Label format of the loss: int, categorical (one-hot) or binary (two classes)."),
-    ] = None,
-    optimizer: Annotated[
-        Literal[*OPTIMIZERS] | None, typer.Option(help="Optimizer. sgd has Nesterov momentum.")
-    ] = None,
-    learning_rate: Annotated[float | None, typer.Option(min=0, help="Peak learning rate.")] = None,
-    weight_decay: Annotated[float | None, typer.Option(min=0, help="Decoupled weight decay.")] = None,
-    freeze_bn: Annotated[
-        bool | None,
-        typer.Option(
-            "--freeze-bn/--no-freeze-bn",
-            help="Fine-tuning: freeze batch norm (statistics and parameters).",
-        ),
-    ] = None,
-    layer_decay: Annotated[
-        float | None,
-        typer.Option(
-            min=0,
-            max=1,
-            help="Fine-tuning: layer-wise learning-rate decay, the factor from each stage to the one "
-            "before it; 1 for none.",
-        ),
-    ] = None,
-    unfreeze_epochs: Annotated[
-        float | None,
-        typer.Option(
-            min=0,
-            help="Fine-tuning: train only the classifier for this many epochs, then unfreeze one more "
-            "stage each time; 0 trains all stages from the start.",
-        ),
-    ] = None,
-    seed: Annotated[
-        int | None,
-        typer.Option(min=0, max=MAX_SEED, help="Seed of the weights, shuffling, augmentation and splits."),
     ] = None,
     skip_bad_files: SkipBadFiles = False,
-    resume: Annotated[bool, typer.Option("--resume", help="Resume the interrupted run in OUTPUT.")] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run", help="Check the data, draw a batch and time ten steps; train and keep nothing else."
+        ),
+    ] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Continue the run in OUTPUT, whatever it was stopped in.")
+    ] = False,
+    reports: Annotated[
+        list[Report] | None,
+        typer.Option("--report", help="Also log to TensorBoard (OUTPUT/logs) or trackio."),
+    ] = None,
     push_to_hub: Annotated[
         str | None,
         typer.Option(metavar="REPO", help="Push the result to this Hub repository (OWNER/NAME)."),
     ] = None,
+    **settings,
 ):
     """Train a network on folders of images, keep the weights of the best epoch, and evaluate them."""
-    from .data import find_images
+    from .data import check_trainable, find_images
+    from .overview import overview
+    from .run_folder import RunFolder, can_be_continued
 
-    if recipe == "finetune" and not pretrained:
-        raise typer.BadParameter(
-            "finetune needs a network to start from: give one with --pretrained.", param_hint="'--recipe'"
-        )
-    if pretrained and model:
-        raise typer.BadParameter(
-            "a pretrained network has its own architecture: leave --model out.", param_hint="'--model'"
-        )
     halve_batch = batch_size == "auto"
-    settings = {
-        "model": model,
-        "epochs": epochs,
-        "batch_size": None if halve_batch else _parse_batch_size(batch_size),
-        "precision": precision,
-        "labels": labels,
-        "optimizer": optimizer,
-        "learning_rate": learning_rate,
-        "weight_decay": weight_decay,
-        "seed": seed,
-        "freeze_bn": freeze_bn,
-        "layer_decay": layer_decay,
-        "unfreeze_epochs": unfreeze_epochs,
-    }
+    settings["batch_size"] = None if halve_batch else _parse_batch_size(batch_size)
     repository = find_repository(pretrained) if pretrained else None
-    if repository and not image_size:
-        image_size = load_config(repository).preprocessing.image_size
-    chosen = find_recipe(recipe or ("finetune" if pretrained else "small"))
-    chosen = _with_settings(chosen, settings, image_size)
-    images = find_images(data, seed=chosen.seed, skip_bad_files=skip_bad_files)
-    import_tensorflow()
-    from .fit import fit
+    chosen = _choose_recipe(recipe, settings, repository)
+    _check_output(output, data)
+    if push_to_hub is not None and not dry_run:
+        from .hub import check_push
 
+        check_push(push_to_hub)
+    images = find_images(data, seed=chosen.seed, skip_bad_files=skip_bad_files)
+    check_trainable(images)
+    require("matplotlib", "train")
+    import_tensorflow()
+    from .devices import is_chief
+    from .fit import fit, resolve
+    from .plan import show_plan
+    from .progress import shown
+
+    if is_chief():
+        for line in overview(images):
+            typer.echo(line)
+
+    if dry_run:
+        show_plan(images, output, chosen, pretrained=repository, report=typer.echo)
+        return
+    resolve(images, chosen, repository)  # what does not fit is said before the output folder is made
+    run = RunFolder(output)
     private_folders = [data, output, *([repository.folder] if repository else [])]
-    fit(
-        images,
-        output,
-        chosen,
-        resume=resume,
-        halve_batch=halve_batch,
-        pretrained=repository,
-        commands=(_command_line(private_folders),),
-        report=typer.echo,
-    )
-    if "test" in images.splits:
-        _evaluate(images, find_repository(output), output)
-    _write_card(output)
-    if push_to_hub:
+    # Of several hosts, the first one writes and tells.
+    with run.lock() if is_chief() else contextlib.nullcontext():
+        with shown(output, reports or ()) if is_chief() else contextlib.nullcontext(()) as callbacks:
+            fit(
+                images,
+                output,
+                chosen,
+                resume=resume,
+                halve_batch=halve_batch,
+                pretrained=repository,
+                commands=(_command_line(private_folders),),
+                callbacks=callbacks,
+                report=typer.echo,
+            )
+        if is_chief():
+            with can_be_continued(run, typer.echo):
+                _finish(run, images, push_to_hub)
+
+
+def _finish(run: "RunFolder", images: "ImageFolders", push_to_hub: str | None) -> None:
+    """Takes a trained run on: evaluation and model card, then the Hub. What is done already is left out."""
+    before = run.state, run.published_to
+    if run.state == "trained":
+        if "test" in images.splits and len(images.label_names) <= MAX_TESTED_CLASSES:
+            _evaluate(images, find_repository(run.path), run.path)
+        else:
+            _draw_curves(run.path)
+        _write_card(run.path)
+        run.set_state("tested")
+    if push_to_hub and run.published_to != push_to_hub:
         from .hub import push
 
-        typer.echo(push(output, push_to_hub))
+        typer.echo(push(run.path, push_to_hub))
+        run.set_state("published", push_to_hub)
+    if (run.state, run.published_to) == before:
+        typer.echo(f"{run.path} is {run.state} already: there is nothing left to do.")
 
 
 @app.command("evaluate")
@@ -191,18 +183,25 @@ def evaluate_command(
     ] = None,
     skip_bad_files: SkipBadFiles = False,
 ):
-    """Classify the whole test set in float32, and write evaluation.json and the figures."""
+    """Classify the whole test set in float32, and write evaluation.json and the figures.
+
+    A folder that the model was not trained on is tested as a whole, or its test folder if it has one.
+    """
     from .data import find_images
-    from .run_folder import recorded_seed
+    from .run_folder import RunFolder, recorded_seed
 
     folder = _results_folder(model, output)
     repository = find_repository(model)
     # A single folder of classes must be split as it was for training.
     seed = recorded_seed(repository.folder)
     images = find_images(data, seed=seed, skip_bad_files=skip_bad_files)
-    _evaluate(images, repository, folder)
-    if output is None:
-        _write_card(folder)
+    _say_skipped(images)
+    run = RunFolder(folder)
+    with run.lock():
+        run.repair()
+        _evaluate(images, repository, folder)
+        if output is None:
+            _write_card(folder)
 
 
 @app.command("quantize")
@@ -236,14 +235,16 @@ def quantize_command(
     require("nncf", "quantize")
     from .data import find_images
     from .quantize import quantize
-    from .run_folder import recorded_seed
+    from .run_folder import RunFolder, recorded_seed
 
     folder = _results_folder(model, output)
     repository = find_repository(model)
     seed = recorded_seed(repository.folder)
     images = find_images(calibration, seed=seed, skip_bad_files=skip_bad_files)
-    quantize(images, repository, folder, seed=seed, force=force, report=typer.echo)
-    _write_card(folder)
+    _say_skipped(images)
+    with RunFolder(folder).lock():
+        quantize(images, repository, folder, seed=seed, force=force, report=typer.echo)
+        _write_card(folder)
 
 
 @app.command("push")
@@ -299,15 +300,41 @@ def _parse_batch_size(text: str | None) -> int | None:
     return None if text is None else int(text)
 
 
-def _with_settings(recipe: Recipe, settings: dict, image_size: int | None) -> Recipe:
-    """The recipe with the settings that are not None. The size of training crops follows the image size."""
+def _choose_recipe(name: str | None, settings: dict, repository: Repository | None) -> Recipe:
+    """The named recipe with the settings that are not None."""
+    if name and name not in RECIPES and not pathlib.Path(name).is_file():
+        raise typer.BadParameter(
+            f"{name!r} is neither {', '.join(RECIPES)} nor a file.", param_hint="'--recipe'"
+        )
+    recipe = find_recipe(name or ("finetune" if repository else "small"))
+    if name == "finetune" and not repository:
+        raise typer.BadParameter(
+            "finetune needs a network to start from: give one with --pretrained.", param_hint="'--recipe'"
+        )
     changes = {key: value for key, value in settings.items() if value is not None}
-    if image_size:
-        train_size = round(image_size * recipe.train_size / recipe.image_size)
-        changes |= {"image_size": image_size, "train_size": train_size}
+    if repository and "model" in changes:
+        raise typer.BadParameter(
+            "a pretrained network has its own architecture: leave --model out.", param_hint="'--model'"
+        )
+    if repository and "image_size" not in changes:
+        changes["image_size"] = load_config(repository).preprocessing.image_size
+    if "image_size" in changes and "train_size" not in changes:
+        changes["train_size"] = round(changes["image_size"] * recipe.train_size / recipe.image_size)
     if changes.get("labels", "categorical") != "categorical":
-        changes |= {"mixup": 0.0, "cutmix": 0.0, "label_smoothing": 0.0}
-    return dataclasses.replace(recipe, **changes)
+        # Blended and smoothed labels are categorical ones.
+        changes = {"mixup": 0.0, "cutmix": 0.0, "label_smoothing": 0.0} | changes
+    recipe = dataclasses.replace(recipe, **changes)
+    if not repository:
+        find_architecture(recipe.model)
+    return recipe
+
+
+def _check_output(output: pathlib.Path, data: pathlib.Path) -> None:
+    """Refuses an output folder that would become a part of the data set."""
+    if output.exists() and not output.is_dir():
+        raise RepositoryError(f"{output} is a file: choose another --output.")
+    if output.resolve().is_relative_to(data.resolve()):
+        raise RepositoryError(f"{output} is inside of the images in {data}: choose another --output.")
 
 
 def _results_folder(model: str, output: pathlib.Path | None) -> pathlib.Path:
@@ -316,13 +343,26 @@ def _results_folder(model: str, output: pathlib.Path | None) -> pathlib.Path:
     return output or pathlib.Path(model)
 
 
-def _evaluate(images, repository: Repository, output: pathlib.Path) -> None:
+def _say_skipped(images: "ImageFolders") -> None:
+    from .folders import describe_skipped
+
+    for line in describe_skipped(images.skipped, images.root):
+        typer.echo(line)
+
+
+def _evaluate(images: "ImageFolders", repository: Repository, output: pathlib.Path) -> None:
     from resnext.classifier import Classifier
 
     from .evaluate import evaluate
 
     classifier = Classifier.from_pretrained(repository.folder, precision="float32")
     evaluate(images, classifier, output, report=typer.echo)
+
+
+def _draw_curves(output: pathlib.Path) -> None:
+    from .evaluate import draw_curves
+
+    draw_curves(output)
 
 
 def _write_card(folder: pathlib.Path) -> None:

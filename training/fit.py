@@ -2,9 +2,12 @@
 
 import contextlib
 import dataclasses
+import math
 import pathlib
+import signal
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 
 import keras
 import numpy as np
@@ -12,20 +15,23 @@ import tensorflow as tf
 
 from resnext.architecture import find_architecture
 from resnext.config import ModelConfig, Preprocessing
-from resnext.errors import ConfigError, DataError
+from resnext.errors import ConfigError, DataError, ImageError, RepositoryError
 from resnext.keras_model import build_model, dtype_policy
 from resnext.repository import Repository, load_config, load_tensors
-from resnext.results import HISTORY_COLUMNS, best_epoch, read_history, write_history
-from resnext.weights import keras_tensors, load_into_keras, save_tensors
+from resnext.results import HISTORY_COLUMNS, best_epoch
+from resnext.weights import convert_tensors, keras_tensors, load_into_keras
 
 from . import plots
 from .augmentation import augment
-from .data import ImageFolders
+from .data import ImageFolders, check_trainable
+from .devices import count_workers, describe_devices, find_policy, find_strategy, is_chief, is_out_of_memory
+from .losses import class_weights
 from .optimizer import make_optimizer
-from .pipeline import steps_per_epoch, training_batches, validation_batches
-from .recipe import Recipe
-from .run_folder import RunFolder, make_record
-from .trainer import AugmentingModel
+from .pipeline import Batches, ImageCache, steps_per_epoch, training_batches, validation_batches
+from .provenance import save_training_images
+from .recipe import Recipe, option_name
+from .run_folder import Progress, RunFolder, can_be_continued, collect_state, make_record
+from .trainer import TrainingModel
 
 # Recipe settings that only fine-tuning has, and their values for training from scratch.
 _FINE_TUNING = {"freeze_bn": False, "layer_decay": 1, "unfreeze_epochs": 0}
@@ -42,82 +48,382 @@ def fit(
     halve_batch: bool = False,
     pretrained: Repository | None = None,
     commands: tuple[str, ...] = (),
+    callbacks: Sequence[keras.callbacks.Callback] = (),
     report: Report = print,
 ) -> pathlib.Path:
     """Trains a network, and keeps the weights with the lowest validation loss.
+
+    SIGINT and SIGTERM end a run after its step: it saves what there is, to be resumed at the next one.
 
     Args:
         data: The data set, with splits "train" and "val".
         output: The model repository to create. During training it also holds `checkpoint/`.
         recipe: The recipe.
-        resume: Whether to resume the interrupted run in `output` after its last finished epoch.
+        resume: Whether to continue the run in `output`. It ends as it would have without the interruption.
         halve_batch: Whether to start again with half the batch size and learning rate if memory runs out in
             the first epoch.
         pretrained: The network whose weights training starts from. Its classifier is kept only if the classes
             are the same. Its architecture, crop_pct, mean and std replace the recipe's, and its interpolation
             is kept, too.
         commands: The command lines that reproduce this run, for recipe.json.
+        callbacks: Further callbacks of `keras.Model.fit`, such as `keras.callbacks.TensorBoard`.
         report: Called with each line of progress.
 
     Returns:
         `output`, with config.json, model.safetensors, recipe.json and history.csv.
 
     Raises:
-        DataError: There is no training set.
-        RepositoryError: `output` holds another run, or no interrupted run with this recipe to resume.
-        ConfigError: The recipe does not fit the data, or a batch does not fit into memory.
+        DataError: A network cannot be trained on the data, or an image was removed or changed meanwhile.
+        RepositoryError: `output` holds another run, or none to resume, or cannot be written.
+        ConfigError: The recipe does not fit the data or the devices, a batch does not fit into memory, or the
+            loss is not finite.
     """
-    if "train" not in data.splits:
-        raise DataError(f"{data.root} has no train folder: make one with one folder of images per class.")
-    recipe, config = _resolve(data, recipe, pretrained)
-    hardware = set_up_devices()
-    report(hardware)
+    check_trainable(data)
+    recipe, config = resolve(data, recipe, pretrained)
+    strategy = find_strategy()
+    hardware = describe_devices(strategy)
+    _check_batch_size(recipe, strategy)
     run = RunFolder(output)
+    if not is_chief():
+        report = _silence
     full_recipe = recipe
-    if resume and halve_batch:  # the interrupted run may have halved the batch size already
-        recipe = _with_batch_size(full_recipe, run.recorded_batch_size() or recipe.batch_size)
-    while True:
-        run.claim(make_record(data, recipe, pretrained, hardware, commands), resume=resume)
-        try:
-            _train(data, run, recipe, config, pretrained, resume, report)
-            break
-        except tf.errors.ResourceExhaustedError:
-            half = recipe.batch_size // 2
-            if not half or not halve_batch or run.checkpoint.path.exists():
-                raise ConfigError(
-                    f"Out of memory at batch size {recipe.batch_size} with {recipe.train_size} x "
-                    f"{recipe.train_size} pixels: choose a smaller --batch-size (or auto), --image-size or "
-                    f"--model."
-                ) from None
-            report(f"Out of memory at batch size {recipe.batch_size}: starting again with {half}.")
-            run.release()
-            recipe = _with_batch_size(full_recipe, half)
-            resume = False
-    run.checkpoint.remove()
+    with run.lock() if is_chief() else contextlib.nullcontext(), can_be_continued(run, report):
+        if resume and halve_batch:  # the interrupted run may have halved the batch size already
+            recipe = _with_batch_size(full_recipe, run.recorded_batch_size() or recipe.batch_size)
+        report(hardware)
+        while True:
+            record = make_record(data, recipe, pretrained, hardware, commands)
+            if is_chief():
+                run.claim(record, resume=resume)
+                save_training_images(output, data)
+            if run.state not in (None, "training"):
+                return output
+            training = Training(data, run, recipe, config, strategy, report)
+            try:
+                training.run(pretrained, resume, callbacks)
+                break
+            except (tf.errors.OpError, RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                half = recipe.batch_size // 2
+                if not half or not halve_batch or run.checkpoint.path.exists():
+                    raise ConfigError(
+                        f"Out of memory at batch size {recipe.batch_size} with {recipe.train_size} x "
+                        f"{recipe.train_size} pixels: choose a smaller --batch-size (or auto), "
+                        "--image-size or --model."
+                    ) from None
+                report(f"Out of memory at batch size {recipe.batch_size}: starting again with {half}.")
+                recipe = _with_batch_size(full_recipe, half)
+                resume = False
+        if is_chief():
+            run.finish_training()
     return output
 
 
-def set_up_devices() -> str:
-    """Makes TensorFlow allocate GPU memory as needed instead of all at once.
+class Training:
+    """The training of one network.
 
-    Returns:
-        A sentence on the hardware.
+    Args:
+        data: The data set.
+        run: The output folder.
+        recipe: The recipe.
+        config: The config of the network.
+        strategy: The devices.
+        report: Called with each line of progress.
     """
-    gpus = tf.config.list_physical_devices("GPU")
-    for gpu in gpus:
-        tf.config.experimental.set_memory_growth(gpu, True)
-    if not gpus:
-        threads = tf.config.threading.get_intra_op_parallelism_threads() or "all"
-        return f"No GPU found: training on the CPU with {threads} threads."
-    details = [tf.config.experimental.get_device_details(gpu) for gpu in gpus]
-    names = ", ".join(detail.get("device_name", gpu.name) for detail, gpu in zip(details, gpus))
-    return (
-        f"Training on {len(gpus)} GPU{'s' * (len(gpus) > 1)} ({names}), whose memory is allocated as needed."
-    )
+
+    def __init__(
+        self,
+        data: ImageFolders,
+        run: RunFolder,
+        recipe: Recipe,
+        config: ModelConfig,
+        strategy: tf.distribute.Strategy,
+        report: Report,
+    ):
+        self.data = data
+        self.folder = run
+        self.recipe = recipe
+        self.config = config
+        self.strategy = strategy
+        self.report = report
+        self.steps = steps_per_epoch(data.splits["train"], recipe)
+        self.caches: list[ImageCache] = []
+
+    def run(
+        self, pretrained: Repository | None, resume: bool, callbacks: Sequence[keras.callbacks.Callback]
+    ) -> None:
+        """Trains from the start, or from the checkpoint on, to the last epoch."""
+        recipe = self.recipe
+        keras.utils.set_random_seed(recipe.seed)
+        model = self.make_model()
+        progress = Progress()
+        if is_chief():
+            self.config.write(self.folder.path / "config.json")
+        if resume and self.folder.checkpoint.path.exists():
+            progress = self.folder.checkpoint.restore(model)
+            within = f" and {progress.step} steps" if progress.step else ""
+            self.report(f"Resuming after {progress.epoch} of {recipe.epochs} epochs{within}.")
+        elif pretrained:
+            load_pretrained(model, pretrained, self.config)
+            model.start_averages()
+        if is_chief():
+            self.folder.write_results(progress)
+        recorder = Recorder(self, progress)
+        train = self.training_batches(progress.epoch, progress.step)
+        val = validation_batches(
+            self.data.splits["val"], self.config.num_classes, recipe, self.config.preprocessing, self.strategy
+        )
+        self.caches = [train.images, val.images]
+        if not progress.epoch and not progress.step and is_chief():
+            self.draw_batch(self.folder.path / "figures" / "batch.png")
+        with _signals_held() as recorder.signals, _explained(self):
+            while progress.epoch < recipe.epochs and not recorder.is_patience_exhausted():
+                # An epoch that is resumed within has fewer steps than the others.
+                partial = progress.step > 0
+                model.fit(
+                    train.dataset,
+                    validation_data=val.dataset,
+                    initial_epoch=progress.epoch,
+                    epochs=progress.epoch + 1 if partial else recipe.epochs,
+                    steps_per_epoch=self.steps - progress.step,
+                    callbacks=[recorder, *callbacks],
+                    shuffle=False,
+                    verbose=0,
+                )
+                if partial:
+                    train = self.training_batches(progress.epoch, 0)
+                    self.caches.append(train.images)
+
+    def image_fault(self) -> ImageError | None:
+        """The error of the first image that could not be read."""
+        return next((cache.fault for cache in self.caches if cache.fault), None)
+
+    def make_model(self) -> TrainingModel:
+        """Builds and compiles the network on the devices."""
+        recipe, config = self.recipe, self.config
+        weights = class_weights(self.data.counts("train")) if recipe.class_weights == "balanced" else []
+        with dtype_policy(find_policy(recipe.precision)), self.strategy.scope():
+            network = build_model(
+                config.architecture,
+                label_names=config.label_names,
+                preprocessing=config.preprocessing,
+                name=recipe.model,
+            )
+            for layer in network.layers:
+                if isinstance(layer, keras.layers.BatchNormalization):
+                    layer.trainable = not recipe.freeze_bn
+                    layer.synchronized = self.strategy.num_replicas_in_sync > 1
+            model = TrainingModel.wrap(network, recipe, weights)
+            model.compile_for_training(make_optimizer(recipe, self.steps, config.architecture.classifier))
+            model.optimizer.build(model.trainable_variables)
+            model.start_averages()
+        return model
+
+    def training_batches(self, epoch: int, step: int) -> Batches:
+        """The training batches from an epoch and a step on."""
+        return training_batches(
+            self.data.splits["train"],
+            self.config.num_classes,
+            self.recipe,
+            self.config.preprocessing,
+            self.strategy,
+            first_epoch=epoch,
+            first_step=step,
+        )
+
+    def draw_batch(self, path: pathlib.Path) -> None:
+        """Draws the first batch as the network sees it: augmented, and with all labels of blended images."""
+        split, config = self.data.splits["train"], self.config
+        batches = training_batches(split, config.num_classes, self.recipe, config.preprocessing).dataset
+        images, labels = augment(self.recipe, *next(iter(batches.take(1))))
+        labels = labels.numpy()
+        names = config.label_names
+        if labels.ndim == 2 and labels.shape[1] > 1:
+            titles = [" + ".join(names[index] for index in np.flatnonzero(row > 0.05)) for row in labels]
+        else:
+            titles = [names[int(index)] for index in labels.ravel()]
+        figure = plots.samples(list(images.numpy().round().astype(np.uint8)), titles)
+        plots.save_figure(figure, path)
 
 
-def _resolve(data: ImageFolders, recipe: Recipe, pretrained: Repository | None) -> tuple[Recipe, ModelConfig]:
-    """The recipe with what the pretrained network decides, and the config of the new network."""
+class Recorder(keras.callbacks.Callback):
+    """Commits each epoch to the output folder, reports it, and ends the run when there is a reason to.
+
+    It takes the place of callbacks that Keras has: ModelCheckpoint, CSVLogger and BackupAndRestore write
+    files that a kill between them leaves at different epochs; EarlyStopping forgets its count when a run is
+    resumed; TerminateOnNaN ends a run as if it were finished; SwapEMAWeights takes one optimizer only.
+
+    Args:
+        training: The training.
+        progress: How far it has come, which is kept up to date.
+
+    Attributes:
+        signals: The signals that were received. The run ends after its step.
+    """
+
+    def __init__(self, training: Training, progress: Progress):
+        super().__init__()
+        self.training = training
+        self.progress = progress
+        self.signals: list[int] = []
+        self.durations: list[float] = []
+
+    def is_patience_exhausted(self) -> bool:
+        """Whether the validation loss has not been lower for as many epochs as the recipe waits."""
+        rows, patience = self.progress.rows, self.training.recipe.patience
+        return bool(rows and patience and rows[-1]["epoch"] - best_epoch(rows)["epoch"] >= patience)
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.began = time.monotonic()
+        self.first_step = self.progress.step
+        if self.first_step:
+            for variable, value in zip(self.model.metrics_variables, self.progress.metrics, strict=True):
+                variable.assign(value)
+
+    def on_train_batch_begin(self, batch, logs=None):
+        if self.first_step + batch + 1 == self.training.steps:
+            self.rate = self._learning_rate()
+
+    def on_train_batch_end(self, batch, logs=None):
+        step = self.first_step + batch + 1
+        self._check_finite(logs["loss"], f"step {step} of epoch {self.progress.epoch + 1}")
+        if self.signals and step < self.training.steps:
+            self.progress.step = step
+            self._commit()
+            raise Interrupted(
+                f"in epoch {self.progress.epoch + 1}, after step {step} of {self.training.steps}"
+            )
+
+    def on_test_begin(self, logs=None):
+        self.model.swap_averages()
+
+    def on_test_end(self, logs=None):
+        self.validated = keras_tensors(self.model)
+        self.model.swap_averages()
+
+    def on_epoch_end(self, epoch, logs=None):
+        progress, recipe = self.progress, self.training.recipe
+        self._check_finite(logs["val_loss"], f"the validation after epoch {epoch + 1}")
+        seconds = time.monotonic() - self.began
+        self.durations.append(seconds)
+        metrics = {key: float(logs[key]) for key in HISTORY_COLUMNS[1:5]}
+        row = {"epoch": epoch + 1, **metrics, "learning_rate": self.rate, "seconds": seconds}
+        progress.rows.append(row)
+        progress.step = 0
+        progress.best_is_new = recipe.keep_last or best_epoch(progress.rows) is row
+        if progress.best_is_new:
+            progress.best = convert_tensors(self.validated, "float16")
+        self._commit()
+        self.training.report(self._line(row))
+        if self.is_patience_exhausted():
+            self.training.report(f"No lower validation loss for {recipe.patience} epochs: stopping.")
+            self.model.stop_training = True
+        elif self.signals and epoch + 1 < recipe.epochs:
+            raise Interrupted(f"after epoch {epoch + 1}")
+
+    def _commit(self) -> None:
+        state = collect_state(self.model)
+        if is_chief():
+            self.training.folder.commit(state, self.progress)
+
+    def _learning_rate(self) -> float:
+        return float(self.model.optimizer.learning_rate.numpy())
+
+    def _check_finite(self, loss, where: str) -> None:
+        if math.isfinite(loss):
+            return
+        rate = self._learning_rate()
+        raise ConfigError(
+            f"The loss is {float(loss)} in {where}, at a learning rate of {rate:.3g}: start again with a "
+            "smaller --learning-rate, or with --clip-norm 1, in another --output."
+        )
+
+    def _line(self, row: dict[str, float]) -> str:
+        epochs = self.training.recipe.epochs
+        left = (epochs - row["epoch"]) * float(np.median(self.durations[-5:]))
+        return (
+            f"epoch {row['epoch']}/{epochs}  loss {row['loss']:.4f}  accuracy {row['accuracy']:.4f}  "
+            f"val_loss {row['val_loss']:.4f}  val_accuracy {row['val_accuracy']:.4f}"
+            f"{' *' if self.progress.best_is_new else '  '}  {row['seconds']:.0f} s, "
+            f"{_format_duration(left)} left"
+        )
+
+
+class Interrupted(KeyboardInterrupt):
+    """The run was ended by a signal, and its state is saved."""
+
+
+@contextlib.contextmanager
+def _signals_held() -> Iterator[list[int]]:
+    """Holds back SIGINT and SIGTERM, yields the list of those received, and lets the first act at the end.
+
+    A second signal acts at once. Only the main thread of a process gets signals.
+    """
+    received: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield received
+        return
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def restore() -> None:
+        for number, handler in handlers.items():
+            signal.signal(number, handler or signal.SIG_DFL)
+
+    def hold(number: int, frame: object) -> None:
+        received.append(number)
+        restore()
+
+    for number, handler in handlers.items():
+        if handler is not signal.SIG_IGN:
+            signal.signal(number, hold)
+    try:
+        yield received
+    finally:
+        restore()
+        if received:
+            signal.raise_signal(received[0])
+
+
+@contextlib.contextmanager
+def _explained(training: Training) -> Iterator[None]:
+    """Turns what TensorFlow says of an image or of another worker into one sentence."""
+    try:
+        yield
+    except Interrupted as error:
+        training.report(f"Stopped {error}.")
+        raise
+    except tf.errors.OpError as error:
+        fault = training.image_fault()
+        if fault:
+            raise DataError(
+                f"{fault} It was removed or changed during training: put it back, then continue with the "
+                "same command and --resume."
+            ) from None
+        # The collective operations of the workers end with one of many errors, depending on when it happens.
+        if count_workers() > 1 and not is_out_of_memory(error):
+            raise RepositoryError(
+                f"Another worker of TF_CONFIG has stopped or cannot be reached ({type(error).__name__}): "
+                "start all workers again with --resume."
+            ) from None
+        raise
+
+
+def _silence(line: str) -> None:
+    """Reports nothing: one of several workers reports for all."""
+
+
+def resolve(data: ImageFolders, recipe: Recipe, pretrained: Repository | None) -> tuple[Recipe, ModelConfig]:
+    """Completes a recipe with what the pretrained network decides, and makes the config of the new network.
+
+    Args:
+        data: The data set, whose classes the network gets.
+        recipe: The recipe.
+        pretrained: The network that training starts from, if any.
+
+    Raises:
+        ConfigError: The recipe does not fit the data, or needs a pretrained network.
+    """
     if pretrained:
         base = load_config(pretrained)
         architecture = base.architecture
@@ -145,9 +451,19 @@ def _refuse_fine_tuning_settings(recipe: Recipe) -> None:
     for name, unused in _FINE_TUNING.items():
         if getattr(recipe, name) != unused:
             raise ConfigError(
-                f"{name.replace('_', '-')} is for fine-tuning: give a network to start from with "
-                f"--pretrained, or leave it out."
+                f"{option_name(name)} is for fine-tuning: give a network to start from with --pretrained, or "
+                f"leave it out."
             )
+
+
+def _check_batch_size(recipe: Recipe, strategy: tf.distribute.Strategy) -> None:
+    replicas = strategy.num_replicas_in_sync
+    if recipe.batch_size % replicas:
+        whole = max(1, recipe.batch_size // replicas) * replicas
+        raise ConfigError(
+            f"A batch of {recipe.batch_size} images cannot be shared equally by {replicas} devices: choose "
+            f"--batch-size {whole}."
+        )
 
 
 def _with_batch_size(recipe: Recipe, batch_size: int) -> Recipe:
@@ -156,110 +472,8 @@ def _with_batch_size(recipe: Recipe, batch_size: int) -> Recipe:
     return dataclasses.replace(recipe, batch_size=batch_size, learning_rate=rate)
 
 
-def _train(
-    data: ImageFolders,
-    run: RunFolder,
-    recipe: Recipe,
-    config: ModelConfig,
-    pretrained: Repository | None,
-    resume: bool,
-    report: Report,
-) -> None:
-    keras.utils.set_random_seed(recipe.seed)
-    classes = config.num_classes
-    steps = steps_per_epoch(data.splits["train"], recipe)
-    model = _compile(recipe, config, steps)
-    config.write(run.path / "config.json")
-    start = run.checkpoint.restore(model) if resume and run.checkpoint.path.exists() else 0
-    if start == recipe.epochs:
-        return
-    train = training_batches(data.splits["train"], classes, recipe, config.preprocessing, first_epoch=start)
-    val = validation_batches(data.splits["val"], classes, recipe, config.preprocessing)
-    if start:
-        report(f"Resuming after epoch {start} of {recipe.epochs}.")
-    else:
-        if pretrained:
-            _load_pretrained(model, pretrained, config)
-        _draw_batch(train, recipe, data.label_names, run.path / "figures" / "batch.png")
-    model.build_metrics(classes)
-    model.fit(
-        train,
-        validation_data=val,
-        initial_epoch=start,
-        epochs=recipe.epochs,
-        steps_per_epoch=steps,
-        callbacks=[EpochRecorder(run, recipe.epochs, report)],
-        shuffle=False,
-        verbose=0,
-    )
-
-
-def _compile(recipe: Recipe, config: ModelConfig, steps: int) -> AugmentingModel:
-    """Builds and compiles the network. Several visible GPUs share each batch."""
-    prep = config.preprocessing
-    several = len(tf.config.list_physical_devices("GPU")) > 1
-    strategy = tf.distribute.MirroredStrategy().scope() if several else contextlib.nullcontext()
-    with dtype_policy(_policy(recipe.precision)), strategy:
-        network = build_model(
-            config.architecture, label_names=config.label_names, preprocessing=prep, name=recipe.model
-        )
-        model = AugmentingModel.wrap(network, recipe, _loss(recipe, label_smoothing=0.0))
-        for layer in model.layers:
-            if isinstance(layer, keras.layers.BatchNormalization):
-                layer.trainable = not recipe.freeze_bn
-        optimizer = make_optimizer(recipe, steps, config.architecture.classifier)
-        # XLA, which Keras uses on a GPU by default, has no kernel for the augmentation's affine transforms.
-        loss = _loss(recipe, recipe.label_smoothing)
-        model.compile(optimizer, loss, metrics=[_accuracy(recipe)], jit_compile=False)
-    return model
-
-
-class EpochRecorder(keras.callbacks.Callback):
-    """After each epoch, saves the best weights, history.csv and the checkpoint, and reports the progress.
-
-    Args:
-        run: The output folder.
-        epochs: The number of epochs of the run.
-        report: Called with a line per epoch.
-    """
-
-    def __init__(self, run: RunFolder, epochs: int, report: Report):
-        super().__init__()
-        self.run = run
-        self.epochs = epochs
-        self.report = report
-        self.seconds = []
-
-    def on_train_begin(self, logs=None):
-        self.rows = read_history(self.run.path)
-
-    def on_epoch_begin(self, epoch, logs=None):
-        # A run that was killed between history.csv and the checkpoint left a row of an epoch that is
-        # repeated.
-        self.rows = [row for row in self.rows if row["epoch"] <= epoch]
-        self.began = time.monotonic()
-
-    def on_epoch_end(self, epoch, logs=None):
-        seconds = time.monotonic() - self.began
-        self.seconds.append(seconds)
-        rate = float(self.model.optimizer.learning_rate.numpy())
-        metrics = {key: float(logs[key]) for key in HISTORY_COLUMNS[1:5]}
-        row = {"epoch": epoch + 1, **metrics, "learning_rate": rate, "seconds": seconds}
-        self.rows.append(row)
-        improved = best_epoch(self.rows) is row
-        if improved:
-            save_tensors(keras_tensors(self.model), self.run.path / "model.safetensors", "float16")
-        write_history(self.rows, self.run.path)
-        self.run.checkpoint.save(self.model, epoch + 1)
-        left = (self.epochs - epoch - 1) * float(np.median(self.seconds[-5:]))
-        self.report(
-            f"epoch {epoch + 1}/{self.epochs}  loss {row['loss']:.4f}  accuracy {row['accuracy']:.4f}  "
-            f"val_loss {row['val_loss']:.4f}  val_accuracy {row['val_accuracy']:.4f}"
-            f"{' *' if improved else '  '}  {seconds:.0f} s, {_format_duration(left)} left"
-        )
-
-
-def _load_pretrained(model: keras.Model, pretrained: Repository, config: ModelConfig) -> None:
+def load_pretrained(model: keras.Model, pretrained: Repository, config: ModelConfig) -> None:
+    """Assigns the weights of a network, and those of its classifier only if its classes are the same."""
     base = load_config(pretrained)
     tensors = load_tensors(pretrained, base)
     if base.label_names != config.label_names:
@@ -267,52 +481,6 @@ def _load_pretrained(model: keras.Model, pretrained: Repository, config: ModelCo
         initial = keras_tensors(model)
         tensors |= {key: value for key, value in initial.items() if key.startswith(classifier)}
     load_into_keras(model, tensors, pretrained.folder / "model.safetensors")
-
-
-def _draw_batch(
-    train: tf.data.Dataset, recipe: Recipe, label_names: tuple[str, ...], path: pathlib.Path
-) -> None:
-    """Draws the first batch as the network sees it: augmented, and with all labels of blended images."""
-    images, labels = augment(recipe, *next(iter(train.take(1))))
-    labels = labels.numpy()
-    if labels.ndim == 2 and labels.shape[1] > 1:
-        titles = [" + ".join(label_names[index] for index in np.flatnonzero(row > 0.05)) for row in labels]
-    else:
-        titles = [label_names[int(index)] for index in labels.ravel()]
-    plots.save_figure(plots.samples(list(images.numpy().round().astype(np.uint8)), titles), path)
-
-
-def _policy(precision: str) -> str:
-    if precision == "auto":
-        precision = "float16" if tf.config.list_physical_devices("GPU") else "float32"
-    return {"float32": "float32", "bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}[precision]
-
-
-def _loss(recipe: Recipe, label_smoothing: float) -> Callable:
-    """Cross-entropy from logits, for the labels of a recipe."""
-    if recipe.labels == "categorical":
-        return keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=label_smoothing)
-    if recipe.labels == "binary":
-        binary = keras.losses.BinaryCrossentropy(from_logits=True, label_smoothing=label_smoothing)
-        return lambda labels, logits: binary(labels, _one_logit(logits))
-    return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-
-
-def _accuracy(recipe: Recipe) -> keras.metrics.Metric:
-    if recipe.labels == "categorical":
-        return keras.metrics.CategoricalAccuracy("accuracy")
-    if recipe.labels == "binary":
-        return keras.metrics.MeanMetricWrapper(
-            lambda labels, logits: keras.metrics.binary_accuracy(labels, _one_logit(logits), threshold=0.0),
-            "accuracy",
-        )
-    return keras.metrics.SparseCategoricalAccuracy("accuracy")
-
-
-def _one_logit(logits):
-    # The sigmoid of the difference is the softmax of the second class, so a binary network has two logits as
-    # any other.
-    return logits[:, 1:] - logits[:, :1]
 
 
 def _format_duration(seconds: float) -> str:

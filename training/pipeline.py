@@ -1,12 +1,16 @@
 """Batches for training and validation: decoded, cached where memory allows, shuffled by seed and epoch."""
 
 import dataclasses
+import math
+import pathlib
+from collections.abc import Callable
 
 import numpy as np
 import psutil
 import tensorflow as tf
 
 from resnext.config import Preprocessing
+from resnext.errors import ImageError
 from resnext.preprocessing import load_pixels
 
 from .augmentation import draw
@@ -22,19 +26,28 @@ def steps_per_epoch(split: Split, recipe: Recipe) -> int:
 
 
 def training_batches(
-    split: Split, num_classes: int, recipe: Recipe, preprocessing: Preprocessing, *, first_epoch: int = 0
-) -> tf.data.Dataset:
+    split: Split,
+    num_classes: int,
+    recipe: Recipe,
+    preprocessing: Preprocessing,
+    strategy: tf.distribute.Strategy | None = None,
+    *,
+    first_epoch: int = 0,
+    first_step: int = 0,
+) -> "Batches":
     """The batches of all epochs from `first_epoch` on, one after the other.
 
-    What a batch holds depends on the seed, the epoch and the step alone, so that a run which resumes at an
-    epoch gets the batches that it would have got.
+    What a batch holds depends on the seed, the epoch and the step alone, so that a run which resumes gets the
+    batches that it would have got. Several devices share each batch: together they see what one would.
 
     Args:
         split: The training images.
         num_classes: The number of classes, for one-hot labels.
         recipe: The recipe: batch size, epochs, label format and seed.
         preprocessing: The preprocessing of the network.
+        strategy: The devices. Default: one.
         first_epoch: The first epoch, from 0.
+        first_step: The first step of that epoch, from 0.
 
     Returns:
         Batches of (batch, side, side, 3) uint8 RGB, labels as `encode_labels` gives them, and the draws that
@@ -44,44 +57,109 @@ def training_batches(
     square = dataclasses.replace(
         preprocessing, image_size=preprocessing.resize_to, crop_pct=1.0, crop_mode="center"
     )
-    images = _Images(split, square)
+    images = ImageCache(split, square)
     batch_size = min(recipe.batch_size, len(split))
-    taken = steps_per_epoch(split, recipe) * batch_size
-
-    def order(epoch: tf.Tensor) -> tf.data.Dataset:
-        seed = tf.stack([tf.constant(recipe.seed, tf.int64), epoch])
-        # All images, not a window of them: files come class by class, and batches of few classes mislead
-        # batch norm.
-        indices = tf.random.experimental.stateless_shuffle(tf.range(len(split)), seed)[:taken]
-        return tf.data.Dataset.from_tensor_slices((indices, tf.fill([taken], epoch)))
+    steps = steps_per_epoch(split, recipe)
 
     def load(index: tf.Tensor, epoch: tf.Tensor):
         return *images.load(index), draw(recipe, epoch, index)
 
-    dataset = tf.data.Dataset.range(first_epoch, recipe.epochs).flat_map(order)
-    dataset = dataset.map(load, num_parallel_calls=tf.data.AUTOTUNE).batch(batch_size, drop_remainder=True)
-
     def encode(images, labels, draws):
         return images, encode_labels(labels, recipe.labels, num_classes), draws
 
-    return dataset.map(encode).prefetch(tf.data.AUTOTUNE)
+    def make(context: tf.distribute.InputContext) -> tf.data.Dataset:
+        columns, per_replica = _share(context, batch_size)
+
+        def order(epoch: tf.Tensor) -> tf.data.Dataset:
+            seed = tf.stack([tf.constant(recipe.seed, tf.int64), epoch])
+            # All images, not a window of them: files come class by class, and batches of few classes mislead
+            # batch norm.
+            indices = tf.random.experimental.stateless_shuffle(tf.range(len(split)), seed)
+            batches = tf.reshape(indices[: steps * batch_size], [steps, batch_size])
+            skipped = tf.where(epoch == first_epoch, first_step, 0)
+            indices = tf.reshape(batches[skipped:, columns], [-1])
+            return tf.data.Dataset.from_tensor_slices((indices, tf.fill(tf.shape(indices), epoch)))
+
+        dataset = tf.data.Dataset.range(first_epoch, recipe.epochs).flat_map(order)
+        dataset = dataset.map(load, num_parallel_calls=tf.data.AUTOTUNE)
+        return dataset.batch(per_replica, drop_remainder=True).map(encode).prefetch(tf.data.AUTOTUNE)
+
+    return Batches(make, images, strategy)
 
 
 def validation_batches(
-    split: Split, num_classes: int, recipe: Recipe, preprocessing: Preprocessing
-) -> tf.data.Dataset:
+    split: Split,
+    num_classes: int,
+    recipe: Recipe,
+    preprocessing: Preprocessing,
+    strategy: tf.distribute.Strategy | None = None,
+) -> "Batches":
     """The images in order, prepared as they are when the network serves.
 
+    Args:
+        split: The validation images.
+        num_classes: The number of classes, for one-hot labels.
+        recipe: The recipe: batch size and label format.
+        preprocessing: The preprocessing of the network.
+        strategy: The devices, which share each batch. Default: one.
+
     Returns:
-        Batches of (batch, image_size, image_size, 3) float32 RGB in [0, 255], and labels.
+        Batches of (batch, image_size, image_size, 3) float32 RGB in [0, 255], labels, and (batch,) float32:
+        1 for an image, 0 for one that only fills the last batch.
     """
-    images = _Images(split, preprocessing)
+    images = ImageCache(split, preprocessing)
+    replicas = strategy.num_replicas_in_sync if strategy else 1
+    batch_size = min(recipe.batch_size, -(-len(split) // replicas) * replicas)
+    steps = -(-len(split) // batch_size)
 
-    def encode(pixels, labels):
-        return tf.cast(pixels, tf.float32), encode_labels(labels, recipe.labels, num_classes)
+    def load(index: tf.Tensor):
+        is_image = index < len(split)
+        return *images.load(tf.where(is_image, index, 0)), tf.cast(is_image, tf.float32)
 
-    dataset = tf.data.Dataset.range(len(split)).map(images.load, num_parallel_calls=tf.data.AUTOTUNE)
-    return dataset.batch(recipe.batch_size).map(encode).prefetch(tf.data.AUTOTUNE)
+    def encode(pixels, labels, counted):
+        return tf.cast(pixels, tf.float32), encode_labels(labels, recipe.labels, num_classes), counted
+
+    def make(context: tf.distribute.InputContext) -> tf.data.Dataset:
+        columns, per_replica = _share(context, batch_size)
+        indices = np.arange(steps * batch_size).reshape(steps, batch_size)[:, columns].ravel()
+        dataset = tf.data.Dataset.from_tensor_slices(indices)
+        dataset = dataset.map(load, num_parallel_calls=tf.data.AUTOTUNE)
+        return dataset.batch(per_replica).map(encode).prefetch(tf.data.AUTOTUNE)
+
+    return Batches(make, images, strategy)
+
+
+class Batches:
+    """The batches of a split, and the images that they are made of.
+
+    Args:
+        make: Makes the data set of one host of a strategy.
+        images: The images that it loads.
+        strategy: The devices, or None for one.
+
+    Attributes:
+        dataset: What `keras.Model.fit` takes.
+        images: The images that it loads.
+    """
+
+    def __init__(
+        self,
+        make: Callable[[tf.distribute.InputContext], tf.data.Dataset],
+        images: "ImageCache",
+        strategy: tf.distribute.Strategy | None,
+    ):
+        self.images = images
+        if strategy and strategy.num_replicas_in_sync > 1:
+            self.dataset = strategy.distribute_datasets_from_function(make)
+        else:
+            self.dataset = make(tf.distribute.InputContext())
+
+
+def _share(context: tf.distribute.InputContext, batch_size: int) -> tuple[slice, int]:
+    """The part of each batch that one host loads, and how many images of it each of its devices gets."""
+    per_host = batch_size // context.num_input_pipelines
+    start = context.input_pipeline_id * per_host
+    return slice(start, start + per_host), batch_size // context.num_replicas_in_sync
 
 
 def encode_labels(labels: tf.Tensor, kind: str, num_classes: int) -> tf.Tensor:
@@ -99,19 +177,42 @@ def encode_labels(labels: tf.Tensor, kind: str, num_classes: int) -> tf.Tensor:
 
 
 def free_memory() -> int:
-    """Memory in bytes that this process may still allocate without swapping."""
-    return psutil.virtual_memory().available
+    """Memory in bytes that this process may still allocate: without swapping, within its container."""
+    return min(psutil.virtual_memory().available, _free_in_container(pathlib.Path("/sys/fs/cgroup")))
 
 
-class _Images:
+def _free_in_container(cgroup: pathlib.Path) -> float:
+    """What a Linux control group (version 2 or 1) leaves of its memory limit; infinite without a limit."""
+    for limit, used, cache in (
+        ("memory.max", "memory.current", "inactive_file"),
+        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "total_inactive_file"),
+    ):
+        try:
+            text = (cgroup / limit).read_text().strip()
+            most = math.inf if text == "max" else int(text)
+            now = int((cgroup / used).read_text())
+            statistics = (cgroup / used).with_name("memory.stat").read_text().split()
+        except (OSError, ValueError):
+            continue
+        # Files that the system keeps in memory are given back when they are in the way.
+        kept = int(statistics[statistics.index(cache) + 1]) if cache in statistics else 0
+        return max(0, most - now + kept)
+    return math.inf
+
+
+class ImageCache:
     """Decoded images by their place in a split; kept in memory from their first use on if all of them fit.
 
     Args:
         split: The images.
         preprocessing: How they are prepared.
+
+    Attributes:
+        fault: The error of an image that could not be read. TensorFlow passes on only a part of it.
     """
 
     def __init__(self, split: Split, preprocessing: Preprocessing):
+        self.fault: ImageError | None = None
         self._split = split
         self._preprocessing = preprocessing
         side = preprocessing.image_size
@@ -128,9 +229,14 @@ class _Images:
         return tf.ensure_shape(pixels, self._shape), tf.gather(self._split.labels, index)
 
     def _pixels(self, index: np.ndarray) -> np.ndarray:
-        if self._cache is None:
-            return load_pixels(self._split.files[index], self._preprocessing)
-        if not self._cached[index]:
-            self._cache[index] = load_pixels(self._split.files[index], self._preprocessing)
+        if self._cache is not None and self._cached[index]:
+            return self._cache[index]
+        try:
+            pixels = load_pixels(self._split.files[index], self._preprocessing)
+        except ImageError as error:
+            self.fault = error
+            raise
+        if self._cache is not None:
+            self._cache[index] = pixels
             self._cached[index] = True
-        return self._cache[index]
+        return pixels

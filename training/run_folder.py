@@ -1,21 +1,24 @@
-"""The output folder of `fit`: which run it holds, recipe.json, and the checkpoint of an interrupted run."""
+"""The output folder of `fit`: the state of its run, recipe.json, and the checkpoint of an interrupted run."""
 
+import contextlib
 import dataclasses
 import json
 import pathlib
 import platform
 import shlex
-from collections.abc import Iterable
+import shutil
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
+import filelock
 import numpy as np
-import safetensors.numpy
+import safetensors
 
-from resnext.atomic import replacing, write_atomically
-from resnext.errors import RepositoryError
+from resnext.atomic import UNFINISHED, write_atomically
+from resnext.errors import RepositoryError, WeightsError
 from resnext.repository import Repository
-from resnext.results import read_history
-from resnext.weights import keras_tensors, load_into_keras, read_tensors
+from resnext.results import write_history
+from resnext.weights import keras_tensors, load_into_keras, read_tensors, save_tensors, write_safetensors
 
 from .data import ImageFolders
 from .recipe import MAX_SEED, Recipe
@@ -23,15 +26,21 @@ from .recipe import MAX_SEED, Recipe
 if TYPE_CHECKING:
     import keras
 
+PRIVATE = ".run"  # the folder of what is not published: lock, state and digests of the training images
+STATES = ("training", "trained", "tested", "published")
 _MAX_COMMANDS = 20  # that are kept of a pretrained network's own
 # What JSON of unknown origin may raise when it is read.
-_JSON_ERRORS = (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError)
+JSON_ERRORS = (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError)
 # The parts of recipe.json that a resumed run must have in common with the interrupted one.
 _FIXED_PARTS = {"recipe": "recipe", "dataset": "data set", "pretrained": "pretrained network"}
 
 
 class RunFolder:
-    """The output folder of `fit`.
+    """The output folder of `fit`, and the state of its run.
+
+    The state is one of `STATES`, in .run/state.json: a run that is `training` has finished the epochs of its
+    checkpoint, if it has one; a `trained` one has its weights; a `tested` one also its evaluation (if it has
+    a test set) and its model card; a `published` one is on the Hub.
 
     Args:
         path: The folder, which need not exist yet.
@@ -44,75 +53,237 @@ class RunFolder:
         self.path = path
         self.checkpoint = Checkpoint(path / "checkpoint")
         self._recipe_file = path / "recipe.json"
-        self._weights_file = path / "model.safetensors"
+        self._private = path / PRIVATE
+        self._state_file = self._private / "state.json"
 
     @property
-    def is_interrupted(self) -> bool:
-        """Whether the folder holds a run that can be resumed after an epoch."""
-        return self.checkpoint.path.exists() or self._is_killed_before_first_checkpoint()
+    def state(self) -> str | None:
+        """The state of the run; None if the folder holds no run."""
+        try:
+            state = json.loads(self._state_file.read_bytes())["state"]
+            return state if state in STATES else None
+        except JSON_ERRORS:
+            pass
+        if (self.path / "model.safetensors").is_file() and not self.checkpoint.path.exists():
+            return "trained"  # a repository from elsewhere, or of a version without this file
+        return "training" if self._recipe_file.exists() else None
 
     @property
-    def is_finished(self) -> bool:
-        """Whether the folder holds a trained network."""
-        return self._weights_file.exists() and not self.is_interrupted
+    def published_to(self) -> str | None:
+        """The Hub repository that the run was pushed to; None if it was not."""
+        try:
+            return json.loads(self._state_file.read_bytes())["repository"]
+        except JSON_ERRORS:
+            return None
+
+    def set_state(self, state: str, repository: str | None = None) -> None:
+        """Records that the run has come to a state.
+
+        Args:
+            state: One of `STATES`.
+            repository: The Hub repository of a published run.
+        """
+        self._check_still_there()
+        values = {"state": state} | ({"repository": repository} if repository else {})
+        write_atomically(self._state_file, json.dumps(values) + "\n")
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Keeps other processes out of the folder. Locking it again in the same process is allowed.
+
+        Raises:
+            RepositoryError: Another process uses the folder, or it cannot be written.
+        """
+        try:
+            self._private.mkdir(parents=True, exist_ok=True)
+            lock = filelock.FileLock(self._private / "lock", timeout=0, is_singleton=True)
+            lock.acquire()
+        except filelock.Timeout:
+            raise RepositoryError(
+                f"{self.path} is in use by another process: wait until it ends, or choose another folder."
+            ) from None
+        except OSError as error:
+            raise RepositoryError(
+                f"{self.path} cannot be used as an output folder ({error.strerror}): choose another --output."
+            ) from None
+        try:
+            yield
+        finally:
+            lock.release()
+            if not lock.is_locked:
+                self._remove_if_empty()
 
     def claim(self, record: dict, *, resume: bool) -> None:
-        """Writes recipe.json, if the folder is free for this run.
+        """Writes recipe.json, if the folder is free for this run, and removes what killed writers left.
 
         Args:
             record: The content of recipe.json (`make_record`).
-            resume: Whether an interrupted run is resumed. The commands of that run are kept.
+            resume: Whether the run in the folder is continued. Its commands are kept.
 
         Raises:
-            RepositoryError: The folder holds another run; or, to resume, none that is interrupted, or one
-                with other options or images.
+            RepositoryError: The folder holds another run; or, to resume, none, or one with other options or
+                images.
         """
+        state = self.state
         if resume:
-            record = self._merge_interrupted(record)
-        elif self.is_interrupted:
+            record = self._merge_run(record)
+        elif state == "training" and self.checkpoint.path.exists():
             raise RepositoryError(
-                f"{self.path} holds an interrupted run: add --resume to continue it, "
-                f"or choose another --output."
+                f"{self.path} holds an interrupted run: add --resume to continue it, or choose another "
+                "--output."
             )
-        elif self.is_finished:
+        elif state not in (None, "training"):
             raise RepositoryError(f"{self.path} already holds a trained network: choose another --output.")
+        self.sweep()
         write_atomically(self._recipe_file, json.dumps(record, indent=2) + "\n")
+        if state is None:
+            write_atomically(self._state_file, json.dumps({"state": "training"}) + "\n")
 
-    def release(self) -> None:
-        """Removes recipe.json, so that the folder can be claimed with another recipe."""
-        self._recipe_file.unlink()
+    def finish_training(self) -> None:
+        """Records that the network is trained, and removes the checkpoint."""
+        self.set_state("trained")
+        self.checkpoint.remove()
+
+    def sweep(self) -> None:
+        """Removes the unfinished files of writers that were killed, and a checkpoint that is not needed."""
+        for file in self.path.rglob(UNFINISHED):
+            file.unlink(missing_ok=True)
+        if self.state not in (None, "training"):
+            self.checkpoint.remove()
+
+    def commit(self, state: "State", progress: "Progress") -> None:
+        """Saves the state after an epoch, or within one: all of it in one file, which is renamed into place.
+
+        Args:
+            state: The state of the model (`collect_state`).
+            progress: The epochs until now, and the best weights.
+
+        Raises:
+            RepositoryError: The folder is gone.
+        """
+        self._check_still_there()
+        self.checkpoint.save(state, progress)
+        self.write_results(progress)
+
+    def write_results(self, progress: "Progress") -> None:
+        """Writes the best weights and history.csv of a checkpoint, as far as they are not there yet."""
+        if progress.rows:
+            write_history(progress.rows, self.path)
+        if progress.best_is_new:
+            save_tensors(progress.best, self.path / "model.safetensors", "float16")
+
+    def repair(self) -> None:
+        """Writes the best weights and history.csv of an interrupted run again.
+
+        A run that was killed between its checkpoint and these files has older ones.
+        """
+        if self.state == "training" and self.checkpoint.path.exists():
+            self.write_results(self.checkpoint.read_progress())
 
     def recorded_batch_size(self) -> int | None:
         """The batch size of the run in the folder; None if there is no run."""
-        if not self._recipe_file.exists():
+        try:
+            return int(json.loads(self._recipe_file.read_bytes())["recipe"]["batch_size"])
+        except JSON_ERRORS:
             return None
-        return json.loads(self._recipe_file.read_bytes())["recipe"]["batch_size"]
 
-    def _merge_interrupted(self, record: dict) -> dict:
-        if not self._recipe_file.exists() or self.is_finished:
+    def _merge_run(self, record: dict) -> dict:
+        if self.state is None or not self._recipe_file.exists():
             raise RepositoryError(f"{self.path} has no interrupted run: leave --resume out to start one.")
-        interrupted = json.loads(self._recipe_file.read_bytes())
+        try:
+            before = json.loads(self._recipe_file.read_bytes())
+            commands = [*before["commands"], *record["commands"][-1:]]
+        except JSON_ERRORS:
+            raise RepositoryError(
+                f"{self._recipe_file} is corrupt: restore it from a copy, or choose another --output."
+            ) from None
         current = json.loads(json.dumps(record))  # tuples become lists, as in the file
         for part, title in _FIXED_PARTS.items():
-            if current[part] != interrupted.get(part):
-                differences = _differences(interrupted.get(part), current[part])
+            if current[part] != before.get(part):
                 raise RepositoryError(
-                    f"{self.path} was started with another {title} ({differences}): "
-                    f"resume with the same options and images."
+                    f"{self.path} was started with another {title}: resume with the same options and images. "
+                    f"The differences:",
+                    _differences(before.get(part), current[part]),
                 )
-        return {**record, "commands": [*interrupted["commands"], *record["commands"][-1:]]}
+        return {**record, "commands": commands[-_MAX_COMMANDS:]}
 
-    def _is_killed_before_first_checkpoint(self) -> bool:
-        """Whether the first epoch's weights are there, but not its checkpoint."""
-        try:
-            epochs = json.loads(self._recipe_file.read_bytes())["recipe"]["epochs"]
-            return self._weights_file.exists() and len(read_history(self.path)) <= 1 < epochs
-        except (OSError, ValueError, KeyError, TypeError):
-            return False
+    def _remove_if_empty(self) -> None:
+        """Removes the lock's folder if it holds nothing else, and then the output folder if it is empty."""
+        if [*self._private.glob("*")] == [self._private / "lock"]:
+            shutil.rmtree(self._private, ignore_errors=True)
+            with contextlib.suppress(OSError):
+                self.path.rmdir()
+
+    def _check_still_there(self) -> None:
+        if not self._recipe_file.exists():
+            raise RepositoryError(
+                f"{self.path} was removed or emptied during the run: start it again without --resume."
+            )
+
+
+@contextlib.contextmanager
+def can_be_continued(run: RunFolder, report: Callable[[str], object]) -> Iterator[None]:
+    """Says how to continue a run that a signal or the file system ends.
+
+    Args:
+        run: The run.
+        report: Called with a line if it is a signal.
+
+    Raises:
+        RepositoryError: A file cannot be written, for example because the disk is full.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        if run.state:
+            report("Continue with the same command and --resume.")
+        raise
+    except OSError as error:
+        raise RepositoryError(
+            f"{error.filename or run.path} cannot be written ({error.strerror or error}): make room, then "
+            f"continue with the same command and --resume."
+        ) from None
+
+
+@dataclasses.dataclass
+class Progress:
+    """How far a run has come.
+
+    Args:
+        rows: The rows of history.csv, one for each finished epoch.
+        step: The number of steps of the next epoch that are done, too.
+        best: The weights of the best epoch under timm's keys, float16 or float32; empty before the first.
+        best_is_new: Whether model.safetensors does not have them yet.
+        metrics: The values of the metrics' variables after those steps.
+    """
+
+    rows: list[dict[str, float]] = dataclasses.field(default_factory=list)
+    step: int = 0
+    best: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    best_is_new: bool = False
+    metrics: list[np.ndarray] = dataclasses.field(default_factory=list)
+
+    @property
+    def epoch(self) -> int:
+        """The number of finished epochs."""
+        return len(self.rows)
+
+
+# The state of a compiled model: arrays by name.
+State = dict[str, np.ndarray]
+
+
+def collect_state(model: "keras.Model") -> State:
+    """Reads the state of a compiled model. Of several workers, all have to: some of it is a sum over them."""
+    weights = {f"model/{key}": value for key, value in keras_tensors(model).items()}
+    return weights | {name: variable.numpy() for name, variable in _further_state(model).items()}
 
 
 class Checkpoint:
-    """The state after the last finished epoch: weights, optimizer state and number of epochs.
+    """The state of an interrupted run in one file: weights, optimizer, random states, metrics, best weights.
+
+    Keras' BackupAndRestore keeps neither the history nor the best weights, so that a kill between its file
+    and theirs leaves files of different epochs.
 
     Args:
         folder: The folder of the file `state.safetensors`.
@@ -122,55 +293,88 @@ class Checkpoint:
         self.folder = folder
         self.path = folder / "state.safetensors"
 
-    def save(self, model: "keras.Model", epoch: int) -> None:
-        """Saves the state of a compiled model.
+    def save(self, state: State, progress: Progress) -> None:
+        """Saves the state of a model.
 
         Args:
-            model: The model.
-            epoch: The number of finished epochs.
+            state: The state (`collect_state`).
+            progress: How far it has come.
         """
-        state = {f"model/{key}": value for key, value in keras_tensors(model).items()}
-        for index, variable in enumerate(model.optimizer.variables):
-            state[f"optimizer/{index}"] = variable.numpy()
-        for name, variable in _random_states(model).items():
-            state[f"random/{name}"] = variable.numpy()
-        state["epoch"] = np.array(epoch)
-        contiguous = {key: np.array(value, order="C") for key, value in state.items()}
-        with replacing(self.path) as beside:
-            safetensors.numpy.save_file(contiguous, beside)
+        tensors = state | {f"best/{key}": value for key, value in progress.best.items()}
+        metadata = {"history": json.dumps(progress.rows), "step": str(progress.step)}
+        write_safetensors(tensors, self.path, metadata)
 
-    def restore(self, model: "keras.Model") -> int:
+    def restore(self, model: "keras.Model") -> Progress:
         """Restores the state into a compiled model.
 
         Args:
             model: The model, compiled with the same optimizer.
 
-        Returns:
-            The number of finished epochs.
+        Raises:
+            WeightsError: The file is corrupt.
         """
-        state = read_tensors(self.path)
-        weights = {
-            key.removeprefix("model/"): value for key, value in state.items() if key.startswith("model/")
-        }
-        load_into_keras(model, weights, self.path)
+        progress, state = self._read()
+        load_into_keras(model, _part(state, "model/"), self.path)
         model.optimizer.build(model.trainable_variables)
-        for index, variable in enumerate(model.optimizer.variables):
-            variable.assign(state[f"optimizer/{index}"])
-        for name, variable in _random_states(model).items():
-            variable.assign(state[f"random/{name}"])
-        return int(state["epoch"])
+        for name, variable in _further_state(model).items():
+            if name not in state or state[name].shape != tuple(variable.shape):
+                raise self._corrupt(f"it has no valid {name}")
+            variable.assign(state[name])
+        progress.metrics = [variable.numpy() for variable in model.metrics_variables]
+        return progress
+
+    def read_progress(self) -> Progress:
+        """Reads how far the run has come.
+
+        Raises:
+            WeightsError: The file is corrupt.
+        """
+        return self._read()[0]
 
     def remove(self) -> None:
         """Removes the checkpoint, if there is one."""
-        self.path.unlink(missing_ok=True)
-        if self.folder.is_dir():
-            self.folder.rmdir()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _read(self) -> tuple[Progress, dict[str, np.ndarray]]:
+        try:
+            state = read_tensors(self.path)
+            with safetensors.safe_open(self.path, "numpy") as file:
+                metadata = file.metadata()
+            rows = json.loads(metadata["history"])
+            step = int(metadata["step"])
+        except WeightsError as error:
+            raise self._corrupt(str(error)) from None
+        except (*JSON_ERRORS, safetensors.SafetensorError) as error:
+            raise self._corrupt(type(error).__name__) from None
+        return Progress(rows, step, _part(state, "best/"), best_is_new=bool(rows)), state
+
+    def _corrupt(self, fault: str) -> WeightsError:
+        return WeightsError(
+            f"{self.path} is not a valid checkpoint ({fault}): delete the folder {self.folder.name}/, and "
+            f"--resume trains from the beginning."
+        )
 
 
-def _random_states(model: "keras.Model") -> dict[str, "keras.Variable"]:
-    """The state of each layer that draws random numbers (stochastic depth), by the name of the layer."""
+def _part(state: dict[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
+    return {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
+
+
+def _further_state(model: "keras.Model") -> dict[str, "keras.Variable"]:
+    """All that a run depends on but its weights, by a name in the checkpoint.
+
+    The optimizer, the states of random layers (stochastic depth), the averaged weights, and the metrics of
+    an epoch that is not finished.
+    """
+    groups = {
+        "optimizer": model.optimizer.variables,
+        "random": [layer.seed_generator.state for layer in model.layers if hasattr(layer, "seed_generator")],
+        "average": [*model.averages, model.averaged_steps] if getattr(model, "averages", None) else [],
+        "metric": model.metrics_variables,
+    }
     return {
-        layer.name: layer.seed_generator.state for layer in model.layers if hasattr(layer, "seed_generator")
+        f"{group}/{index}": variable
+        for group, variables in groups.items()
+        for index, variable in enumerate(variables)
     }
 
 
@@ -234,7 +438,7 @@ def recorded_commands(folder: pathlib.Path) -> list[str]:
     try:
         commands = json.loads((folder / "recipe.json").read_bytes())["commands"]
         return [command for command in commands[-_MAX_COMMANDS:] if _is_training_command(command)]
-    except _JSON_ERRORS:
+    except JSON_ERRORS:
         return []
 
 
@@ -249,7 +453,7 @@ def recorded_seed(folder: pathlib.Path) -> int:
     """
     try:
         seed = json.loads((folder / "recipe.json").read_bytes())["recipe"]["seed"]
-    except _JSON_ERRORS:
+    except JSON_ERRORS:
         return 0
     return seed if isinstance(seed, int) and 0 <= seed <= MAX_SEED else 0
 
@@ -262,8 +466,8 @@ def _is_training_command(command: str) -> bool:
     )
 
 
-def _differences(before: object, now: object) -> str:
+def _differences(before: object, now: object) -> list[str]:
     if isinstance(before, dict) and isinstance(now, dict):
         changed = [key for key in now if now[key] != before.get(key)]
-        return "; ".join(f"{key} {before.get(key)}, not {now[key]}" for key in changed)
-    return f"{before}, not {now}"
+        return [f"{key}: {before.get(key)} before, {now[key]} now" for key in changed]
+    return [f"{before} before, {now} now"]

@@ -1,6 +1,7 @@
 """Training: which weights are kept, labels and losses, precision, and batches that do not fit into memory."""
 
 import dataclasses
+import shutil
 
 import keras
 import numpy as np
@@ -16,22 +17,24 @@ from tests.helpers.photographs import CLASSES, paint
 from tests.helpers.training import RECIPE
 from tests.training.helpers import quiet, train
 from training import fit as module
+from training import run_folder
 from training.data import find_images
 from training.evaluate import evaluate
-from training.fit import _accuracy, _loss, fit
+from training.fit import fit
+from training.losses import make_accuracy, make_loss
 from training.run_folder import RunFolder, make_record
 
 
 @pytest.mark.slow
 def test_only_the_weights_with_the_lowest_validation_loss_are_kept(photographs, base, tmp_path, monkeypatch):
     saved = []
-    save_tensors = module.save_tensors
+    save_tensors = run_folder.save_tensors
 
     def counting(*arguments):
-        saved.append(len(read_history(tmp_path / "out")) + 1)
+        saved.append(len(read_history(tmp_path / "out")))
         save_tensors(*arguments)
 
-    monkeypatch.setattr(module, "save_tensors", counting)
+    monkeypatch.setattr(run_folder, "save_tensors", counting)
     recipe = dataclasses.replace(RECIPE, epochs=4, learning_rate=0.5)
     train(photographs, tmp_path / "out", recipe, pretrained=base)
     rows = read_history(tmp_path / "out")
@@ -62,12 +65,10 @@ def test_binary_loss_and_accuracy_are_those_of_two_classes():
     logits = np.random.default_rng(0).normal(0, 3, (16, 2)).astype("float32")
     labels = np.arange(16) % 2
     column = labels[:, None].astype("float32")
-    binary = dataclasses.replace(RECIPE, labels="binary", mixup=0.0, cutmix=0.0, label_smoothing=0.0)
-    sparse = dataclasses.replace(binary, labels="int")
-    expected = float(_loss(sparse, 0.0)(labels, logits))
-    assert np.mean(_loss(binary, 0.0)(column, logits)) == pytest.approx(expected, rel=1e-5)
-    expected = float(_accuracy(sparse)(labels, logits))
-    assert float(_accuracy(binary)(column, logits)) == pytest.approx(expected)
+    expected = float(make_loss("int")(labels, logits))
+    assert float(make_loss("binary")(column, logits)) == pytest.approx(expected, rel=1e-5)
+    expected = float(make_accuracy("int")(labels, logits))
+    assert float(make_accuracy("binary")(column, logits)) == pytest.approx(expected)
 
 
 @pytest.mark.slow
@@ -88,13 +89,13 @@ def out_of_memory(*_, **__):
 
 
 def test_running_out_of_memory_is_an_error_that_names_the_options(photographs, tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "_train", out_of_memory)
+    monkeypatch.setattr(module.Training, "run", out_of_memory)
     with pytest.raises(ConfigError, match="Out of memory at batch size 8 .* smaller --batch-size"):
         train(photographs, tmp_path / "a", RECIPE)
 
 
 def test_automatic_batch_size_is_halved_until_it_is_1(photographs, tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "_train", out_of_memory)
+    monkeypatch.setattr(module.Training, "run", out_of_memory)
     lines = []
     with pytest.raises(ConfigError, match="Out of memory at batch size 1 "):
         fit(find_images(photographs), tmp_path / "b", RECIPE, halve_batch=True, report=lines.append)
@@ -105,15 +106,15 @@ def test_automatic_batch_size_is_halved_until_it_is_1(photographs, tmp_path, mon
 def test_halved_and_resumed_batches_scale_the_learning_rate(photographs, tmp_path, monkeypatch):
     tried = []
 
-    def fits_3_but_is_killed_once(data, run, recipe, *_):
+    def fits_3_but_is_killed_once(training, *_):
+        recipe = training.recipe
         tried.append((recipe.batch_size, recipe.learning_rate))
         if recipe.batch_size > 3:
             out_of_memory()
         if tried.count(tried[-1]) == 1:
             raise KeyboardInterrupt
-        (run.path / "model.safetensors").touch()
 
-    monkeypatch.setattr(module, "_train", fits_3_but_is_killed_once)
+    monkeypatch.setattr(module.Training, "run", fits_3_but_is_killed_once)
     recipe = dataclasses.replace(RECIPE, batch_size=25, learning_rate=0.05)
     output = tmp_path / "out"
     with pytest.raises(KeyboardInterrupt):
@@ -121,8 +122,7 @@ def test_halved_and_resumed_batches_scale_the_learning_rate(photographs, tmp_pat
     train(photographs, output, recipe, halve_batch=True, resume=True)
 
     # A run that was killed before memory ran out starts with the whole batch size.
-    (output / "model.safetensors").unlink()
-    (output / "recipe.json").unlink()
+    shutil.rmtree(output)
     record = make_record(find_images(photographs), recipe, None, "", ())
     RunFolder(output).claim(record, resume=False)
     train(photographs, output, recipe, halve_batch=True, resume=True)

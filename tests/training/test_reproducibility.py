@@ -1,24 +1,33 @@
 import dataclasses
 import hashlib
+import signal
 
+import keras
 import pytest
 
 from resnext.results import read_history
 from tests.helpers.photographs import paint
 from tests.helpers.training import RECIPE
+from tests.training.helpers import TINY, quiet, write_network
 from training.data import find_images
 from training.fit import fit
-from training.run_folder import Checkpoint
 
 pytestmark = pytest.mark.slow
 
-# Everything that draws random numbers: initial weights, order, augmentation, stochastic depth.
-RANDOM = dataclasses.replace(RECIPE, epochs=2, train_size=28, image_size=32)
+# Everything that draws random numbers: weights of the new classifier, order, augmentation, stochastic depth.
+RANDOM = dataclasses.replace(RECIPE, epochs=2, train_size=28, image_size=32, ema=0.9)
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     return find_images(paint(tmp_path_factory.mktemp("data")))
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory):
+    """A tiny network with stochastic depth to start from."""
+    architecture = dataclasses.replace(TINY, drop_path_rate=0.3)
+    return write_network(tmp_path_factory.mktemp("start") / "base", architecture=architecture)
 
 
 def digest(folder):
@@ -28,29 +37,32 @@ def digest(folder):
 
 
 @pytest.fixture(scope="module")
-def undisturbed(data, tmp_path_factory):
-    return digest(fit(data, tmp_path_factory.mktemp("runs") / "run", RANDOM, report=lambda line: None))
+def undisturbed(data, start, tmp_path_factory):
+    return digest(fit(data, tmp_path_factory.mktemp("runs") / "run", RANDOM, pretrained=start, report=quiet))
 
 
-def test_the_same_seed_gives_the_same_run_bit_for_bit(data, undisturbed, tmp_path):
-    assert digest(fit(data, tmp_path / "again", RANDOM, report=lambda line: None)) == undisturbed
+def test_the_same_seed_gives_the_same_run_bit_for_bit(data, start, undisturbed, tmp_path):
+    assert digest(fit(data, tmp_path / "again", RANDOM, pretrained=start, report=quiet)) == undisturbed
 
 
-def test_another_seed_gives_another_run(data, undisturbed, tmp_path):
+def test_another_seed_gives_another_run(data, start, undisturbed, tmp_path):
     other = dataclasses.replace(RANDOM, seed=1)
-    assert digest(fit(data, tmp_path / "other", other, report=lambda line: None)) != undisturbed
+    assert digest(fit(data, tmp_path / "other", other, pretrained=start, report=quiet)) != undisturbed
 
 
-def test_a_resumed_run_is_the_undisturbed_run(data, undisturbed, tmp_path, monkeypatch):
-    save = Checkpoint.save
+def test_a_run_stopped_within_an_epoch_resumes_to_the_same_end(data, start, undisturbed, tmp_path):
+    class Stop(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            if int(self.model.optimizer.iterations) == 6:  # of four steps an epoch
+                signal.raise_signal(signal.SIGINT)
 
-    def save_and_stop(checkpoint, model, epoch):
-        save(checkpoint, model, epoch)
-        if epoch == 1:
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(Checkpoint, "save", save_and_stop)
+    lines = []
     with pytest.raises(KeyboardInterrupt):
-        fit(data, tmp_path / "run", RANDOM, report=lambda line: None)
-    monkeypatch.setattr(Checkpoint, "save", save)
-    assert digest(fit(data, tmp_path / "run", RANDOM, resume=True, report=lambda line: None)) == undisturbed
+        fit(data, tmp_path / "run", RANDOM, pretrained=start, callbacks=[Stop()], report=lines.append)
+    assert lines[-2:] == [
+        "Stopped in epoch 2, after step 3 of 4.",
+        "Continue with the same command and --resume.",
+    ]
+    fit(data, tmp_path / "run", RANDOM, pretrained=start, resume=True, report=lines.append)
+    assert "Resuming after 1 of 2 epochs and 3 steps." in lines
+    assert digest(tmp_path / "run") == undisturbed

@@ -1,82 +1,235 @@
-"""Output folders of training: interrupted runs, checkpoints, and recipe.json of any origin."""
+"""Output folders of training: states, locks, interrupted runs, checkpoints, and recipe.json of any origin."""
 
 import dataclasses
 import json
+import os
+import pathlib
 import shutil
+import subprocess
+import sys
 
 import keras
 import numpy as np
 import pytest
 
-from resnext.errors import RepositoryError
+from resnext.atomic import UNFINISHED
+from resnext.errors import RepositoryError, WeightsError
 from resnext.keras_model import build_model
-from resnext.pretrained import from_pretrained, save_pretrained
+from resnext.repository import weights_digest
 from resnext.results import read_history
+from resnext.weights import keras_tensors, save_tensors
+from tests.helpers.paths import ROOT
 from tests.helpers.training import RECIPE
 from tests.training.helpers import TINY, train
-from training.run_folder import Checkpoint, recorded_commands, recorded_seed
+from training.run_folder import (
+    STATES,
+    Checkpoint,
+    Progress,
+    RunFolder,
+    _further_state,
+    collect_state,
+    recorded_commands,
+    recorded_seed,
+)
+
+
+class Killed(BaseException):
+    """What stands for SIGKILL: nothing catches it, and what was written stays."""
+
+
+def record_of(**recipe):
+    """The content of recipe.json, as far as a folder compares it."""
+    return {"recipe": recipe, "dataset": {}, "pretrained": None, "commands": ["resnext fit x"]}
+
+
+def die_when(monkeypatch, file, after):
+    """Kills the process before or after a file is renamed into place for the first time."""
+    replace = os.replace
+
+    def dying(source, target):
+        if pathlib.Path(target).match(file):
+            if after:
+                replace(source, target)
+            raise Killed
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", dying)
+
+
+def digest(folder):
+    """What a run has made: its weights, and its history without the seconds."""
+    rows = [{key: value for key, value in row.items() if key != "seconds"} for row in read_history(folder)]
+    return weights_digest(folder), rows
+
+
+@pytest.fixture(scope="module")
+def undisturbed(photographs, base, tmp_path_factory):
+    return train(photographs, tmp_path_factory.mktemp("runs") / "out", RECIPE, pretrained=base)
 
 
 @pytest.mark.slow
-def test_a_run_killed_before_its_first_checkpoint_is_resumed(photographs, base, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("file", "after"),
+    [("state.safetensors", False), ("state.safetensors", True), ("model.safetensors", False)],
+)
+def test_a_run_killed_at_a_write_ends_like_an_undisturbed_one(
+    file, after, photographs, base, undisturbed, tmp_path, monkeypatch
+):
     output = tmp_path / "out"
-
-    def killed(*_):
-        raise KeyboardInterrupt
-
     with monkeypatch.context() as patch:
-        patch.setattr(Checkpoint, "save", killed)
-        with pytest.raises(KeyboardInterrupt):
+        die_when(patch, file, after)
+        with pytest.raises(Killed):
             train(photographs, output, RECIPE, pretrained=base)
-    assert (output / "model.safetensors").exists()
-    assert not (output / "checkpoint").exists()
-    with pytest.raises(RepositoryError, match="interrupted run: add --resume"):
-        train(photographs, output, RECIPE, pretrained=base)
+    (output / "checkpoint" / ".writing-x.safetensors").touch()  # what SIGKILL leaves of an unfinished file
     train(photographs, output, RECIPE, pretrained=base, resume=True)
-    assert [row["epoch"] for row in read_history(output)] == [1, 2]
+    assert digest(output) == digest(undisturbed)
+    assert not list(output.rglob(UNFINISHED))
+    assert not (output / "checkpoint").exists()
+    assert RunFolder(output).state == "trained"
 
 
-@pytest.mark.slow
-def test_resuming_with_another_recipe_is_refused(tuned, base, photographs, tmp_path):
-    output = shutil.copytree(tuned, tmp_path / "out")
-    with pytest.raises(RepositoryError, match="no interrupted run"):
-        train(photographs, output, RECIPE, pretrained=base, resume=True)
-    (output / "checkpoint").mkdir()
-    (output / "checkpoint" / "state.safetensors").touch()
-    with pytest.raises(RepositoryError, match=r"another recipe \(epochs 1, not 2\): resume with the same"):
-        train(photographs, output, RECIPE, pretrained=base, resume=True)
-    other = dataclasses.replace(RECIPE, model="resnext50_32x4d", epochs=1, crop_pct=0.875)
-    with pytest.raises(RepositoryError, match=r"another pretrained network \({.*}, not None\): resume with"):
-        train(photographs, output, other, resume=True)
+def test_the_states_of_a_run(tmp_path):
+    run = RunFolder(tmp_path / "out")
+    assert run.state is None
+    run.claim(record_of(epochs=1), resume=False)
+    assert run.state == "training"
+    run.finish_training()
+    for state in STATES[1:]:
+        run.set_state(state)
+        assert RunFolder(tmp_path / "out").state == state
+        run.claim(record_of(epochs=1), resume=True)
+        assert run.state == state, "it is continued from there"
+        with pytest.raises(RepositoryError, match="already holds a trained network: choose another --output"):
+            run.claim(record_of(epochs=1), resume=False)
+    commands = json.loads((tmp_path / "out" / "recipe.json").read_bytes())["commands"]
+    assert commands == ["resnext fit x"] * 4
 
 
-@pytest.mark.slow
-def test_a_checkpoint_restores_weights_optimizer_and_epoch_bit_for_bit(tmp_path):
-    def compiled():
-        model = from_pretrained(tmp_path / "m")
+def test_a_folder_is_claimed_again_until_an_epoch_is_finished(tmp_path):
+    run = RunFolder(tmp_path / "out")
+    run.claim(record_of(epochs=1), resume=False)
+    run.claim(record_of(epochs=2), resume=False)
+    run.checkpoint.folder.mkdir()
+    run.checkpoint.path.touch()
+    with pytest.raises(RepositoryError, match="interrupted run: add --resume to continue it"):
+        run.claim(record_of(epochs=2), resume=False)
+
+
+def test_resuming_with_another_recipe_lists_all_differences(tmp_path):
+    run = RunFolder(tmp_path / "out")
+    with pytest.raises(RepositoryError, match="no interrupted run: leave --resume out"):
+        run.claim(record_of(), resume=True)
+    run.claim(record_of(**{f"setting_{index}": index for index in range(60)}), resume=False)
+    with pytest.raises(RepositoryError, match="another recipe: resume with the same options") as error:
+        run.claim(record_of(**{f"setting_{index}": -1 - index for index in range(60)}), resume=True)
+    assert len(str(error.value).splitlines()) == 61
+    assert "setting_59: 59 before, -60 now" in str(error.value)
+    (tmp_path / "out" / "recipe.json").write_text("{")
+    with pytest.raises(RepositoryError, match="recipe.json is corrupt"):
+        run.claim(record_of(), resume=True)
+
+
+def test_two_processes_cannot_use_one_folder(tmp_path):
+    program = """
+import pathlib, sys
+from training.run_folder import RunFolder
+with RunFolder(pathlib.Path(sys.argv[1])).lock():
+    print("locked", flush=True)
+    sys.stdin.read()
+"""
+    command = [sys.executable, "-c", program, str(tmp_path / "out")]
+    other = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    try:
+        assert other.stdout.readline() == b"locked\n"
+        with (
+            pytest.raises(RepositoryError, match="out is in use by another process"),
+            RunFolder(tmp_path / "out").lock(),
+        ):
+            pass
+        other.kill()
+        other.wait()
+        with RunFolder(tmp_path / "out").lock(), RunFolder(tmp_path / "out").lock():
+            pass  # a killed process holds no lock, and one process may lock twice
+    finally:
+        other.kill()
+        other.communicate()
+    assert not (tmp_path / "out").exists(), "nothing was written, so nothing is left"
+
+
+def test_an_output_folder_that_cannot_be_written_is_one_line(tmp_path):
+    (tmp_path / "file").touch()
+    with (
+        pytest.raises(RepositoryError, match="cannot be used as an output folder"),
+        RunFolder(tmp_path / "file" / "out").lock(),
+    ):
+        pass
+
+
+def test_a_folder_removed_during_a_run_is_not_made_again(tmp_path):
+    run = RunFolder(tmp_path / "out")
+    run.claim(record_of(), resume=False)
+    shutil.rmtree(tmp_path / "out")
+    with pytest.raises(RepositoryError, match="was removed or emptied during the run"):
+        run.set_state("trained")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.fixture
+def compiled():
+    """Makes the same compiled model with stochastic depth again and again, trained for some steps."""
+
+    def make(steps):
+        keras.utils.set_random_seed(0)
+        model = build_model(dataclasses.replace(TINY, drop_path_rate=0.5), label_names=("a", "b"))
         schedule = keras.optimizers.schedules.CosineDecay(0.1, 10)
-        model.compile(keras.optimizers.SGD(schedule, momentum=0.9), "mse")
-        return model
-
-    save_pretrained(build_model(TINY, label_names=("a", "b")), tmp_path / "m")
-    rng = np.random.default_rng(0)
-    x = rng.uniform(0, 255, (4, 32, 32, 3)).astype("float32")
-    y = np.eye(2, dtype="float32")[[0, 1, 0, 1]]
-    model = compiled()
-    for _ in range(3):
+        model.compile(keras.optimizers.SGD(schedule, momentum=0.9), "mse", metrics=["accuracy"])
+        rng = np.random.default_rng(0)
+        x = rng.uniform(0, 255, (4, 32, 32, 3)).astype("float32")
+        y = np.eye(2, dtype="float32")[[0, 1, 0, 1]]
         model.train_on_batch(x, y)
+        for _ in range(steps - 1):
+            model.train_on_batch(x, y)
+        return model, x, y
+
+    return make
+
+
+@pytest.mark.slow
+def test_a_checkpoint_restores_the_whole_state_bit_for_bit(compiled, tmp_path):
+    model, x, y = compiled(3)
+    rows = [{"epoch": 1, "val_loss": 0.1 + 0.2}]
+    best = {"fc.weight": np.ones((2, 3), "float16")}
     checkpoint = Checkpoint(tmp_path / "checkpoint")
-    checkpoint.save(model, 7)
-    other = compiled()
-    assert checkpoint.restore(other) == 7
+    checkpoint.save(collect_state(model), Progress(rows, step=7, best=best))
+    other, *_ = compiled(1)
+    progress = checkpoint.restore(other)
+    assert (progress.rows, progress.step, progress.epoch) == (rows, 7, 1)
+    assert progress.best["fc.weight"].dtype == "float16"
     assert int(other.optimizer.iterations) == 3
-    assert float(other.optimizer.learning_rate) == float(model.optimizer.learning_rate) < 0.1
-    for before, after in zip(model.get_weights(), other.get_weights(), strict=True):
-        assert np.array_equal(before, after)
+    for state, same in zip(_further_state(model).items(), _further_state(other).items(), strict=True):
+        assert state[0] == same[0]
+        assert np.array_equal(state[1].numpy(), same[1].numpy()), state[0]
+    assert any(name.startswith("random/") for name in _further_state(model))
     model.train_on_batch(x, y)
     other.train_on_batch(x, y)
     for before, after in zip(model.get_weights(), other.get_weights(), strict=True):
-        assert np.allclose(before, after, atol=1e-5)
+        assert np.array_equal(before, after)
+
+
+@pytest.mark.hostile
+@pytest.mark.parametrize("content", ["empty", "half", "noise", "weights"])
+def test_a_corrupt_checkpoint_is_one_line_with_the_next_step(content, compiled, tmp_path):
+    checkpoint = Checkpoint(tmp_path / "checkpoint")
+    model, *_ = compiled(1)
+    checkpoint.save(collect_state(model), Progress([{"epoch": 1}]))
+    whole = checkpoint.path.read_bytes()
+    broken = {"empty": b"", "half": whole[: len(whole) // 2], "noise": bytes(range(256)) * 99}
+    if content == "weights":
+        save_tensors(keras_tensors(model), checkpoint.path)
+    else:
+        checkpoint.path.write_bytes(broken[content])
+    with pytest.raises(WeightsError, match="delete the folder checkpoint/, and --resume trains from"):
+        checkpoint.restore(model)
 
 
 @pytest.mark.hostile

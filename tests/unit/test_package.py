@@ -67,7 +67,7 @@ def allowed_imports(file):
     """The modules that a file may import: those of the base and of the extra that it belongs to."""
     folder = file.relative_to(ROOT).parts
     if folder[0] == "training" or file.name in (*KERAS_FILES, "command.py"):
-        return TRAIN
+        return TRAIN | modules_of(EXTRAS["trackio"])
     return PAGE if "page" in folder else BASE
 
 

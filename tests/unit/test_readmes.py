@@ -81,7 +81,7 @@ def test_every_option_in_the_text_is_an_option_of_a_command(readme):
         option for command in COMMANDS.values() for parameter in command.params for option in parameter.opts
     }
     # Options of the benchmarks' scripts.
-    options |= {"--peer-python", "--without-certificates", "--output"}
+    options |= {"--peer-python", "--without-certificates", "--output", "--toy"}
     assert set(re.findall(r"`(--[a-z-]+)", text)) <= options
 
 
