@@ -165,3 +165,32 @@ def test_tables_of_the_benchmarks_show_the_recorded_results(name):
     for line in (results / "results" / f"{name}.csv").read_text("utf-8").splitlines()[1:]:
         first = re.search(r",(\d+\.\d+)", line)[1]
         assert first in numbers, line
+
+
+def test_the_slurm_script_gives_each_host_its_tf_config(tmp_path):
+    (script,) = blocks("training/README.md", "bash")
+    programs = {
+        "scontrol": "printf 'node-1\\nnode-2\\n'",
+        "srun": 'for rank in 0 1; do SLURM_PROCID=$rank "$@"; done',
+        "resnext": 'echo "$TF_CONFIG"; echo "$*"',
+    }
+    for name, body in programs.items():
+        (tmp_path / name).write_text(f"#!/bin/bash\n{body}\n")
+        (tmp_path / name).chmod(0o755)
+    env = {"PATH": f"{tmp_path}:/usr/bin:/bin", "SLURM_JOB_NODELIST": "node-[1-2]"}
+
+    def run():
+        command = ["bash", "-c", script]
+        return subprocess.run(
+            command, cwd=tmp_path, env=env, capture_output=True, text=True
+        ).stdout.splitlines()
+
+    lines = run()
+    cluster = {"worker": ["node-1:12345", "node-2:12345"]}
+    for rank in (0, 1):
+        expected = {"cluster": cluster, "task": {"type": "worker", "index": rank}}
+        assert json.loads(lines[2 * rank]) == expected
+        assert "--resume" not in lines[2 * rank + 1]
+    (tmp_path / "my-model").mkdir()
+    (tmp_path / "my-model" / "recipe.json").touch()
+    assert run()[1].endswith("--batch-size 512 --resume")
