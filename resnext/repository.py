@@ -118,7 +118,7 @@ def load_config(repository: Repository) -> ModelConfig:
 def weights_digest(folder: pathlib.Path) -> str:
     """Returns the SHA-256 of a repository's weights in hexadecimal digits.
 
-    quantization.json and evaluation.json have it, so that they are not taken for those of other weights.
+    quantization.json and evaluation.json have it, so that they are not used with other weights.
     """
     with (folder / "model.safetensors").open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,3 +1,4 @@
+import contextlib
 import dataclasses
 import hashlib
 import signal
@@ -50,19 +51,24 @@ def test_another_seed_gives_another_run(data, start, undisturbed, tmp_path):
     assert digest(fit(data, tmp_path / "other", other, pretrained=start, report=quiet)) != undisturbed
 
 
-def test_a_run_stopped_within_an_epoch_resumes_to_the_same_end(data, start, undisturbed, tmp_path):
+def test_a_run_stopped_within_an_epoch_resumes_to_the_same_end(
+    data, start, undisturbed, tmp_path, monkeypatch
+):
     class Stop(keras.callbacks.Callback):
-        def on_train_batch_end(self, batch, logs=None):
+        def on_train_batch_begin(self, batch, logs=None):
             if int(self.model.optimizer.iterations) == 6:  # of four steps an epoch
-                signal.raise_signal(signal.SIGINT)
+                signals.append(signal.SIGINT)
 
-    lines = []
+    # A signal that is held back, as in the tests of interruptions, but none that may end the test's process.
+    signals, lines = [], []
+    monkeypatch.setattr("training.fit._signals_held", lambda: contextlib.nullcontext(signals))
     with pytest.raises(KeyboardInterrupt):
         fit(data, tmp_path / "run", RANDOM, pretrained=start, callbacks=[Stop()], report=lines.append)
     assert lines[-2:] == [
         "Stopped in epoch 2, after step 3 of 4.",
         "Continue with the same command and --resume.",
     ]
+    signals.clear()
     fit(data, tmp_path / "run", RANDOM, pretrained=start, resume=True, report=lines.append)
     assert "Resuming after 1 of 2 epochs and 3 steps." in lines
     assert digest(tmp_path / "run") == undisturbed
