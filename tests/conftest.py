@@ -64,7 +64,11 @@ def browser():
     tests of other modules do.
     """
     # Imported here so that tests that use no browser also run where Playwright is not installed.
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import expect, sync_playwright
+
+    from tests.helpers.pages import PATIENCE
+
+    expect.set_options(timeout=PATIENCE)
 
     names = ("chromium", "chromium-browser", "google-chrome")
     chromium = next(filter(None, map(shutil.which, names)), None)

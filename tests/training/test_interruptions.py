@@ -59,6 +59,8 @@ def test_a_signal_stops_a_run_after_its_step_and_says_how_to_continue(
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        # Whatever started the tests may ignore it.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     for line in process.stdout:
         if line.startswith("epoch 1/3"):
