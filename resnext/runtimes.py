@@ -1,6 +1,7 @@
 """Runs a network on pixels: with OpenVINO, or with Keras where OpenVINO has no wheel or a GPU is wanted."""
 
 import contextlib
+import functools
 import os
 import queue
 import threading
@@ -131,14 +132,25 @@ class OpenVINORuntime:
         return self._throughput_model
 
     def _compile(self, hint: str) -> "openvino.CompiledModel":
-        import openvino
-
         options = {"PERFORMANCE_HINT": hint, **self._options}
         try:
-            return openvino.Core().compile_model(self._graph, "CPU", options)
+            return _core().compile_model(self._graph, "CPU", options)
         except RuntimeError as error:
             reason = str(error).strip().splitlines()[-1]
             raise WeightsError(f"OpenVINO cannot compile the network ({reason}).") from None
+
+
+@functools.cache
+def _core() -> "openvino.Core":
+    """The one Core of this process.
+
+    Each Core gives the thread that first uses it a stack for signal handlers, and frees it with the Core. Of
+    two, freed in the order in which they were made, the first one's stays in use, and the next signal ends
+    the process (OpenVINO 2026.4).
+    """
+    import openvino
+
+    return openvino.Core()
 
 
 def _requests(compiled: "openvino.CompiledModel", count: int) -> "queue.SimpleQueue[openvino.InferRequest]":

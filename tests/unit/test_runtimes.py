@@ -158,3 +158,20 @@ def test_weights_of_another_network_are_named_by_both_runtimes(tiny_repository, 
     for runtime in ("openvino", "keras"):
         with pytest.raises(WeightsError, match="model.safetensors has no tensor 'fc.weight'"):
             Classifier.from_pretrained(tiny_repository, runtime=runtime)
+
+
+def test_a_signal_is_handled_after_models_were_closed():
+    """OpenVINO's threads' stacks for signal handlers: one that is freed in use ends the process."""
+    program = (
+        "import os, signal, sys\n"
+        "from resnext.classifier import Classifier\n"
+        "signal.signal(signal.SIGTERM, lambda *_: print('handled', flush=True))\n"
+        "for _ in range(2):\n"
+        "    classifier = Classifier.from_pretrained()\n"
+        "    classifier.throughput_model()\n"
+        "    del classifier\n"
+        "os.kill(os.getpid(), signal.SIGTERM)\n"
+        "print('end')\n"
+    )
+    result = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
+    assert (result.returncode, result.stdout.split()) == (0, ["handled", "end"]), result.stderr
