@@ -1,6 +1,6 @@
 """Augmentation of training images as a pure function of the seed, the epoch and the image.
 
-The random numbers of an image are drawn in the input pipeline from (seed, epoch, image), so that they do not
+The random numbers of all images are drawn in the input pipeline from (seed, epoch), so that they do not
 depend on threads, on the batch, or on how often a run was interrupted. `augment` only computes with them, on
 the device that trains the network.
 """
@@ -31,26 +31,25 @@ _UNIFORM = (
 _LUMA = (0.299, 0.587, 0.114)
 
 
-def draw(recipe: Recipe, epoch: tf.Tensor, index: tf.Tensor) -> dict[str, tf.Tensor]:
-    """Draws the random numbers that augment one image in one epoch.
+def draw(recipe: Recipe, epoch: tf.Tensor, images: int) -> dict[str, tf.Tensor]:
+    """Draws the random numbers that augment all images in one epoch.
 
     Args:
         recipe: The recipe: seed, and the alphas of MixUp and CutMix.
         epoch: The epoch, () int from 0.
-        index: The index of the image in the training set, () int.
+        images: The number of images.
 
     Returns:
-        `uniform`, (12,) float32 in [0, 1), and `mixup` and `cutmix`, () float32 in [0, 1], from
+        `uniform`, (images, 12) float32 in [0, 1), and `mixup` and `cutmix`, (images,) float32 in [0, 1], from
         Beta(alpha, alpha).
     """
     seed = tf.constant([recipe.seed, 0], tf.int64)
-    for number in (epoch, index):
-        seed = tf.random.experimental.stateless_fold_in(seed, tf.cast(number, tf.int64))
+    seed = tf.random.experimental.stateless_fold_in(seed, tf.cast(epoch, tf.int64))
     streams = tf.unstack(tf.random.split(seed, 3))
     return {
-        "uniform": tf.random.stateless_uniform([len(_UNIFORM)], streams[0]),
-        "mixup": _beta(recipe.mixup, streams[1]),
-        "cutmix": _beta(recipe.cutmix, streams[2]),
+        "uniform": tf.random.stateless_uniform([images, len(_UNIFORM)], streams[0]),
+        "mixup": _beta(recipe.mixup, images, streams[1]),
+        "cutmix": _beta(recipe.cutmix, images, streams[2]),
     }
 
 
@@ -63,7 +62,7 @@ def augment(
         recipe: The recipe: how strong each change is.
         images: (batch, side, side, 3) uint8 or float RGB in [0, 255].
         labels: (batch,) int, or (batch, classes) float, which blending needs.
-        draws: The draws of each image, from `draw`.
+        draws: The draws of each image: rows of `draw`.
 
     Returns:
         (batch, train_size, train_size, 3) float32 RGB in [0, 255], and the labels, blended as the images are.
@@ -152,11 +151,11 @@ def _boxes(size, share, uniform):
     return rows[:, :, None, None] * columns[:, None, :, None]
 
 
-def _beta(alpha: float, seed: Any) -> tf.Tensor:
-    """One number from Beta(alpha, alpha) as the share of two Gamma(alpha) numbers; 1 if alpha is 0."""
+def _beta(alpha: float, count: int, seed: Any) -> tf.Tensor:
+    """(count,) numbers from Beta(alpha, alpha), as shares of two Gamma(alpha) numbers; 1 if alpha is 0."""
     if not alpha:
-        return tf.ones(())
-    one, other = tf.unstack(tf.random.stateless_gamma([2], seed, alpha))
+        return tf.ones(count)
+    one, other = tf.unstack(tf.random.stateless_gamma([count, 2], seed, alpha), axis=1)
     # Both round to 0 now and then for a small alpha; the image is then left alone.
     return tf.where(one + other > 0, one / tf.maximum(one + other, 1e-30), 1.0)
 

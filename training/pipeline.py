@@ -61,11 +61,9 @@ def training_batches(
     batch_size = min(recipe.batch_size, len(split))
     steps = steps_per_epoch(split, recipe)
 
-    def load(index: tf.Tensor, epoch: tf.Tensor):
-        return *images.load(index), draw(recipe, epoch, index)
-
-    def encode(images, labels, draws):
-        return images, encode_labels(labels, recipe.labels, num_classes), draws
+    def load(indices: tf.Tensor, draws: dict[str, tf.Tensor]):
+        pixels, labels = images.load(indices)
+        return pixels, encode_labels(labels, recipe.labels, num_classes), draws
 
     def make(context: tf.distribute.InputContext) -> tf.data.Dataset:
         columns, per_replica = _share(context, batch_size)
@@ -77,12 +75,14 @@ def training_batches(
             indices = tf.random.experimental.stateless_shuffle(tf.range(len(split)), seed)
             batches = tf.reshape(indices[: steps * batch_size], [steps, batch_size])
             skipped = tf.where(epoch == first_epoch, first_step, 0)
-            indices = tf.reshape(batches[skipped:, columns], [-1])
-            return tf.data.Dataset.from_tensor_slices((indices, tf.fill(tf.shape(indices), epoch)))
+            batches = tf.reshape(batches[skipped:, columns], [-1, per_replica])
+            draws = draw(recipe, epoch, len(split))
+            rows = {name: tf.gather(values, batches) for name, values in draws.items()}
+            return tf.data.Dataset.from_tensor_slices((batches, rows))
 
         dataset = tf.data.Dataset.range(first_epoch, recipe.epochs).flat_map(order)
         dataset = dataset.map(load, num_parallel_calls=tf.data.AUTOTUNE)
-        return dataset.batch(per_replica, drop_remainder=True).map(encode).prefetch(tf.data.AUTOTUNE)
+        return dataset.prefetch(tf.data.AUTOTUNE)
 
     return Batches(make, images, strategy)
 
@@ -112,19 +112,18 @@ def validation_batches(
     batch_size = min(recipe.batch_size, -(-len(split) // replicas) * replicas)
     steps = -(-len(split) // batch_size)
 
-    def load(index: tf.Tensor):
-        is_image = index < len(split)
-        return *images.load(tf.where(is_image, index, 0)), tf.cast(is_image, tf.float32)
-
-    def encode(pixels, labels, counted):
-        return tf.cast(pixels, tf.float32), encode_labels(labels, recipe.labels, num_classes), counted
+    def load(indices: tf.Tensor):
+        is_image = indices < len(split)
+        pixels, labels = images.load(tf.where(is_image, indices, 0))
+        labels = encode_labels(labels, recipe.labels, num_classes)
+        return tf.cast(pixels, tf.float32), labels, tf.cast(is_image, tf.float32)
 
     def make(context: tf.distribute.InputContext) -> tf.data.Dataset:
         columns, per_replica = _share(context, batch_size)
-        indices = np.arange(steps * batch_size).reshape(steps, batch_size)[:, columns].ravel()
-        dataset = tf.data.Dataset.from_tensor_slices(indices)
+        indices = np.arange(steps * batch_size).reshape(steps, batch_size)[:, columns]
+        dataset = tf.data.Dataset.from_tensor_slices(indices.reshape(-1, per_replica))
         dataset = dataset.map(load, num_parallel_calls=tf.data.AUTOTUNE)
-        return dataset.batch(per_replica).map(encode).prefetch(tf.data.AUTOTUNE)
+        return dataset.prefetch(tf.data.AUTOTUNE)
 
     return Batches(make, images, strategy)
 
@@ -223,20 +222,30 @@ class ImageCache:
             self._cache = np.empty((len(split), *self._shape), np.uint8)
             self._cached = np.zeros(len(split), bool)
 
-    def load(self, index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """(side, side, 3) uint8 pixels and () int64 label of the image at a place, within tf.data."""
-        pixels = tf.numpy_function(self._pixels, [index], tf.uint8)
-        return tf.ensure_shape(pixels, self._shape), tf.gather(self._split.labels, index)
+    def load(self, indices: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Loads the images at some places, within tf.data.
 
-    def _pixels(self, index: np.ndarray) -> np.ndarray:
-        if self._cache is not None and self._cached[index]:
-            return self._cache[index]
+        Args:
+            indices: (batch,) int.
+
+        Returns:
+            (batch, side, side, 3) uint8 pixels, and (batch,) int64 labels.
+        """
+        pixels = tf.numpy_function(self._pixels, [indices], tf.uint8)
+        pixels = tf.ensure_shape(pixels, (indices.shape[0], *self._shape))
+        return pixels, tf.gather(self._split.labels, indices)
+
+    def _pixels(self, indices: np.ndarray) -> np.ndarray:
+        if self._cache is None:
+            return np.stack([self._decode(index) for index in indices])
+        for index in indices[~self._cached[indices]]:
+            self._cache[index] = self._decode(index)
+            self._cached[index] = True
+        return self._cache[indices]
+
+    def _decode(self, index: int) -> np.ndarray:
         try:
-            pixels = load_pixels(self._split.files[index], self._preprocessing)
+            return load_pixels(self._split.files[index], self._preprocessing)
         except ImageError as error:
             self.fault = error
             raise
-        if self._cache is not None:
-            self._cache[index] = pixels
-            self._cached[index] = True
-        return pixels
