@@ -6,6 +6,7 @@ import json
 import math
 import os
 import pathlib
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -77,6 +78,22 @@ class CalibrationBin(NamedTuple):
     images: int
 
 
+class CorruptionScore(NamedTuple):
+    """The accuracy on test images that were made worse.
+
+    Args:
+        name: In what way: "blur", "noise", ...; "none" for the images as they are.
+        unit: What the level is: "quality", "brightness", ...
+        level: How much.
+        top1: The top-1 accuracy in [0, 1].
+    """
+
+    name: str
+    unit: str
+    level: float
+    top1: float
+
+
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
     """The test of a network, as evaluation.json holds it.
@@ -94,6 +111,9 @@ class Evaluation:
         weights_sha256: The SHA-256 of the weights that were tested, or None if the file does not say.
         overlap: The number of test images that were also used to train or to choose the weights, by their
             content, or None if that was not checked.
+        uncalibrated: The calibration as it was before the classifier was scaled by a temperature; empty if it
+            was not.
+        corruptions: The accuracies on worse images; empty if they were not measured.
     """
 
     classes: tuple[str, ...]
@@ -107,6 +127,8 @@ class Evaluation:
     dtype: str = "float32"
     weights_sha256: str | None = None
     overlap: int | None = None
+    uncalibrated: tuple[CalibrationBin, ...] = ()
+    corruptions: tuple[CorruptionScore, ...] = ()
 
     @classmethod
     def from_json(cls, text: str) -> "Evaluation":
@@ -155,6 +177,14 @@ class Evaluation:
             dtype=str(values.get("dtype", "float32")),
             weights_sha256=None if digest is None else str(digest),
             overlap=_optional_int(values, "overlap"),
+            uncalibrated=tuple(
+                CalibrationBin(float(confidence), float(accuracy), int(images))
+                for confidence, accuracy, images in values.get("uncalibrated", ())
+            ),
+            corruptions=tuple(
+                CorruptionScore(str(row["name"]), str(row["unit"]), float(row["level"]), float(row["top1"]))
+                for row in values.get("corruptions", ())
+            ),
         )
 
     def to_json(self) -> str:
@@ -171,6 +201,8 @@ class Evaluation:
             "dtype": self.dtype,
             **({} if self.weights_sha256 is None else {"weights_sha256": self.weights_sha256}),
             **({} if self.overlap is None else {"overlap": self.overlap}),
+            **({"uncalibrated": self.uncalibrated} if self.uncalibrated else {}),
+            **({"corruptions": [row._asdict() for row in self.corruptions]} if self.corruptions else {}),
             "classes": list(self.classes),
             "confusion_matrix": self.confusion_matrix.tolist(),
             "per_class": [row._asdict() for row in self.per_class],
@@ -235,13 +267,13 @@ def calibration_bins(predictions: tuple[ImagePrediction, ...], bins: int = 10) -
     ]
 
 
-def calibration_error(bins: list[CalibrationBin]) -> float:
+def calibration_error(bins: Sequence[CalibrationBin]) -> float:
     """Expected calibration error: the mean gap between confidence and accuracy, weighted by images."""
     gaps = sum(abs(confidence - accuracy) * images for confidence, accuracy, images in bins)
     return gaps / sum(images for *_, images in bins)
 
 
-def calibration_bias(bins: list[CalibrationBin]) -> float:
+def calibration_bias(bins: Sequence[CalibrationBin]) -> float:
     """Mean of accuracy minus confidence: above 0 if under-confident, below 0 if over-confident."""
     gaps = sum((accuracy - confidence) * images for confidence, accuracy, images in bins)
     return gaps / sum(images for *_, images in bins)
@@ -290,7 +322,15 @@ def write_history(rows: list[dict[str, float]], folder: pathlib.Path) -> None:
 
 
 def best_epoch(rows: list[dict[str, float]]) -> dict[str, float]:
-    """The row with the lowest validation loss, whose weights are kept; NaN counts as infinite."""
+    """The row with the lowest validation loss, whose weights are kept; NaN counts as infinite.
+
+    Fine-tuning has an epoch 0, the linear probe that it starts from: epochs that classify fewer validation
+    images correctly are left out. The probe's loss is not compared, because label smoothing and blended
+    labels raise the others' until the network is calibrated.
+    """
+    if rows[0]["epoch"] == 0:
+        start = rows[0]
+        rows = [row for row in rows[1:] if row["val_accuracy"] >= start["val_accuracy"]] or [start]
     return min(rows, key=lambda row: math.inf if math.isnan(row["val_loss"]) else row["val_loss"])
 
 

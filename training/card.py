@@ -1,5 +1,6 @@
 """The model card: README.md of a model repository, written from the files beside it."""
 
+import itertools
 import json
 import math
 import pathlib
@@ -11,8 +12,10 @@ from resnext.atomic import write_atomically
 from resnext.config import ModelConfig
 from resnext.int8 import GRAPH, NOTES, WEIGHTS
 from resnext.repository import weights_digest
-from resnext.results import Evaluation, best_epoch, read_evaluation, read_history
+from resnext.results import Evaluation, best_epoch, calibration_error, read_evaluation, read_history
 from resnext.shapes import network_modules
+
+from .run_folder import recorded_temperature
 
 # A card with this line may be overwritten. Published cards have it: never change it.
 MADE_HERE = "<!-- Written by `python -m training`; remove this line to keep your own changes. -->"
@@ -38,10 +41,11 @@ _SETTINGS = {
     "ema": "decay of the averaged weights (EMA)",
     "clip_norm": "limit of the gradient's norm",
     "accumulate": "steps whose gradients are accumulated",
+    "probe_passes": "largest number of passes of the linear probe",
     "seed": "seed",
 }
 # Settings that a table leaves out while they have these values, which change nothing.
-_UNUSED = {"class_weights": "equal", "ema": 0, "clip_norm": 0, "accumulate": 1}
+_UNUSED = {"probe_passes": 0, "class_weights": "equal", "ema": 0, "clip_norm": 0, "accumulate": 1}
 _FINE_TUNING_SETTINGS = {
     "freeze_bn": "freeze batch norm (statistics and parameters)",
     "layer_decay": "layer-wise learning-rate decay",
@@ -150,6 +154,7 @@ def _introduction(repo_id: str, config: ModelConfig, dataset: str) -> str:
 
 
 def _results_section(evaluation: Evaluation, folder: pathlib.Path, pretrained: bool) -> str:
+    temperature = recorded_temperature(folder)
     lines = [
         "## Results",
         "",
@@ -162,11 +167,45 @@ def _results_section(evaluation: Evaluation, folder: pathlib.Path, pretrained: b
     for row in evaluation.per_class:
         label = _escape(row.label)
         lines.append(f"| {label} | {row.precision:.3f} | {row.recall:.3f} | {row.f1:.3f} | {row.support} |")
+    lines += ["", _describe_calibration(evaluation, temperature)]
+    if (folder / "figures" / "reliability.png").exists():
+        lines += ["", "![Reliability diagram: accuracy by confidence](figures/reliability.png)"]
     if (folder / "figures" / "heatmap.png").exists():
         lines += ["", "![Confusion matrix: true class by predicted class](figures/heatmap.png)"]
+    if evaluation.corruptions:
+        lines += ["", *_corruptions_table(evaluation)]
     if any(row.thumbnail for row in evaluation.predictions):
         lines += ["", "Thumbnails of misclassified images are in `mistakes/`."]
     return "\n".join(lines)
+
+
+def _describe_calibration(evaluation: Evaluation, temperature: float) -> str:
+    """How far the probabilities are from the accuracy, and what was done about it."""
+    error = f"The expected calibration error is {calibration_error(evaluation.calibration):.3f}"
+    if not evaluation.uncalibrated:
+        return f"{error} (ten bins; the classifier was not calibrated)."
+    before = calibration_error(evaluation.uncalibrated)
+    return (
+        f"{error} (ten bins). It was {before:.3f} before the classifier was divided by the temperature "
+        f"{temperature:.3f}, which minimizes the validation loss "
+        "([Guo et al., 2017](https://arxiv.org/abs/1706.04599))."
+    )
+
+
+def _corruptions_table(evaluation: Evaluation) -> list[str]:
+    """The accuracies on worse images, a row for each way."""
+    clean, *rest = evaluation.corruptions
+    lines = [
+        f"Top-1 accuracy on worse copies of the test images ({clean.top1:.1%} as they are):",
+        "",
+        "| change | level: accuracy |",
+        "| --- | --- |",
+    ]
+    for name, group in itertools.groupby(rest, lambda score: score.name):
+        scores = list(group)
+        cells = ", ".join(f"{score.level:g}: {score.top1:.1%}" for score in scores)
+        lines.append(f"| {_escape(name)} ({_escape(scores[0].unit)}) | {cells} |")
+    return [*lines, "", "![Top-1 accuracy on worse images](figures/corruptions.png)"]
 
 
 def _independence(evaluation: Evaluation, pretrained: bool) -> str:
@@ -254,9 +293,12 @@ def _describe_run(recipe: dict, history: list[dict[str, float]]) -> str:
         kept, reason = history[-1], "the last one"
     else:
         kept, reason = best_epoch(history), "which had the lowest validation loss"
+        if not kept["epoch"]:
+            reason = "the linear probe, because no later epoch classified as many validation images correctly"
     average = " (an exponential moving average)" if recipe["recipe"].get("ema") else ""
     return (
-        f"Images: {images}. The weights{average} are those of epoch {kept['epoch']} of {len(history)}, "
+        f"Images: {images}. The weights{average} are those of epoch {kept['epoch']} of "
+        f"{history[-1]['epoch']}, "
         f"{reason} ({kept['val_loss']:.4f}, at a validation accuracy of {kept['val_accuracy']:.2%}). "
         f"{_duration(history)}{recipe['hardware']}"
     )

@@ -16,9 +16,11 @@ from resnext.results import MAX_TESTED_CLASSES, ClassScores, Evaluation, ImagePr
 from resnext.stream import infer_images
 
 from . import plots
+from .corruptions import measure_corruptions
 from .data import ImageFolders
 from .mistakes import choose_mistakes, remove_thumbnails, save_thumbnails
 from .provenance import choose_test_images
+from .run_folder import recorded_temperature
 from .tables import format_table
 
 FIRST = 10  # predictions that are printed
@@ -30,6 +32,7 @@ def evaluate(
     classifier: Classifier,
     output: pathlib.Path,
     *,
+    corruptions: bool = False,
     report: Callable[[str], object] = print,
 ) -> Evaluation:
     """Classifies every test image, and writes evaluation.json, the figures and thumbnails of the mistakes.
@@ -38,6 +41,8 @@ def evaluate(
         data: The data set, with a split "test". Its classes and the model's are matched by name.
         classifier: The model, with precision "float32", of a repository.
         output: The folder for evaluation.json, figures/ and mistakes/.
+        corruptions: Whether to measure the accuracy on worse images, too (`measure_corruptions`). That takes
+            thirty times as long.
         report: Called with each line of progress.
 
     Returns:
@@ -59,10 +64,15 @@ def evaluate(
     true = true_classes(data, labels)
     test = data.splits["test"]
     names = [file.relative_to(data.root).as_posix() for file in test.files]
+    logits = compute_logits(classifier, test.files)
+    temperature = recorded_temperature(folder)
+    before = measure(logits * temperature, true, labels, names).calibration if temperature != 1 else ()
     evaluation = dataclasses.replace(
-        measure(compute_logits(classifier, test.files), true, labels, names),
+        measure(logits, true, labels, names),
         weights_sha256=weights_digest(folder),
         overlap=overlap,
+        uncalibrated=tuple(before),
+        corruptions=measure_corruptions(classifier, test.files, true, report) if corruptions else (),
     )
     # Written without thumbnails first: a run that is killed while the thumbnails change names none that is
     # missing or shows another image.
@@ -74,6 +84,10 @@ def evaluate(
     figures = output / "figures"
     matrix = plots.confusion_matrix(evaluation.confusion_matrix, labels, evaluation.top1)
     plots.save_figure(matrix, figures / "heatmap.png")
+    reliability = plots.reliability(evaluation.calibration, evaluation.uncalibrated)
+    plots.save_figure(reliability, figures / "reliability.png")
+    if evaluation.corruptions:
+        plots.save_figure(plots.corruptions(evaluation.corruptions), figures / "corruptions.png")
     _draw_samples(classifier, test.files, evaluation.predictions, figures / "samples.png")
     for line in (*first_predictions(evaluation), "", *class_table(evaluation), ""):
         report(line)

@@ -15,7 +15,13 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from resnext.atomic import replacing
-from resnext.results import HISTORY_COLUMNS, best_epoch
+from resnext.results import (
+    HISTORY_COLUMNS,
+    CalibrationBin,
+    CorruptionScore,
+    best_epoch,
+    calibration_error,
+)
 
 from .fonts import DEJAVU, columns, drawable
 
@@ -119,6 +125,64 @@ def _draw_learning_rate(
     axes.set_yticks([0, peak] if peak else [0], ["0", f"{peak:.3g}"] if peak else ["0"])
     if len(epochs) == 1 and np.isfinite(learning_rate[0]):  # a point without a line is easily overlooked
         axes.annotate(f"{peak:.3g}", (epochs[0], peak), (7, 0), textcoords="offset points", va="center")
+
+
+@matplotlib.rc_context(STYLE)
+def corruptions(scores: Sequence[CorruptionScore]) -> Figure:
+    """Draws the accuracy on worse images, a small panel for each way.
+
+    Args:
+        scores: The scores, of which the first is that of the images as they are.
+    """
+    clean, *rest = scores
+    groups = [(name, list(group)) for name, group in itertools.groupby(rest, lambda score: score.name)]
+    columns = min(4, len(groups))
+    rows = -(-len(groups) // columns)
+    figure = Figure(figsize=(2.4 * columns, 2.1 * rows), layout="constrained")
+    panels = figure.subplots(rows, columns, sharey=True, squeeze=False).ravel()
+    for axes, (name, group) in itertools.zip_longest(panels, groups, fillvalue=("", [])):
+        if not group:
+            axes.set_axis_off()
+            continue
+        axes.axhline(clean.top1, color=QUIET, linewidth=0.8, linestyle="--")
+        accuracies = [score.top1 for score in group]
+        axes.plot(range(len(group)), accuracies, "o-", color=VALIDATION["color"], linewidth=1.8, markersize=4)
+        axes.set_xticks(range(len(group)), [f"{score.level:g}" for score in group])
+        axes.set(ylim=(0, 1), title=name)
+        axes.set_xlabel(group[0].unit, fontsize=8, color=QUIET)
+        axes.yaxis.set_major_formatter(PercentFormatter(1))
+        axes.grid(axis="y", color=RULE, linewidth=0.6)
+    figure.suptitle(f"Top-1 accuracy on worse images (dashed: as they are, {clean.top1:.1%})", fontsize=10)
+    return figure
+
+
+@matplotlib.rc_context(STYLE)
+def reliability(bins: Sequence[CalibrationBin], before: Sequence[CalibrationBin] = ()) -> Figure:
+    """Draws the reliability diagram: accuracy over confidence (Guo et al., 2017, arXiv:1706.04599).
+
+    Args:
+        bins: The bins of the predictions, at least one. The area of a dot is proportional to its images.
+        before: The bins before the network was calibrated; empty if it was not.
+    """
+    figure = Figure(figsize=(4.6, 4.6), layout="constrained")
+    axes = figure.subplots()
+    axes.plot((0, 1), (0, 1), "--", color=QUIET, linewidth=0.8)
+    for values, style, title in (
+        (before, TRAINING, "before calibration"),
+        (bins, VALIDATION, "after calibration" if before else ""),
+    ):
+        if values:
+            confidence, accuracy, images = zip(*values)
+            label = f"{title}: " * bool(title) + f"calibration error {calibration_error(list(values)):.1%}"
+            axes.plot(confidence, accuracy, **{**style, "label": label})
+            sizes = [12 + 160 * count / sum(images) for count in images]
+            axes.scatter(confidence, accuracy, sizes, style["color"], clip_on=False, zorder=3)
+    axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="confidence", ylabel="accuracy", aspect="equal")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(PercentFormatter(1))
+    axes.grid(color=RULE, linewidth=0.6)
+    figure.legend(loc="outside upper center", frameon=False)
+    return figure
 
 
 def _line(axes: Axes, epochs: np.ndarray, values: np.ndarray, style: dict) -> None:

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import json
+import math
 import pathlib
 import platform
 import shlex
@@ -139,6 +140,16 @@ class RunFolder:
         if state is None:
             write_atomically(self._state_file, json.dumps({"state": "training"}) + "\n")
 
+    def record(self, part: str, values: dict) -> None:
+        """Writes a part of recipe.json that is known only after training.
+
+        Args:
+            part: Its name.
+            values: Its content.
+        """
+        record = json.loads(self._recipe_file.read_bytes())
+        write_atomically(self._recipe_file, json.dumps({**record, part: values}, indent=2) + "\n")
+
     def finish_training(self) -> None:
         """Records that the network is trained, and removes the checkpoint."""
         self.set_state("trained")
@@ -205,7 +216,7 @@ class RunFolder:
                     f"The differences:",
                     _differences(before.get(part), current[part]),
                 )
-        return {**record, "commands": commands[-_MAX_COMMANDS:]}
+        return {**before, **record, "commands": commands[-_MAX_COMMANDS:]}
 
     def _remove_if_empty(self) -> None:
         """Removes the lock's folder if it holds nothing else, and then the output folder if it is empty."""
@@ -250,7 +261,7 @@ class Progress:
     """How far a run has come.
 
     Args:
-        rows: The rows of history.csv, one for each finished epoch.
+        rows: The rows of history.csv: one for each finished epoch, and of fine-tuning one for its start.
         step: The number of steps of the next epoch that are done, too.
         best: The weights of the best epoch under timm's keys, float16 or float32; empty before the first.
         best_is_new: Whether model.safetensors does not have them yet.
@@ -266,7 +277,7 @@ class Progress:
     @property
     def epoch(self) -> int:
         """The number of finished epochs."""
-        return len(self.rows)
+        return int(self.rows[-1]["epoch"]) if self.rows else 0
 
 
 # The state of a compiled model: arrays by name.
@@ -456,6 +467,22 @@ def recorded_seed(folder: pathlib.Path) -> int:
     except JSON_ERRORS:
         return 0
     return seed if isinstance(seed, int) and 0 <= seed <= MAX_SEED else 0
+
+
+def recorded_temperature(folder: pathlib.Path) -> float:
+    """Reads the temperature that a network's classifier was divided by from its recipe.json.
+
+    Args:
+        folder: The model repository.
+
+    Returns:
+        The temperature; 1 if there is no recipe.json, or it has none.
+    """
+    try:
+        temperature = float(json.loads((folder / "recipe.json").read_bytes())["calibration"]["temperature"])
+    except JSON_ERRORS:
+        return 1.0
+    return temperature if 0 < temperature < math.inf else 1.0
 
 
 def _is_training_command(command: str) -> bool:

@@ -3,7 +3,7 @@
 import html
 import math
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -364,28 +364,38 @@ def _joined(left: list[int], right: list[int], similarity: np.ndarray) -> list[i
     return first + second
 
 
-def reliability_figure(bins: list[CalibrationBin], language: str = "en") -> go.Figure:
+def reliability_figure(
+    bins: Sequence[CalibrationBin], before: Sequence[CalibrationBin] = (), language: str = "en"
+) -> go.Figure:
     """Draws the reliability diagram: accuracy over confidence (Guo et al., 2017, arXiv:1706.04599).
 
     Args:
         bins: The bins of predictions, at least one. The area of a dot is proportional to the bin's images.
+        before: The bins before the network was calibrated; empty if it was not.
         language: "en" or "zh".
     """
     figure = go.Figure()
     line = {"color": QUIET, "width": 1, "dash": "dash"}
     figure.add_shape(type="line", x0=0, y0=0, x1=1, y1=1, line=line)
-    confidence, accuracy, images = zip(*bins)
     hover = translate(language, "{images} images", images="%{customdata:,}")
-    figure.add_scatter(
-        x=confidence,
-        y=accuracy,
-        customdata=images,
-        mode="lines+markers",
-        line={"color": VALIDATION, "width": 2.5},
-        cliponaxis=False,
-        marker={"size": [6 + 18 * math.sqrt(count / sum(images)) for count in images]},
-        hovertemplate=f"%{{x:.0%}} → %{{y:.0%}}<br>{hover}<extra></extra>",
-    )
+    for values, name, color in (
+        (before, "before calibration", TRAINING),
+        (bins, "after calibration", VALIDATION),
+    ):
+        if values:
+            confidence, accuracy, images = zip(*values)
+            figure.add_scatter(
+                x=confidence,
+                y=accuracy,
+                customdata=images,
+                mode="lines+markers",
+                name=translate(language, name),
+                showlegend=bool(before),
+                line={"color": color, "width": 2.5},
+                cliponaxis=False,
+                marker={"size": [6 + 18 * math.sqrt(count / sum(images)) for count in images]},
+                hovertemplate=f"%{{x:.0%}} → %{{y:.0%}}<br>{hover}<extra></extra>",
+            )
     axis = {
         **_AXIS,
         "range": [0, 1],
@@ -400,6 +410,7 @@ def reliability_figure(bins: list[CalibrationBin], language: str = "en") -> go.F
         **LAYOUT,
         dragmode=False,
         margin={"l": 16, "r": 28, "t": 24, "b": 16},
+        legend={"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"},
         xaxis={**axis, "title": {**title, "text": translate(language, "confidence")}},
         yaxis={**axis, "title": {**title, "text": translate(language, "accuracy")}},
     )

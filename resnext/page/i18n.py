@@ -145,6 +145,9 @@ CHINESE = {
     "The mean distance from it is the expected calibration error: {error}.": (
         "虚线上置信度等于准确率。与虚线的平均距离是期望校准误差：{error}。"
     ),
+    "Before calibration it was {error}.": "校准前为 {error}。",
+    "before calibration": "校准前",
+    "after calibration": "校准后",
     "The network is under-confident: its accuracy is higher than its confidence.": (
         "该网络置信度偏低：准确率高于置信度。"
     ),
@@ -263,6 +266,8 @@ _SETTINGS = {
     "accumulate": "梯度累积步数",
     "patience": "早停轮数",
     "keep_last": "保留最后一轮",
+    "calibrate": "校准",
+    "probe_passes": "线性探测遍数",
     "mixup": "MixUp",
     "cutmix": "CutMix",
     "precision": "数值精度",

@@ -1,5 +1,7 @@
 """The tab of the test: confusion matrix, the images in its cells, scores per class, and calibration."""
 
+from collections.abc import Sequence
+
 import gradio as gr
 
 from resnext.page.charts import (
@@ -106,8 +108,8 @@ class EvaluationTab(Tab):
             gr.Dropdown(choices=choices, value=column),
             cell_html(model, row, column, language),
             _per_class(evaluation, language),
-            calibration_html(bins, language) if bins else "",
-            gr.Plot(as_plot(reliability_figure(bins, language)), visible=True)
+            calibration_html(bins, evaluation.uncalibrated, language) if bins else "",
+            gr.Plot(as_plot(reliability_figure(bins, evaluation.uncalibrated, language)), visible=True)
             if bins
             else gr.Plot(visible=False),
             _tables(model, evaluation, language),
@@ -302,7 +304,7 @@ def _per_class(evaluation: Evaluation, language: str) -> str:
     return table(name, header, rows, numbers=(1, 2, 3, 4), sortable=True, search=search)
 
 
-def calibration_html(bins: list[CalibrationBin], language: str) -> str:
+def calibration_html(bins: list[CalibrationBin], before: Sequence[CalibrationBin], language: str) -> str:
     """The reliability diagram in words: the calibration error, and whether the network is over-confident."""
     error = calibration_error(bins)
     bias = calibration_bias(bins)
@@ -314,6 +316,9 @@ def calibration_html(bins: list[CalibrationBin], language: str) -> str:
             error=f"{error:.1%}",
         )
     ]
+    if before:
+        text = "Before calibration it was {error}."
+        sentences.append(translate(language, text, error=f"{calibration_error(before):.1%}"))
     if bias > error / 2:
         text = "The network is under-confident: its accuracy is higher than its confidence."
         sentences.append(translate(language, text))
