@@ -88,13 +88,14 @@ def _files_below(path: pathlib.Path) -> Iterator[pathlib.Path]:
 
 
 def infer_images(
-    classifier: Classifier, images: Iterable[Source]
+    classifier: Classifier, images: Iterable[Source], *, mirrored: bool = False
 ) -> Iterator[tuple[Source, Output | ImageError]]:
     """Classifies many images at the network's full rate.
 
     Args:
         classifier: The network.
         images: Images of any kind that `open_image` takes, which are read as they are needed.
+        mirrored: Whether the mirror image of each image follows it.
 
     Yields:
         Each image with the network's output, or with the error of an image that cannot be decoded, in the
@@ -107,11 +108,21 @@ def infer_images(
     first = list(itertools.islice(images, _MIN_FOR_THROUGHPUT))
     model = classifier.throughput_model() if len(first) == _MIN_FOR_THROUGHPUT else None
     decoded = _decode(itertools.chain(first, images), classifier.config.preprocessing)
+    if mirrored:
+        decoded = _with_mirror_images(decoded)
     if model:
         yield from _run_asynchronously(model, decoded)
         return
     for image, pixels in decoded:
         yield image, pixels if isinstance(pixels, ImageError) else classifier.run(pixels)
+
+
+def _with_mirror_images(
+    decoded: Iterable[tuple[Source, np.ndarray | ImageError]],
+) -> Iterator[tuple[Source, np.ndarray | ImageError]]:
+    for image, pixels in decoded:
+        yield image, pixels
+        yield image, pixels if isinstance(pixels, ImageError) else np.ascontiguousarray(pixels[:, ::-1])
 
 
 def _decode(

@@ -22,7 +22,7 @@ from resnext.repository import Repository, find_repository, load_config
 from resnext.results import MAX_TESTED_CLASSES
 
 from .options import default_in_recipes, recipe_options
-from .recipe import RECIPES, Recipe, find_recipe
+from .recipe import RECIPES, Recipe, find_recipe, finetuning_epochs
 
 if TYPE_CHECKING:
     from .data import ImageFolders
@@ -71,8 +71,10 @@ def fit_command(
         str | None,
         typer.Option(
             metavar="NAME|FILE",
-            help="Training recipe: small (from scratch, for small data sets; the default), finetune (the "
-            "default with --pretrained), tutorial, or a recipe.json. The options below change its settings.",
+            help="Training recipe: probe (with --pretrained: a new classifier only, in seconds), finetune "
+            "(then all layers, in minutes; the default with --pretrained), scratch (from random weights; the "
+            "default without), pretrain (a backbone from 100,000 images), tutorial, or a recipe.json. The "
+            "options below change its settings.",
         ),
     ] = None,
     batch_size: Annotated[
@@ -110,6 +112,7 @@ def fit_command(
 
     halve_batch = batch_size == "auto"
     settings["batch_size"] = None if halve_batch else _parse_batch_size(batch_size)
+    recipe = recipe or ("finetune" if pretrained else "scratch")
     repository = find_repository(pretrained) if pretrained else None
     chosen = _choose_recipe(recipe, settings, repository)
     _check_output(output, data)
@@ -119,6 +122,8 @@ def fit_command(
         check_push(push_to_hub)
     images = find_images(data, seed=chosen.seed, skip_bad_files=skip_bad_files)
     check_trainable(images)
+    if recipe == "finetune" and settings["epochs"] is None:
+        chosen = dataclasses.replace(chosen, epochs=finetuning_epochs(len(images.splits["train"])))
     require("matplotlib", "train")
     import_tensorflow()
     from .devices import is_chief
@@ -181,6 +186,14 @@ def evaluate_command(
     output: Annotated[
         pathlib.Path | None, typer.Option(help="Folder for the results. Default: the model's folder.")
     ] = None,
+    corruptions: Annotated[
+        bool,
+        typer.Option(
+            "--corruptions",
+            help="Also measure the accuracy on small, compressed, blurred, dark, bright, pale and noisy "
+            "copies of the test images.",
+        ),
+    ] = False,
     skip_bad_files: SkipBadFiles = False,
 ):
     """Classify the whole test set in float32, and write evaluation.json and the figures.
@@ -199,7 +212,7 @@ def evaluate_command(
     run = RunFolder(folder)
     with run.lock():
         run.repair()
-        _evaluate(images, repository, folder)
+        _evaluate(images, repository, folder, corruptions)
         if output is None:
             _write_card(folder)
 
@@ -300,16 +313,16 @@ def _parse_batch_size(text: str | None) -> int | None:
     return None if text is None else int(text)
 
 
-def _choose_recipe(name: str | None, settings: dict, repository: Repository | None) -> Recipe:
+def _choose_recipe(name: str, settings: dict, repository: Repository | None) -> Recipe:
     """The named recipe with the settings that are not None."""
-    if name and name not in RECIPES and not pathlib.Path(name).is_file():
+    if name not in RECIPES and not pathlib.Path(name).is_file():
         raise typer.BadParameter(
             f"{name!r} is neither {', '.join(RECIPES)} nor a file.", param_hint="'--recipe'"
         )
-    recipe = find_recipe(name or ("finetune" if repository else "small"))
-    if name == "finetune" and not repository:
+    recipe = find_recipe(name)
+    if recipe.probe_passes and not repository:
         raise typer.BadParameter(
-            "finetune needs a network to start from: give one with --pretrained.", param_hint="'--recipe'"
+            f"{name} needs a network to start from: give one with --pretrained.", param_hint="'--recipe'"
         )
     changes = {key: value for key, value in settings.items() if value is not None}
     if repository and "model" in changes:
@@ -350,13 +363,15 @@ def _say_skipped(images: "ImageFolders") -> None:
         typer.echo(line)
 
 
-def _evaluate(images: "ImageFolders", repository: Repository, output: pathlib.Path) -> None:
+def _evaluate(
+    images: "ImageFolders", repository: Repository, output: pathlib.Path, corruptions: bool = False
+) -> None:
     from resnext.classifier import Classifier
 
     from .evaluate import evaluate
 
     classifier = Classifier.from_pretrained(repository.folder, precision="float32")
-    evaluate(images, classifier, output, report=typer.echo)
+    evaluate(images, classifier, output, corruptions=corruptions, report=typer.echo)
 
 
 def _draw_curves(output: pathlib.Path) -> None:

@@ -23,18 +23,20 @@ from resnext.weights import convert_tensors, keras_tensors, load_into_keras
 
 from . import plots
 from .augmentation import augment
+from .calibration import calibrate
 from .data import ImageFolders, check_trainable
 from .devices import count_workers, describe_devices, find_policy, find_strategy, is_chief, is_out_of_memory
 from .losses import class_weights
 from .optimizer import make_optimizer
 from .pipeline import Batches, ImageCache, steps_per_epoch, training_batches, validation_batches
+from .probe import fit_probe
 from .provenance import save_training_images
 from .recipe import Recipe, option_name
 from .run_folder import Progress, RunFolder, can_be_continued, collect_state, make_record
 from .trainer import TrainingModel
 
 # Recipe settings that only fine-tuning has, and their values for training from scratch.
-_FINE_TUNING = {"freeze_bn": False, "layer_decay": 1, "unfreeze_epochs": 0}
+_FINE_TUNING = {"probe_passes": 0, "freeze_bn": False, "layer_decay": 1, "unfreeze_epochs": 0}
 
 Report = Callable[[str], object]
 
@@ -63,7 +65,8 @@ def fit(
         halve_batch: Whether to start again with half the batch size and learning rate if memory runs out in
             the first epoch.
         pretrained: The network whose weights training starts from. Its classifier is kept only if the classes
-            are the same. Its architecture, crop_pct, mean and std replace the recipe's, and its interpolation
+            are the same; otherwise a linear probe makes a new one, if the recipe has passes for it. Its
+            architecture, crop_pct, mean and std replace the recipe's, and its interpolation
             is kept, too.
         commands: The command lines that reproduce this run, for recipe.json.
         callbacks: Further callbacks of `keras.Model.fit`, such as `keras.callbacks.TensorBoard`.
@@ -116,6 +119,8 @@ def fit(
                 recipe = _with_batch_size(full_recipe, half)
                 resume = False
         if is_chief():
+            if recipe.calibrate:
+                calibrate(run, data, report)
             run.finish_training()
     return output
 
@@ -166,17 +171,28 @@ class Training:
             self.report(f"Resuming after {progress.epoch} of {recipe.epochs} epochs{within}.")
         elif pretrained:
             load_pretrained(model, pretrained, self.config)
+            known = load_config(pretrained).label_names == self.config.label_names
+            if recipe.probe_passes and not (known and recipe.epochs):
+                self.start_from_probe(model, pretrained, progress)
             model.start_averages()
         if is_chief():
             self.folder.write_results(progress)
+            if not progress.epoch and not progress.step:
+                self.draw_batch(self.folder.path / "figures" / "batch.png")
+        if recipe.epochs:
+            self.train_epochs(model, progress, callbacks)
+
+    def train_epochs(
+        self, model: TrainingModel, progress: Progress, callbacks: Sequence[keras.callbacks.Callback]
+    ) -> None:
+        """Trains from where the run is to the last epoch."""
+        recipe = self.recipe
         recorder = Recorder(self, progress)
         train = self.training_batches(progress.epoch, progress.step)
         val = validation_batches(
             self.data.splits["val"], self.config.num_classes, recipe, self.config.preprocessing, self.strategy
         )
         self.caches = [train.images, val.images]
-        if not progress.epoch and not progress.step and is_chief():
-            self.draw_batch(self.folder.path / "figures" / "batch.png")
         with _signals_held() as recorder.signals, _explained(self):
             while progress.epoch < recipe.epochs and not recorder.is_patience_exhausted():
                 # An epoch that is resumed within has fewer steps than the others.
@@ -194,6 +210,23 @@ class Training:
                 if partial:
                     train = self.training_batches(progress.epoch, 0)
                     self.caches.append(train.images)
+        if not best_epoch(progress.rows)["epoch"] and not recipe.keep_last:
+            self.report(
+                "No epoch classified as many validation images correctly as the linear probe, whose weights "
+                "are kept."
+            )
+
+    def start_from_probe(self, model: TrainingModel, pretrained: Repository, progress: Progress) -> None:
+        """Gives the network the classifier of a linear probe, whose result is the first to be kept."""
+        result = fit_probe(self.data, self.config, self.recipe, pretrained, self.report)
+        layer = model.get_layer(self.config.architecture.classifier)
+        layer.kernel.assign(result.weight.T)
+        layer.bias.assign(result.bias)
+        seconds = sum(row["seconds"] for row in result.rows)
+        start = {**best_epoch(result.rows), "epoch": 0, "seconds": seconds}
+        progress.rows = [start] if self.recipe.epochs else result.rows
+        progress.best = convert_tensors(keras_tensors(model), "float16")
+        progress.best_is_new = True
 
     def image_fault(self) -> ImageError | None:
         """The error of the first image that could not be read."""
@@ -235,7 +268,8 @@ class Training:
     def draw_batch(self, path: pathlib.Path) -> None:
         """Draws the first batch as the network sees it: augmented, and with all labels of blended images."""
         split, config = self.data.splits["train"], self.config
-        batches = training_batches(split, config.num_classes, self.recipe, config.preprocessing).dataset
+        recipe = dataclasses.replace(self.recipe, epochs=1)
+        batches = training_batches(split, config.num_classes, recipe, config.preprocessing).dataset
         images, labels = augment(self.recipe, *next(iter(batches.take(1))))
         labels = labels.numpy()
         names = config.label_names

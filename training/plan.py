@@ -6,17 +6,21 @@ import time
 from collections.abc import Callable
 
 import keras
+import numpy as np
 
+from resnext.config import ModelConfig
 from resnext.repository import Repository
 
 from .data import ImageFolders
 from .devices import describe_devices, find_strategy
 from .fit import Training, resolve
+from .probe import compute_features, open_at
 from .recipe import Recipe
 from .run_folder import RunFolder
 
 _WARMUP_STEPS = 2  # the first ones trace the network
 _TIMED_STEPS = 10
+_TIMED_IMAGES = 32  # whose features are computed
 
 
 def show_plan(
@@ -37,6 +41,41 @@ def show_plan(
         report: Called with each line.
     """
     recipe, config = resolve(data, recipe, pretrained)
+    report(f"Images: {', '.join(f'{len(split)} {name}' for name, split in data.splits.items())}.")
+    if recipe.probe_passes:
+        _time_probe(data, recipe, pretrained, config, report)
+    if recipe.epochs:
+        _time_steps(data, output, recipe, config, report)
+    report("Nothing was trained or kept.")
+
+
+def _time_probe(
+    data: ImageFolders,
+    recipe: Recipe,
+    pretrained: Repository,
+    config: ModelConfig,
+    report: Callable[[str], object],
+) -> None:
+    """Computes the features of a few images, and says how long those of all take."""
+    split = data.splits["train"]
+    classifier = open_at(pretrained, config)
+    some = split.select(np.arange(len(split)) < _TIMED_IMAGES)
+    compute_features(classifier, some)  # the first time includes the compilation for throughput
+    began = time.monotonic()
+    compute_features(classifier, some, mirrored=recipe.flip)
+    per_image = (time.monotonic() - began) / len(some)
+    count = len(split) + len(data.splits["val"]) / (1 + recipe.flip)
+    report(f"A linear probe on features of {pretrained.name}: about {per_image * count:.0f} s.")
+
+
+def _time_steps(
+    data: ImageFolders,
+    output: pathlib.Path,
+    recipe: Recipe,
+    config: ModelConfig,
+    report: Callable[[str], object],
+) -> None:
+    """Draws the first batch, trains ten steps, and says how long all take."""
     strategy = find_strategy()
     report(describe_devices(strategy))
     with tempfile.TemporaryDirectory() as folder:
@@ -53,8 +92,6 @@ def show_plan(
             verbose=0,
         )
     seconds = timer.seconds_per_step * training.steps
-    images = {name: len(split) for name, split in data.splits.items()}
-    report(f"Images: {', '.join(f'{count} {name}' for name, count in images.items())}.")
     report(
         f"{recipe.model}, {recipe.epochs} epochs of {training.steps} steps with {recipe.batch_size} images "
         f"of {recipe.train_size} x {recipe.train_size} pixels."
@@ -64,7 +101,7 @@ def show_plan(
         f"({recipe.batch_size / timer.seconds_per_step:.0f} images a second), "
         f"{seconds * recipe.epochs / 60:.0f} min in total."
     )
-    report(f"The first batch is drawn in {output / 'figures' / 'batch.png'}. Nothing was trained or kept.")
+    report(f"The first batch is drawn in {output / 'figures' / 'batch.png'}.")
 
 
 class StepTimer(keras.callbacks.Callback):

@@ -2,7 +2,7 @@
 
     python tests/benchmarks/train.py --peer-python OTHER_ENVIRONMENT/bin/python
 
-A step is the one of `training fit` with the recipe `small` without its augmentation: forward pass,
+A step is the one of `training fit` with the recipe `scratch` without its augmentation: forward pass,
 cross-entropy with label smoothing, backward pass, and SGD with Nesterov momentum and weight decay; for this
 project as `keras.Model.fit` runs it, normalization of the pixels included. PyTorch gets normalized pixels,
 channels_last, its fused SGD, and autocast for bfloat16. Every contender of a case is a process of its own
@@ -257,11 +257,11 @@ def work(worker: str, folder: str, batch_size: str, precision: str, seconds: str
 
 
 def make_recipe(precision: str):
-    """The recipe `small` without augmentation."""
+    """The recipe `scratch` without augmentation."""
     from training.recipe import RECIPES
 
     off = dict.fromkeys(("zoom", "rotation", "jitter", "mixup", "cutmix"), 0.0)
-    return dataclasses.replace(RECIPES["small"], flip=False, learning_rate=1e-3, precision=precision, **off)
+    return dataclasses.replace(RECIPES["scratch"], flip=False, learning_rate=1e-3, precision=precision, **off)
 
 
 def keras_step(worker, folder, config, images, labels, precision):

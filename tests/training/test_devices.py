@@ -98,7 +98,7 @@ def worker(index, ports, data, base, output, *options):
     cluster = {"worker": [f"localhost:{port}" for port in ports]}
     config = json.dumps({"cluster": cluster, "task": {"type": "worker", "index": index}})
     settings = {"epochs": 2, "batch-size": 12, "image-size": 64, "learning-rate": 1e-3, "warmup-epochs": 1}
-    settings |= {"mixup": 0, "cutmix": 0, "layer-decay": 1, "crop-pct": 0.9}
+    settings |= {"mixup": 0, "cutmix": 0, "layer-decay": 1, "crop-pct": 0.9, "probe-passes": 0}
     arguments = [str(part) for name, value in settings.items() for part in (f"--{name}", value)]
     paths = (str(data), "--output", str(output), "--pretrained", str(base.folder))
     return subprocess.Popen(

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -14,24 +15,27 @@ from typer.testing import CliRunner
 
 from resnext.architecture import Architecture
 from resnext.config import ModelConfig, Preprocessing
-from resnext.errors import ConfigError
+from resnext.errors import ConfigError, WeightsError
 from resnext.keras_model import build_model
 from resnext.repository import find_repository
-from resnext.results import read_history
+from resnext.results import best_epoch, read_history
 from resnext.weights import read_tensors, save_tensors
 from tests.helpers.hub_server import TOKEN, HubServer, environment
 from tests.helpers.paths import ROOT
 from tests.helpers.photographs import CLASSES, paint
 from tests.helpers.repositories import random_tensors
 from tests.helpers.training import RECIPE, run_training
+from tests.training.helpers import evaluate_quietly, train
 from training.cli import app
 from training.data import find_images
 from training.fit import fit
 from training.optimizer import make_optimizer
-from training.recipe import RECIPES, Recipe
+from training.recipe import RECIPES, Recipe, finetuning_epochs
 from training.run_folder import Checkpoint
 
 ARCHITECTURE = Architecture(layers=(1, 1, 1, 1), channels=(8, 8, 8, 8), cardinality=2, base_width=32)
+# What the command line makes of the recipe for 36 images.
+FINETUNE = dataclasses.replace(RECIPES["finetune"], epochs=finetuning_epochs(36))
 # One step an epoch over all images, which are always the same: whatever the order, an epoch is the same.
 STEADY = dataclasses.replace(
     RECIPE,
@@ -116,7 +120,7 @@ def test_a_stage_takes_steps_by_its_distance_from_the_classifier(classifier):
 
 
 def test_without_layer_decay_and_unfreezing_there_is_one_optimizer():
-    assert isinstance(make_optimizer(RECIPES["small"], 10, "fc"), keras.optimizers.SGD)
+    assert isinstance(make_optimizer(RECIPES["scratch"], 10, "fc"), keras.optimizers.SGD)
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
@@ -281,10 +285,18 @@ def test_fine_tuning_without_a_network_to_start_from_is_refused(setting, photogr
 @pytest.mark.parametrize(
     "arguments, expected",
     [
-        ((), RECIPES["small"]),
-        (("--pretrained", "BASE"), dataclasses.replace(RECIPES["finetune"], image_size=64, train_size=50)),
-        (("--pretrained", "BASE", "--image-size", "144"), RECIPES["finetune"]),
-        (("--pretrained", "BASE", "--recipe", "small", "--image-size", "144"), RECIPES["small"]),
+        ((), RECIPES["scratch"]),
+        (
+            ("--pretrained", "BASE", "--recipe", "probe"),
+            dataclasses.replace(RECIPES["probe"], image_size=64, train_size=50),
+        ),
+        (
+            ("--pretrained", "BASE", "--image-size", "144", "--epochs", "3"),
+            dataclasses.replace(FINETUNE, epochs=3),
+        ),
+        (("--pretrained", "BASE"), dataclasses.replace(FINETUNE, image_size=64, train_size=50)),
+        (("--pretrained", "BASE", "--image-size", "144"), FINETUNE),
+        (("--pretrained", "BASE", "--recipe", "scratch", "--image-size", "144"), RECIPES["scratch"]),
         (
             (
                 "--pretrained",
@@ -297,7 +309,7 @@ def test_fine_tuning_without_a_network_to_start_from_is_refused(setting, photogr
                 "--unfreeze-epochs",
                 "0.5",
             ),
-            dataclasses.replace(RECIPES["finetune"], freeze_bn=True, layer_decay=0.6, unfreeze_epochs=0.5),
+            dataclasses.replace(FINETUNE, freeze_bn=True, layer_decay=0.6, unfreeze_epochs=0.5),
         ),
     ],
 )
@@ -412,3 +424,45 @@ def test_a_timm_network_on_the_hub_is_fine_tuned_and_named_in_the_card(photograp
     assert "| layer-wise learning-rate decay | 0.9 |" in card.text
     assert "| freeze batch norm (statistics and parameters) | False |" in card.text
     assert "| epochs before each further stage is unfrozen | 0.0 |" in card.text
+
+
+def test_a_probe_leaves_the_network_as_it_is_and_has_a_curve(photographs, base, tmp_path):
+    recipe = dataclasses.replace(RECIPE, epochs=0, probe_passes=50)
+    output = train(photographs, tmp_path / "out", recipe, pretrained=base)
+    before, after = (read_tensors(folder / "model.safetensors") for folder in (base.folder, output))
+    for key in before:
+        if not key.startswith("fc."):
+            np.testing.assert_array_equal(before[key].astype(np.float16), after[key])
+    history = read_history(output)
+    assert [row["epoch"] for row in history] == [*range(1, len(history) + 1)]
+    assert max(row["val_accuracy"] for row in history) == 1
+    evaluation = evaluate_quietly(photographs, output, output)
+    assert evaluation.top1 == 1
+
+
+def test_fine_tuning_starts_from_the_probe_and_never_ends_worse(photographs, base, tmp_path):
+    """With a learning rate of 0.5, the only epoch is much worse than the probe."""
+    lines = []
+    recipe = dataclasses.replace(RECIPE, epochs=1, probe_passes=50, learning_rate=0.5, warmup_epochs=0)
+    output = fit(find_images(photographs), tmp_path / "out", recipe, pretrained=base, report=lines.append)
+    start, epoch = read_history(output)
+    assert start["epoch"] == 0
+    assert start["val_accuracy"] == 1 > epoch["val_accuracy"]
+    assert best_epoch([start, epoch]) is start
+    assert any(line.startswith("No epoch classified as many validation images") for line in lines)
+    probe = train(photographs, tmp_path / "probe", dataclasses.replace(recipe, epochs=0), pretrained=base)
+    kept, expected = (read_tensors(folder / "model.safetensors") for folder in (output, probe))
+    for key in expected:
+        np.testing.assert_array_equal(kept[key], expected[key])
+
+
+def test_equal_features_are_refused_by_the_probe(photographs, base, tmp_path):
+    network = shutil.copytree(base.folder, tmp_path / "dead")
+    tensors = read_tensors(network / "model.safetensors")
+    zeros = {
+        key: np.zeros_like(value) if key.startswith("layer4") else value for key, value in tensors.items()
+    }
+    save_tensors(zeros, network / "model.safetensors")
+    recipe = dataclasses.replace(RECIPE, epochs=0, probe_passes=5)
+    with pytest.raises(WeightsError, match="the same in all images: start from another network"):
+        train(photographs, tmp_path / "out", recipe, pretrained=find_repository(network))

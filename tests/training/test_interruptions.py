@@ -75,7 +75,7 @@ def test_a_signal_stops_a_run_after_its_step_and_says_how_to_continue(
     resumed = run_training(*arguments, "--resume")
     assert resumed.returncode == 0, resumed.stderr
     assert "Resuming after" in resumed.stdout
-    assert len(read_history(tmp_path / "out")) == 3
+    assert read_history(tmp_path / "out")[-1]["epoch"] == 3
 
 
 @pytest.mark.slow
@@ -90,7 +90,7 @@ def test_a_full_disk_is_one_line_and_the_run_continues_with_room(photographs, ba
     assert "Traceback" not in full.stderr
     resumed = run_training(*arguments, "--resume")
     assert resumed.returncode == 0, resumed.stderr
-    assert len(read_history(tmp_path / "out")) == 1
+    assert read_history(tmp_path / "out")[-1]["epoch"] == 1
 
 
 @pytest.mark.slow
@@ -108,7 +108,7 @@ def test_an_image_removed_during_training_is_named(split, base, tmp_path, monkey
     assert len(str(error.value).splitlines()) == 1
     (tmp_path / "away.jpg").rename(file)
     train(data, tmp_path / "out", recipe, pretrained=base, resume=True)
-    assert len(read_history(tmp_path / "out")) == 8
+    assert read_history(tmp_path / "out")[-1]["epoch"] == 8
 
 
 @pytest.mark.slow

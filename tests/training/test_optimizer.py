@@ -49,7 +49,7 @@ def test_the_fused_update_is_that_of_keras(options):
 
 def test_only_kernels_decay():
     rates = {"learning_rate": 0.1, "weight_decay": 0.5, "cosine": False}
-    recipe = dataclasses.replace(RECIPES["small"], **rates)
+    recipe = dataclasses.replace(RECIPES["scratch"], **rates)
     optimizer = make_optimizer(recipe, 10, "fc")
     variables = [keras.Variable(np.ones(2), name=name) for name in ("kernel", "gamma", "beta", "bias")]
     optimizer.apply([tf.zeros(2)] * 4, variables)
@@ -57,7 +57,7 @@ def test_only_kernels_decay():
 
 
 def test_the_update_reads_each_variable_in_one_operation():
-    optimizer = make_optimizer(RECIPES["small"], 10, "fc")
+    optimizer = make_optimizer(RECIPES["scratch"], 10, "fc")
     variables = [keras.Variable(np.ones((2, 3)), name=f"kernel{index}") for index in range(4)]
     optimizer.build(variables)
     gradients = [tf.ones((2, 3))] * 4

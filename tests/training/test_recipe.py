@@ -51,7 +51,7 @@ def test_options_have_the_types_of_their_settings(arguments, values, command):
 
 
 @pytest.mark.parametrize(
-    "arguments", [("--zoom", 2), ("--epochs", 0), ("--image-size", 16), ("--optimizer", "lion"), ("--flop",)]
+    "arguments", [("--zoom", 2), ("--epochs", -1), ("--image-size", 16), ("--optimizer", "lion"), ("--flop",)]
 )
 def test_wrong_options_are_wrong_usage(arguments, command):
     assert command(*arguments).exit_code == 2
@@ -60,7 +60,8 @@ def test_wrong_options_are_wrong_usage(arguments, command):
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        ({"epochs": 0}, "epochs must be at least 1, not 0"),
+        ({"epochs": -1}, "epochs must be at least 0, not -1"),
+        ({"epochs": 0}, "epochs and probe-passes are both 0: there is nothing to train"),
         ({"epochs": 2.5}, "epochs must be a whole number, not 2.5"),
         ({"epochs": True}, "epochs must be a whole number, not True"),
         ({"epochs": "many"}, "epochs must be a whole number, not 'many'"),
@@ -107,5 +108,8 @@ def test_an_invalid_recipe_file_is_one_line_that_names_it(content, tmp_path):
 
 
 def test_an_unknown_recipe_is_named_beside_the_known_ones():
-    with pytest.raises(ConfigError, match="Unknown recipe 'secret': give small, finetune, tutorial, or the"):
+    with pytest.raises(
+        ConfigError,
+        match="Unknown recipe 'secret': give probe, finetune, scratch, pretrain, tutorial, or the",
+    ):
         find_recipe("secret")

@@ -62,6 +62,7 @@ def test_a_two_epoch_training_makes_a_whole_model_repository(trained):
         "figures/batch.png",
         "figures/curves.png",
         "figures/heatmap.png",
+        "figures/reliability.png",
         "figures/samples.png",
         ".run/lock",
         ".run/state.json",
@@ -87,8 +88,8 @@ def test_recipe_json_records_settings_but_no_private_folders(trained, photograph
         "python -m training fit colors --output colors --epochs 2 --image-size 41 --batch-size 8"
     ]
     assert record["recipe"] == dataclasses.asdict(
-        dataclasses.replace(RECIPES["small"], epochs=2, image_size=41, train_size=32, batch_size=8)
-    ) | {"mean": list(RECIPES["small"].mean), "std": list(RECIPES["small"].std)}
+        dataclasses.replace(RECIPES["scratch"], epochs=2, image_size=41, train_size=32, batch_size=8)
+    ) | {"mean": list(RECIPES["scratch"].mean), "std": list(RECIPES["scratch"].std)}
     assert record["dataset"]["fingerprint"] == find_images(photographs).fingerprint()
     assert record["dataset"]["images"] == {"train": 36, "val": 12, "test": 12}
     assert record["versions"]["keras"] == keras.__version__
@@ -418,9 +419,10 @@ def test_an_error_after_tensorflow_is_loaded_is_one_line(photographs, tmp_path):
         (
             ("fit", ".", "--output", "x", "--recipe", "secret"),
             2,
-            "'secret' is neither small, finetune, tutorial nor a file",
+            "'secret' is neither probe, finetune, scratch, pretrain, tutorial nor a file",
         ),
         (("fit", ".", "--output", "x", "--recipe", "finetune"), 2, "give one with --pretrained"),
+        (("fit", ".", "--output", "x", "--recipe", "probe"), 2, "give one with --pretrained"),
         (("fit", ".", "--output", "x", "--layer-decay", 2), 2, "'--layer-decay'"),
         (("fit", ".", "--output", "x", "--precision", "float8"), 2, "'float8' is not one of 'auto'"),
         (("fit", ".", "--output", "x", "--seed", -1), 2, "'--seed'"),
