@@ -11,7 +11,7 @@ from PIL import Image
 from resnext.config import ModelConfig
 from resnext.errors import ConfigError, WeightsError
 from resnext.preprocessing import load_pixels
-from resnext.repository import Repository, find_repository, load_config, load_tensors
+from resnext.repository import INT8, Repository, find_repository, load_config, load_tensors
 from resnext.runtimes import KerasRuntime, OpenVINORuntime, Output
 
 if typing.TYPE_CHECKING:
@@ -137,7 +137,20 @@ class Classifier:
             ConfigError: Its config.json or an argument is not valid.
             WeightsError: Its weights are corrupt, or do not fit its config.json.
         """
-        repository = find_repository(model, revision)
+        optional = INT8 if precision == "int8" else ()
+        repository = find_repository(model, revision, optional=optional)
+        return cls.open(repository, precision=precision, runtime=runtime, test_size=test_size)
+
+    @classmethod
+    def open(
+        cls,
+        repository: Repository,
+        *,
+        precision: str = "auto",
+        runtime: str = "auto",
+        test_size: bool = False,
+    ) -> "Classifier":
+        """Opens a model repository that was found already; see `from_pretrained`."""
         config = load_config(repository)
         if test_size:
             config = dataclasses.replace(config, preprocessing=config.preprocessing.at_test_size())

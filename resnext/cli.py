@@ -11,8 +11,9 @@ import typer
 
 from resnext.classifier import Classifier, Precision, RuntimeName, find_runtime
 from resnext.command import import_tensorflow, run
-from resnext.errors import ImageError, printable
+from resnext.errors import ImageError, RepositoryError, printable
 from resnext.page import launch
+from resnext.repository import copy_files, find_repository
 from resnext.runtimes import Output
 from resnext.stream import image_files, infer_images
 
@@ -79,8 +80,9 @@ def classify(
     classifier = Classifier.from_pretrained(
         model, revision=revision, precision=precision, runtime=runtime, test_size=test_size
     )
-    if classifier.notice:
-        typer.echo(f"{prog}: {classifier.notice}", err=True)
+    for notice in (classifier.repository.notice if classifier.repository else "", classifier.notice):
+        if notice:
+            typer.echo(f"{prog}: {notice}", err=True)
     show = _show_json if as_json else _show_text
     total = 0
     failed = 0
@@ -95,6 +97,30 @@ def classify(
     if failed:
         typer.echo(f"{prog}: {failed} of {total} files could not be classified.", err=True)
         raise typer.Exit(1)
+
+
+@app.command()
+def download(
+    repo: Annotated[str, typer.Argument(help="Hub repository (OWNER/NAME, OWNER/NAME@REVISION).")],
+    to: Annotated[
+        pathlib.Path | None, typer.Option(help="Folder to make with the files. Default: the Hub's cache.")
+    ] = None,
+    revision: Annotated[str | None, typer.Option(help="Branch, tag or commit.")] = None,
+):
+    """Download a model repository, verified, and print its folder.
+
+    It holds the weights, the recipe, the results and the model card; nothing else is downloaded.
+    """
+    if os.path.isdir(repo):
+        raise RepositoryError(f"{repo} is a folder here: name a Hub repository (OWNER/NAME).")
+    if to is not None and to.exists():
+        raise RepositoryError(f"{to} exists already: give a folder that is to be made.")
+    repository = find_repository(repo, revision)
+    if repository.notice:
+        raise RepositoryError(repository.notice)
+    if to is not None:
+        copy_files(repository.folder, to)
+    typer.echo(to or repository.folder)
 
 
 def _show_json(classifier: Classifier, file: pathlib.Path, output: Output | ImageError, top_k: int) -> None:

@@ -63,7 +63,7 @@ def from_pretrained(
         raise ConfigError("features_only returns feature maps, not classes: leave num_classes out.")
     if num_classes is not None and not is_class_count(num_classes):
         raise ConfigError(f"num_classes must be a whole number from 0 to {MAX_CLASSES}, not {num_classes!r}.")
-    repository = find_repository(model, revision)
+    repository = find_repository(model, revision, optional=())
     config = load_config(repository)
     tensors = load_tensors(repository, config)
     new_classifier = features_only or num_classes is not None

@@ -113,7 +113,8 @@ def fit_command(
     halve_batch = batch_size == "auto"
     settings["batch_size"] = None if halve_batch else _parse_batch_size(batch_size)
     recipe = recipe or ("finetune" if pretrained else "scratch")
-    repository = find_repository(pretrained) if pretrained else None
+    # Its recipe has the commands that trained it.
+    repository = _find(pretrained, optional=("recipe.json",)) if pretrained else None
     chosen = _choose_recipe(recipe, settings, repository)
     _check_output(output, data)
     if push_to_hub is not None and not dry_run:
@@ -204,7 +205,7 @@ def evaluate_command(
     from .run_folder import RunFolder, recorded_seed
 
     folder = _results_folder(model, output)
-    repository = find_repository(model)
+    repository = _find(model)
     # A single folder of classes must be split as it was for training.
     seed = recorded_seed(repository.folder)
     images = find_images(data, seed=seed, skip_bad_files=skip_bad_files)
@@ -251,7 +252,7 @@ def quantize_command(
     from .run_folder import RunFolder, recorded_seed
 
     folder = _results_folder(model, output)
-    repository = find_repository(model)
+    repository = _find(model)
     seed = recorded_seed(repository.folder)
     images = find_images(calibration, seed=seed, skip_bad_files=skip_bad_files)
     _say_skipped(images)
@@ -348,6 +349,14 @@ def _check_output(output: pathlib.Path, data: pathlib.Path) -> None:
         raise RepositoryError(f"{output} is a file: choose another --output.")
     if output.resolve().is_relative_to(data.resolve()):
         raise RepositoryError(f"{output} is inside of the images in {data}: choose another --output.")
+
+
+def _find(model: str, **options) -> Repository:
+    """Finds a model repository, and says if it is not the newest or not complete."""
+    repository = find_repository(model, **options)
+    if repository.notice:
+        typer.echo(repository.notice, err=True)
+    return repository
 
 
 def _results_folder(model: str, output: pathlib.Path | None) -> pathlib.Path:

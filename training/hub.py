@@ -71,7 +71,7 @@ def push(folder: pathlib.Path, repo_id: str, *, private: bool = False, create_pr
             commit = api.upload_folder(
                 repo_id=repo_id,
                 folder_path=folder,
-                allow_patterns=PATTERNS,
+                allow_patterns=list(PATTERNS),
                 ignore_patterns=_stale_files(folder),
                 # A new evaluation replaces the pictures of the old one. Without one, the Hub keeps both.
                 delete_patterns="mistakes/*.jpg" if (folder / "evaluation.json").is_file() else None,

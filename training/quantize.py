@@ -22,7 +22,7 @@ from resnext.config import ModelConfig
 from resnext.errors import DataError, RepositoryError, WeightsError
 from resnext.int8 import GRAPH, NOTES, WEIGHTS
 from resnext.preprocessing import load_pixels
-from resnext.repository import NEEDED, PATTERNS, Repository, load_config, load_tensors, weights_digest
+from resnext.repository import NEEDED, Repository, copy_files, load_config, load_tensors, weights_digest
 
 from .card import SPLIT_NAMES
 from .data import ImageFolders
@@ -289,9 +289,7 @@ def _install(folder: pathlib.Path, source: pathlib.Path, output: pathlib.Path) -
     """Copies the three files, in an order in which a graph is never beside the notes of another one."""
     output.mkdir(parents=True, exist_ok=True)
     if output.resolve() != source.resolve():
-        for file in {file for pattern in PATTERNS for file in source.glob(pattern) if file.is_file()}:
-            with replacing(output / file.relative_to(source)) as beside:
-                shutil.copyfile(file, beside)
+        copy_files(source, output)
     (output / GRAPH).unlink(missing_ok=True)
     for name in (WEIGHTS, NOTES, GRAPH):
         with replacing(output / name) as beside:

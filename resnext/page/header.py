@@ -41,11 +41,9 @@ def notice(model: Model, language: str = "en") -> str:
     """Warnings about an open model, as plain text; usually empty."""
     repository = model.classifier.repository
     sentences = []
-    if repository.stale:
-        text = "The Hub cannot be reached: this is the last downloaded copy, commit {commit}."
-        sentences.append(translate(language, text, commit=repository.revision[:7]))
-    if model.classifier.notice:
-        sentences.append(translate_error(language, without_folders(model.classifier.notice, repository.name)))
+    for text in (repository.notice, model.classifier.notice):
+        if text:
+            sentences.append(translate_error(language, without_folders(text, repository.name)))
     return join_sentences(language, sentences)
 
 

@@ -69,9 +69,6 @@ CHINESE = {
     "{classes} classes": "{classes} 个类别",
     "commit {commit} on the Hub": "Hub 上的提交 {commit}",
     "Opening {model}": "正在打开 {model}",
-    "The Hub cannot be reached: this is the last downloaded copy, commit {commit}.": (
-        "无法连接 Hub：这是上次下载的副本，提交 {commit}。"
-    ),
     # training
     "best epoch": "最佳轮次",
     "{epoch} of {epochs}": "{epoch} / {epochs}",
@@ -282,6 +279,10 @@ _SETTINGS = {
 
 # Error messages of this project that a visitor may see, as regular expressions. Others stay English.
 _ERRORS = {
+    r".+ Until then, the copy of commit (?P<commit>\w+) is used\.": (
+        "暂时无法更新：使用提交 {commit} 的副本。"
+    ),
+    r"Some results of (?P<model>.+) are missing: .+": "{model} 的部分结果无法下载。",
     r"(?P<file>.+) cannot be read as an image: it is not an image of a known format\.": (
         "{file} 无法作为图像读取：不是已知的图像格式。"
     ),
@@ -309,9 +310,16 @@ _ERRORS = {
     ),
     r"(?P<model>.+) has an invalid int8 graph .+": "{model} 的 int8 计算图无法使用：以 float32 分类。",
     r"An int8 graph needs OpenVINO: .+": "int8 计算图需要 OpenVINO：以 float32 分类。",
-    r"The Hub cannot be reached and (?P<model>.+) was never downloaded.+": (
-        "无法连接 Hub，且 {model} 从未下载过：请稍后再试。"
+    r"The Hub cannot be reached, so (?P<model>.+) could not be downloaded.+": (
+        "无法连接 Hub，未能下载 {model}：请稍后再试。"
     ),
+    r"The Hub has a fault of its own \(HTTP (?P<status>\d+)\), so (?P<model>.+) could not be downloaded.+": (
+        "Hub 出现故障（HTTP {status}），未能下载 {model}：请稍后再试。"
+    ),
+    r"The Hub asks for fewer requests, so (?P<model>.+) could not be downloaded.+": (
+        "Hub 请求过多，未能下载 {model}：请稍后再试。"
+    ),
+    r"(?P<model>.+) could not be downloaded[ ,(].+": "未能下载 {model}：请稍后再试。",
 }
 
 I18N = gr.I18n(**{"en": {text: text for text in CHINESE}, "zh": CHINESE, "zh-CN": CHINESE})

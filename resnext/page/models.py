@@ -210,7 +210,8 @@ class Models:
                     return self._open[name]
             try:
                 options = {"precision": "int8"} if name != plain else {}
-                classifier = Classifier.from_pretrained(self.sources.get(plain, plain), **options)
+                source = repository.find_repository(self.sources.get(plain, plain))
+                classifier = Classifier.open(source, **options)
                 model = Model(classifier, name)
             finally:
                 with self._lock:

@@ -199,9 +199,10 @@ class HubServer:
         """Adds a user with an access token that has write access."""
         self.users[token] = name
 
-    def fail_next(self, count=1, status=503, path=""):
-        """Fails the next `count` requests whose path contains `path` with an HTTP status."""
-        self.faults.extend([(status, path)] * count)
+    def fail_next(self, count=1, status=503, path="", **headers):
+        """Fails the next `count` requests whose path contains `path` with an HTTP status and headers."""
+        headers = {name.replace("_", "-"): value for name, value in headers.items()}
+        self.faults.extend([(status, path, headers)] * count)
 
     def truncate_next_download(self, count=1):
         """Cuts the body of the next `count` downloads in half, with an unchanged Content-Length."""
@@ -241,13 +242,13 @@ class _Handler(BaseHTTPRequestHandler):
         self.content = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         self.query = parse_qs(url.query)
         for gate in [gate for part, gate in self.hub.gates.items() if part in self.path]:
-            gate.wait(30)
+            gate.wait(60)
         with self.hub.lock:
             self.hub.requests.append((self.command, self.path))
             try:
                 if fault := next((fault for fault in self.hub.faults if fault[1] in self.path), None):
                     self.hub.faults.remove(fault)
-                    raise HubError(fault[0], None, "Injected fault")
+                    raise HubError(fault[0], None, "Injected fault", fault[2])
                 response = self._route(url.path)
                 if self.command == "GET" and "/resolve/" in url.path and self.hub.truncations:
                     sent = self.hub.truncations.pop() and len(response[2]) // 2

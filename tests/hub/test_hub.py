@@ -126,7 +126,7 @@ def write_mistakes(repository, count):
     (repository / "evaluation.json").write_text(json.dumps(evaluation))
 
 
-def test_push_replaces_the_pictures_of_an_older_evaluation(hub, run, tiny_repository, photograph, tmp_path):
+def test_push_replaces_the_pictures_of_an_older_evaluation(hub, run, tiny_repository, tmp_path):
     def pictures():
         _, _, files = hub.repos["model", "tester/colors"].find("main")
         return {name: file.content for name, file in files.items() if name.startswith("mistakes/")}
@@ -148,7 +148,7 @@ def test_push_replaces_the_pictures_of_an_older_evaluation(hub, run, tiny_reposi
     assert pictures() == local()
     assert len(local()) == 2
 
-    assert run("resnext", "classify", photograph, "--model", "tester/colors").returncode == 0
+    assert run("resnext", "download", "tester/colors").returncode == 0
     pulled = {
         f"mistakes/{path.name}": path.read_bytes()
         for path in tmp_path.glob("home/hub/*/snapshots/*/mistakes/*")
@@ -262,7 +262,9 @@ def test_the_last_download_is_used_while_the_hub_is_down(hub, run, pushed, photo
     broken = run("resnext", "classify", photograph, "--model", "tester/colors", "--json")
     assert broken.returncode == 0, broken.stderr
     assert broken.stdout == online.stdout
-    assert "never downloaded" in one_line(run("resnext", "classify", photograph, "--model", "tester/other"))
+    assert "HTTP 503" in broken.stderr
+    assert "Until then, the copy of commit" in broken.stderr
+    assert "HTTP 503" in one_line(run("resnext", "classify", photograph, "--model", "tester/other"))
 
 
 def test_a_push_that_failed_on_the_hub_can_be_repeated(hub, run, tiny_repository):
@@ -296,3 +298,20 @@ def test_a_space_holds_the_page_and_names_the_model(hub, run, pushed):
     assert "app_file: app.py" in readme
     assert '- "tester/colors"' in readme
     assert not [name for name in files if "__pycache__" in name or name.startswith(("training/", "tests/"))]
+
+
+def test_a_repository_is_downloaded_to_a_folder_that_opens(
+    run, pushed, tiny_repository, photograph, tmp_path
+):
+    result = run("resnext", "download", "tester/colors", "--to", tmp_path / "copy")
+    assert (result.returncode, result.stdout) == (0, f"{tmp_path / 'copy'}\n"), result.stderr
+    for name in ("config.json", "model.safetensors"):
+        assert (tmp_path / "copy" / name).read_bytes() == (tiny_repository / name).read_bytes()
+    assert not list(tmp_path.glob("copy/**/.*"))
+    cached = run("resnext", "download", "tester/colors")
+    assert cached.stdout.strip().endswith(pushed)
+    assert "exists already" in one_line(
+        run("resnext", "download", "tester/colors", "--to", tmp_path / "copy")
+    )
+    assert "is a folder here" in one_line(run("resnext", "download", tmp_path / "copy"))
+    assert "is not on the Hub" in one_line(run("resnext", "download", "tester/nowhere"))

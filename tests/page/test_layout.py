@@ -77,12 +77,13 @@ def test_the_bundled_model_replaces_one_that_cannot_be_opened(repository, monkey
 
 def test_a_stale_copy_is_shown_with_a_notice_and_a_link(classifier):
     stale = copy.copy(classifier)
-    stale.repository = Repository(
-        "someone/flowers", classifier.repository.folder, revision="a" * 40, stale=True
-    )
+    reason = "The Hub cannot be reached, so someone/flowers could not be downloaded: check the connection."
+    text = f"{reason} Until then, the copy of commit aaaaaaa is used."
+    stale.repository = Repository("someone/flowers", classifier.repository.folder, "a" * 40, text)
     model = Model(stale, "someone/flowers")
     assert "The Hub cannot be reached" in header.notice(model)
     assert "aaaaaaa" in header.notice(model)
+    assert header.notice(model, "zh") == "暂时无法更新：使用提交 aaaaaaa 的副本。"
     assert "/someone/flowers/tree/" + "a" * 40 in header.masthead(model)
 
 

@@ -44,9 +44,9 @@ def test_the_least_recently_used_model_is_closed(folders):
 
 def test_a_model_is_opened_once_for_simultaneous_visitors(folders, monkeypatch):
     opened = []
-    real = models_module.Classifier.from_pretrained
+    real = models_module.repository.find_repository
     monkeypatch.setattr(
-        models_module.Classifier, "from_pretrained", lambda source: opened.append(source) or real(source)
+        models_module.repository, "find_repository", lambda source: opened.append(source) or real(source)
     )
     models = Models(folders)
     threads = [threading.Thread(target=models.open, args=("two",)) for _ in range(4)]
@@ -119,10 +119,8 @@ def test_an_int8_graph_found_when_a_model_opens_is_offered_then(folders, tmp_pat
     hub = shutil.copytree(folders[0], tmp_path / "hub")
     (hub / "openvino_int8.xml").write_text("<net/>")
     (hub / "quantization.json").write_text(json.dumps({"weights_sha256": weights_digest(hub)}))
-    real = models_module.Classifier.from_pretrained
-    monkeypatch.setattr(
-        models_module.Classifier, "from_pretrained", lambda source, **options: real(hub, **options)
-    )
+    real = models_module.repository.find_repository
+    monkeypatch.setattr(models_module.repository, "find_repository", lambda source: real(hub))
     models = Models([None, "someone/net"], allow_any=True)
     assert "someone/net, int8" not in models.names()
     models.open("someone/net")

@@ -123,7 +123,7 @@ def test_classifying_imports_no_framework(photographs, tiny_repository):
         (
             ("x.png", "--model", "nobody/no-such-model"),
             1,
-            "cannot be reached and nobody/no-such-model was never downloaded",
+            "nobody/no-such-model was never downloaded, and HF_HUB_OFFLINE keeps the Hub from being asked",
         ),
         (("x.png", "--precision", "int1"), 2, "'int1' is not one of 'auto'"),
         (("x.png", "--runtime", "onnx"), 2, "'onnx' is not one of 'auto'"),
@@ -183,7 +183,7 @@ def test_file_names_that_the_terminal_cannot_print_are_classified(photographs, t
     assert json.loads(result.stdout)["file"] == str(strange)
 
 
-COMMANDS = ("classify", "fit", "evaluate", "quantize", "push", "summary", "space", "app")
+COMMANDS = ("classify", "download", "fit", "evaluate", "quantize", "push", "summary", "space", "app")
 
 
 def run_resnext(*arguments, missing=(), cwd=ROOT):

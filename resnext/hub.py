@@ -1,0 +1,430 @@
+"""Downloads model repositories from the Hugging Face Hub: only what is needed, verified, with patience."""
+
+import contextlib
+import contextvars
+import errno
+import fnmatch
+import hashlib
+import math
+import os
+import pathlib
+import re
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
+
+from resnext.atomic import write_atomically
+from resnext.config import ModelConfig
+from resnext.errors import ConfigError, RepositoryError, printable
+from resnext.shapes import network_modules
+
+if TYPE_CHECKING:
+    import httpx2
+
+NEEDED = ("config.json", "model.safetensors")
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
+MAX_EXAMPLES = 24
+PATIENCE = 60  # seconds that the Hub may ask to wait, in all
+_TIMEOUT = 15  # seconds without an answer, after which a request has failed
+_ATTEMPTS = 4
+_RETRIED = (408, 429, 500, 502, 503, 504)
+_MAX_OPTIONAL_BYTES = 32 * 2**20  # of a file that is not needed to classify
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+# What the Hub's client raises at malformed answers, which no Hub would give.
+_MALFORMED = (ValueError, TypeError, KeyError, AttributeError, RecursionError)
+_T = TypeVar("_T")
+# Until when this thread's requests may be repeated, in the seconds of `time.monotonic`; None outside of
+# `_bounded_requests`.
+_deadline: contextvars.ContextVar[float | None] = contextvars.ContextVar("deadline", default=None)
+
+
+class Pulled(NamedTuple):
+    """A downloaded repository.
+
+    Args:
+        folder: The folder of its files.
+        commit: The commit, 40 hexadecimal digits.
+        notice: Why it is not the newest commit, or not all of its files; empty if it is.
+    """
+
+    folder: pathlib.Path
+    commit: str
+    notice: str = ""
+
+
+class _Refused(RepositoryError):
+    """The Hub says that the repository cannot be had, so that an older copy is no substitute."""
+
+
+def pull(repo_id: str, revision: str | None, optional: Iterable[str] = ()) -> Pulled:
+    """Downloads a repository, unless its commit is here already.
+
+    If that fails, the commit is used that was last downloaded whole. Every file is compared with the hash
+    that the Hub announced, each time before it is used: a process that was killed may have left anything.
+
+    Args:
+        repo_id: The repository, OWNER/NAME.
+        revision: A branch, tag or commit. Default: the main branch.
+        optional: Patterns of files that are downloaded, too, as far as that works.
+
+    Raises:
+        RepositoryError: There is no such repository, or it cannot be downloaded and never was.
+    """
+    where = f"{repo_id}@{revision}" if revision else repo_id
+    known = _known_commit(repo_id, revision)
+    if known and known.commit == revision and not optional:
+        return known
+    try:
+        return _update(repo_id, revision, where, optional)
+    except _Refused as error:
+        raise RepositoryError(str(error)) from None
+    except RepositoryError as error:
+        if known is None:
+            raise
+        return known._replace(notice=f"{error} Until then, the copy of commit {known.commit[:7]} is used.")
+
+
+def _update(repo_id: str, revision: str | None, where: str, optional: Iterable[str]) -> Pulled:
+    from huggingface_hub import HfApi
+
+    def ask():
+        return HfApi().model_info(repo_id, revision=revision, files_metadata=True, timeout=_TIMEOUT)
+
+    info = _with_patience(ask, where)
+    with _explained(where):
+        commit = str(info.sha)
+        sizes = {str(file.rfilename): int(file.size or 0) for file in info.siblings}
+        if not _COMMIT.fullmatch(commit):
+            raise ValueError("its commit is not one")
+    for name in NEEDED:
+        if name not in sizes:
+            raise _Refused(_without(where, name, sizes))
+
+    def fetch(name: str) -> pathlib.Path:
+        return _fetch(repo_id, commit, name, where)
+
+    folder = fetch("config.json").parent
+    _check_size(folder / "config.json", sizes["model.safetensors"], where)
+    fetch("model.safetensors")
+    _remember(folder, revision, commit)
+    notice = ""
+    try:
+        for name in _choose(sizes, optional):
+            fetch(name)
+    except RepositoryError as error:
+        notice = f"Some results of {where} are missing: {error}"
+    return Pulled(folder, commit, notice)
+
+
+def _fetch(repo_id: str, commit: str, name: str, where: str) -> pathlib.Path:
+    """Downloads a file of a commit, unless it is here, and verifies it."""
+    from huggingface_hub import hf_hub_download
+
+    path = pathlib.Path(
+        _with_patience(lambda: hf_hub_download(repo_id, name, revision=commit, etag_timeout=_TIMEOUT), where)
+    )
+    if not _matches_its_name(path):
+        # Or else the client would take the same bytes again.
+        path.resolve().unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
+        raise RepositoryError(
+            f"{where} arrived damaged: {name} is not the file that the Hub announced. It was deleted: try "
+            "again."
+        )
+    return path
+
+
+def _choose(sizes: dict[str, int], patterns: Iterable[str]) -> list[str]:
+    """The optional files to download: no more and no larger ones than a page shows."""
+    patterns = tuple(patterns)
+    names = [
+        name
+        for name, size in sorted(sizes.items())
+        if name not in NEEDED
+        and size <= _MAX_OPTIONAL_BYTES
+        and ".." not in pathlib.PurePosixPath(name).parts
+        and any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
+    ]
+    examples = [name for name in names if name.startswith("examples/")]
+    pictures = [name for name in examples if name.lower().endswith(IMAGE_SUFFIXES)][:MAX_EXAMPLES]
+    left_out = set(examples) - {*pictures, "examples/CREDITS.md"}
+    return [name for name in names if name not in left_out]
+
+
+def _check_size(config_file: pathlib.Path, announced: int, where: str) -> None:
+    """Compares the announced size of the weights with what the network of config.json can have."""
+    try:
+        config = ModelConfig.read(config_file)
+    except ConfigError:
+        return  # said when it is opened
+    parameters = sum(module.parameters for module in network_modules(config.architecture, config.num_classes))
+    most = 8 * parameters + 16 * 2**20  # float64 is the largest dtype; statistics and header are small
+    if announced > most:
+        raise _Refused(
+            f"{where} has weights of {announced / 1e6:,.0f} MB, but the network of its config.json has at "
+            f"most {most / 1e6:,.0f} MB: it is not a valid model repository."
+        )
+
+
+def _without(where: str, name: str, sizes: dict[str, int]) -> str:
+    if name == "model.safetensors" and "pytorch_model.bin" in sizes:
+        return (
+            f"{where} has its weights only as a pickle, pytorch_model.bin, which is not opened: convert it "
+            "with `safetensors.torch.save_file` in PyTorch, or ask its owner for model.safetensors."
+        )
+    return f"{where} on the Hub has no {name}: it is not a timm image classifier in safetensors."
+
+
+def _cache_folder(repo_id: str) -> pathlib.Path:
+    from huggingface_hub import constants
+    from huggingface_hub.file_download import repo_folder_name
+
+    return pathlib.Path(constants.HF_HUB_CACHE, repo_folder_name(repo_id=repo_id, repo_type="model"))
+
+
+def _known_commit(repo_id: str, revision: str | None) -> Pulled | None:
+    """The commit of a revision that was last downloaded whole, if it still is."""
+    cache = _cache_folder(repo_id)
+    commit = revision or "main"
+    try:
+        if not _COMMIT.fullmatch(commit):
+            commit = (cache / "refs" / commit).read_text().strip()
+        folder = cache / "snapshots" / commit
+        whole = _COMMIT.fullmatch(commit) and all(_matches_its_name(folder / name) for name in NEEDED)
+    except (OSError, ValueError):
+        return None
+    return Pulled(folder, commit) if whole else None
+
+
+def _remember(folder: pathlib.Path, revision: str | None, commit: str) -> None:
+    """Makes a commit the one that a revision stands for while the Hub cannot be asked."""
+    if revision == commit:
+        return
+    refs = folder.parents[1] / "refs"
+    with contextlib.suppress(OSError):  # a cache that cannot be written still holds the files
+        (refs / (revision or "main")).parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(refs / (revision or "main"), commit)
+
+
+def _matches_its_name(link: pathlib.Path) -> bool:
+    """Whether a file in the client's cache has the content that the Hub announced.
+
+    The client compares only sizes. But it names files by the hash that the Hub gave: SHA-256 for large files,
+    Git's SHA-1 for the others. Where a system has no symbolic links, files keep their own names and are not
+    checked.
+    """
+    if not link.is_file():
+        return False
+    announced = os.path.basename(os.readlink(link)) if link.is_symlink() else ""
+    if len(announced) == 64:
+        digest = hashlib.sha256()
+    elif len(announced) == 40:
+        digest = hashlib.sha1(b"blob %d\0" % link.stat().st_size)
+    else:
+        return True
+    with link.open("rb") as opened:
+        return hashlib.file_digest(opened, lambda: digest).hexdigest() == announced
+
+
+def _with_patience(ask: Callable[[], _T], where: str) -> _T:
+    """Asks the Hub, and again when it is busy or has a fault, for as long as `PATIENCE`."""
+    waited = 0.0
+    for attempt in range(_ATTEMPTS):
+        try:
+            with _bounded_requests():
+                return ask()
+        except Exception as error:
+            status = _status(error)
+            pause = _retry_after(error) or 2.0**attempt
+            last = attempt == _ATTEMPTS - 1 or waited + pause > PATIENCE
+            if status not in _RETRIED or last:
+                with _explained(where):
+                    raise
+        time.sleep(pause)
+        waited += pause
+    raise AssertionError("the last attempt returns or raises")
+
+
+@contextlib.contextmanager
+def _bounded_requests() -> Iterator[None]:
+    """Bounds the requests that this thread makes with the client.
+
+    Some of its requests wait for ever, and where the Hub asks to wait for an hour, it does.
+    """
+    from huggingface_hub import utils
+
+    client = utils.get_session()
+    hooks = client.event_hooks
+    if _limit not in hooks["request"]:
+        client.event_hooks = {
+            "request": [*hooks["request"], _limit],
+            "response": [*hooks["response"], _hand_over],
+        }
+    token = _deadline.set(time.monotonic() + PATIENCE)
+    try:
+        yield
+    finally:
+        _deadline.reset(token)
+
+
+def _limit(request: "httpx2.Request") -> None:
+    """Gives a request without a time limit one, and ends the client's retries after the deadline."""
+    deadline = _deadline.get()
+    if deadline is None:
+        return
+    if time.monotonic() > deadline and request.method == "HEAD":
+        raise _NoAnswerError
+    most = _TIMEOUT if request.method == "HEAD" else math.inf  # the client waits a minute, five times
+    given = request.extensions.get("timeout") or {}
+    limits = {key: min(given.get(key) or _TIMEOUT, most) for key in ("connect", "read", "write", "pool")}
+    request.extensions["timeout"] = limits
+
+
+def _hand_over(response: "httpx2.Response") -> None:
+    """Lets `_with_patience` decide when a request is repeated."""
+    if _deadline.get() is not None and response.status_code in _RETRIED:
+        raise _BusyError(response.status_code, response.headers.get("retry-after", ""))
+
+
+class _NoAnswerError(Exception):
+    """The Hub did not answer before the deadline."""
+
+
+class _BusyError(Exception):
+    """The Hub is busy or has a fault.
+
+    Args:
+        status: The HTTP status.
+        retry_after: The header of this name; empty if there is none.
+    """
+
+    def __init__(self, status: int, retry_after: str):
+        super().__init__(f"HTTP {status}")
+        self.status = status
+        self.retry_after = float(retry_after) if retry_after.isdecimal() else None
+
+
+_OWN = (_BusyError, _NoAnswerError)
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """An error and what caused it: the client hides answers behind errors of its own."""
+    seen: set[int] = set()
+    current: BaseException | None = error
+    while current is not None and id(current) not in seen:
+        seen.add(id(current))
+        yield current
+        current = current.__cause__ or current.__context__
+
+
+def _status(error: BaseException) -> int | None:
+    """The HTTP status that an error stands for, if the Hub has answered."""
+    for one in _chain(error):
+        if isinstance(one, _BusyError):
+            return one.status
+        response = getattr(one, "response", None)
+        if response is not None:
+            return int(response.status_code)
+    return None
+
+
+def _retry_after(error: BaseException) -> float | None:
+    waits = (one.retry_after for one in _chain(error) if isinstance(one, _BusyError))
+    return next(waits, None)
+
+
+@contextlib.contextmanager
+def _explained(where: str) -> Iterator[None]:
+    """Turns the errors of the Hub's client into one sentence each, without addresses, which may be signed."""
+    import httpx2
+    from huggingface_hub import errors
+
+    try:
+        yield
+    except RepositoryError:
+        raise
+    except errors.GatedRepoError:
+        raise _Refused(
+            f"{where} is gated: ask for access on its page, then log in with `hf auth login`."
+        ) from None
+    except errors.RevisionNotFoundError:
+        repo_id, _, revision = where.partition("@")
+        raise _Refused(
+            f"{repo_id} has no revision {revision!r}: look at its branches and commits on the Hub."
+        ) from None
+    except errors.RepositoryNotFoundError:
+        raise _Refused(
+            f"{where} is not on the Hub, nor a folder here; if it is private, log in with `hf auth login`."
+        ) from None
+    except errors.HFValidationError as error:
+        raise _Refused(f"{where} is not a valid repository id: {error}") from None
+    except (httpx2.HTTPError, httpx2.InvalidURL, OSError, ImportError, *_OWN, *_MALFORMED) as error:
+        raise RepositoryError(_reason(error, where)) from None
+
+
+def _reason(error: Exception, where: str) -> str:
+    """Why a repository cannot be downloaded, in one sentence, and what to do."""
+    import httpx2
+    from huggingface_hub import constants, errors
+
+    chain = list(_chain(error))
+    status = _status(error)
+    if status is not None:
+        return _status_reason(status, _retry_after(error), chain, where)
+    if any(isinstance(one, errors.OfflineModeIsEnabled) for one in chain):
+        return f"{where} was never downloaded, and HF_HUB_OFFLINE keeps the Hub from being asked: unset it."
+    if any(
+        isinstance(one, (httpx2.ProxyError, httpx2.InvalidURL, httpx2.UnsupportedProtocol)) for one in chain
+    ):
+        return (
+            f"{where} could not be downloaded, because the proxy of HTTP_PROXY, HTTPS_PROXY or ALL_PROXY "
+            "or the address of HF_ENDPOINT is not valid: correct or unset it."
+        )
+    if any(isinstance(one, ImportError) for one in chain):
+        return (
+            f"{where} could not be downloaded: a SOCKS proxy needs another package (pip install socksio), or "
+            "unset ALL_PROXY."
+        )
+    if any(isinstance(one, (httpx2.TimeoutException, _NoAnswerError)) for one in chain):
+        return f"{where} could not be downloaded, because the Hub did not answer in time: try again later."
+    if any(isinstance(one, httpx2.TransportError) for one in chain):
+        return f"The Hub cannot be reached, so {where} could not be downloaded: check the connection."
+    system = next((one for one in chain if isinstance(one, OSError) and one.errno), None)
+    if system is not None:
+        cache = constants.HF_HUB_CACHE
+        if system.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            return f"{where} could not be downloaded, because the disk of {cache} is full: make room there."
+        if system.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST):
+            return (
+                f"{where} could not be downloaded, because {cache} cannot be written: set HF_HOME to a "
+                "folder that can."
+            )
+        return f"{where} could not be downloaded ({os.strerror(system.errno or 0).lower()}): try again."
+    if any(isinstance(one, _MALFORMED) or "onsistency check" in str(one) for one in chain):
+        return (
+            f"{where} could not be downloaded, because the answer is not one of the Hub's: try again, or "
+            "look for a proxy or a login page that answers in its place."
+        )
+    return f"{where} could not be downloaded ({type(error).__name__}): try again."
+
+
+def _status_reason(status: int, wait: float | None, chain: list[BaseException], where: str) -> str:
+    said = next((getattr(one, "server_message", None) for one in chain if hasattr(one, "server_message")), "")
+    words = f" ({printable(said)[:200]})" if said and "://" not in said else ""
+    if status == 401:
+        return (
+            f"The Hub does not accept the token that was sent, so {where} could not be downloaded: log in "
+            "with `hf auth login`, or unset HF_TOKEN."
+        )
+    if status == 403:
+        return f"The Hub does not allow the download of {where}{words}: check the rights of your account."
+    if status == 404:
+        return f"A file of {where} is not on the Hub any more: try again."
+    if status == 429:
+        later = f"in {wait:.0f} s" if wait else "later"
+        return f"The Hub asks for fewer requests, so {where} could not be downloaded: try again {later}."
+    if status >= 500:
+        return (
+            f"The Hub has a fault of its own (HTTP {status}), so {where} could not be downloaded: try later."
+        )
+    return f"The Hub refused the download of {where} (HTTP {status}{words}): try again."

@@ -1,0 +1,256 @@
+"""What a download from the Hub does when something goes wrong: it says why, and keeps the copy that works."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tests.helpers.hub_server import TOKEN, File, HubServer, Repo, environment
+from tests.helpers.paths import ROOT
+
+pytestmark = pytest.mark.slow
+PROGRAM = """
+import json, sys
+from resnext import hub
+hub.PATIENCE = 6
+hub._TIMEOUT = 2
+from resnext.errors import RepositoryError
+for optional in json.loads(sys.argv[1]):
+    try:
+        pulled = hub.pull(sys.argv[2], sys.argv[3] or None, optional)
+        print(json.dumps([pulled.commit, pulled.notice, sorted(
+            str(path.relative_to(pulled.folder)) for path in pulled.folder.rglob("*") if path.is_file())]))
+    except RepositoryError as error:
+        print(json.dumps([None, str(error), []]))
+"""
+EXAMPLES = [f"examples/{index:02}.jpg" for index in range(30)]
+
+
+@pytest.fixture
+def hub(tiny_repository):
+    """A Hub with tester/tiny: weights, results, and more files than anybody reads."""
+    files = {
+        "config.json": File((tiny_repository / "config.json").read_bytes()),
+        "model.safetensors": File((tiny_repository / "model.safetensors").read_bytes(), lfs=True),
+        "history.csv": File(b"epoch\n"),
+        "pytorch_model.bin": File(b"pickle"),
+        "examples/evil.exe": File(b"MZ"),
+        **{name: File(name.encode(), lfs=True) for name in EXAMPLES},
+    }
+    with HubServer() as server:
+        repo = server.repos["model", "tester/tiny"] = Repo("model", "tester/tiny")
+        repo.add("refs/heads/main", files, "first")
+        yield server
+
+
+def change(hub, name="config.json", suffix=b"\n", **more):
+    """Makes a new commit in which a file is another one. Returns both commits."""
+    repo = hub.repos["model", "tester/tiny"]
+    _, before, files = repo.find("main")
+    content = File(files[name].content + suffix, lfs=bool(files[name].lfs))
+    return before, repo.add("refs/heads/main", {**files, name: content, **more}, "next")
+
+
+@pytest.fixture
+def pull(hub, tmp_path):
+    """Pulls in a process of its own: [commit, notice or error, files], and everything that it printed."""
+
+    def pull(repo_id="tester/tiny", revision="", optional=((),), token="", **variables):
+        result = subprocess.run(
+            [sys.executable, "-c", PROGRAM, json.dumps(optional), repo_id, revision],
+            cwd=ROOT,
+            env=os.environ | environment(hub.url, tmp_path / "home", token) | variables,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert result.returncode == 0, result.stderr
+        assert "Traceback" not in result.stderr
+        assert hub.url.removeprefix("http://") not in result.stdout
+        return json.loads(result.stdout.splitlines()[-1])
+
+    return pull
+
+
+def test_only_what_is_needed_is_downloaded(hub, pull):
+    commit, notice, files = pull()
+    assert (commit, notice) == (hub.repos["model", "tester/tiny"].find("main")[1], "")
+    assert files == ["config.json", "model.safetensors"]
+    assert len(hub.requests) <= 5
+    hub.requests.clear()
+    pull()
+    assert len(hub.requests) == 1, "what is here is not asked for again"
+    hub.requests.clear()
+    assert pull(revision=commit)[0] == commit
+    assert not hub.requests, "a commit never changes"
+
+
+def test_optional_files_are_bounded_and_only_those_that_are_read(pull):
+    _, notice, files = pull(optional=[["history.csv", "examples/*"]])
+    assert notice == ""
+    assert files == ["config.json", *EXAMPLES[:24], "history.csv", "model.safetensors"]
+
+
+def test_a_missing_optional_file_does_not_keep_the_model_from_opening(hub, pull):
+    hub.fail_next(1, 404, "history.csv")
+    commit, notice, files = pull(optional=[["history.csv"]])
+    assert commit
+    assert notice.startswith("Some results of tester/tiny are missing: ")
+    assert files == ["config.json", "model.safetensors"]
+
+
+def test_a_name_that_leaves_the_folder_or_is_none_is_harmless(hub, pull, tmp_path):
+    climbing, nameless = "examples/../../../../../../climbed.jpg", "examples/a\0b.jpg"
+    change(hub, **{climbing: File(b"x"), nameless: File(b"x")})
+    commit, _, files = pull(optional=[["examples/*"]])
+    assert commit
+    assert set(files) <= {"config.json", "model.safetensors", *EXAMPLES}
+    assert not list(tmp_path.rglob("*climbed*"))
+
+
+FAULTS = {
+    "401": ((99, 401, ""), "does not accept the token"),
+    "403": ((99, 403, ""), "does not allow the download"),
+    "404 of the storage": ((99, 404, "/resolve/"), "is not on the Hub any more"),
+    "429": ((99, 429, ""), "asks for fewer requests"),
+    "500": ((99, 500, ""), "has a fault of its own (HTTP 500)"),
+    "502 of the weights": ((99, 502, "model.safetensors"), "has a fault of its own (HTTP 502)"),
+    "503": ((99, 503, ""), "has a fault of its own (HTTP 503)"),
+    "504 of the config": ((99, 504, "config.json"), "has a fault of its own (HTTP 504)"),
+}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_the_reason_is_said_and_an_older_copy_is_used(name, hub, pull):
+    fault, words = FAULTS[name]
+    hub.fail_next(*fault)
+    commit, error, _ = pull()
+    assert commit is None
+    assert words in error
+    hub.faults.clear()
+    before = pull()[0]
+    change(hub, "config.json")
+    change(hub, "model.safetensors", b"")
+    hub.fail_next(*fault)
+    commit, notice, _ = pull()
+    assert commit == before
+    assert words in notice
+    assert notice.endswith(f"Until then, the copy of commit {before[:7]} is used.")
+    hub.faults.clear()
+    commit, notice, _ = pull()
+    assert (commit, notice) == (hub.repos["model", "tester/tiny"].find("main")[1], "")
+
+
+@pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
+@pytest.mark.parametrize("path", ["/api/", "config.json", "model.safetensors"])
+def test_a_fault_that_passes_is_waited_for(status, path, hub, pull):
+    hub.fail_next(1, status, path, Retry_After=1)
+    assert pull()[1] == ""
+
+
+def test_a_hub_that_asks_to_wait_for_an_hour_is_not_waited_for(hub, pull):
+    hub.fail_next(99, 429, "model.safetensors", Retry_After=3600)
+    began = time.monotonic()
+    assert "try again in 3600 s" in pull()[1]
+    assert time.monotonic() - began < 10
+
+
+@pytest.mark.parametrize("path", ["/api/", "config.json", "model.safetensors"])
+def test_a_hub_that_never_answers_is_given_up(path, hub, pull):
+    import threading
+
+    before = pull()[0]
+    change(hub, "model.safetensors", b"")
+    change(hub, "config.json")
+    hub.gates[path] = threading.Event()
+    began = time.monotonic()
+    commit, notice, _ = pull()
+    hub.gates[path].set()
+    assert time.monotonic() - began < 40
+    assert commit == before
+    assert "did not answer in time" in notice or "cannot be reached" in notice
+
+
+def test_a_damaged_update_is_not_used_and_the_older_copy_is(hub, pull):
+    before = pull()[0]
+    _, after = change(hub, "model.safetensors", b"")
+    change(hub)
+    file = hub.repos["model", "tester/tiny"].find("main")[2]["config.json"]
+    whole = file.content
+    file.content = whole[:-2] + b"!\n"
+    commit, notice, _ = pull()
+    assert commit == before != after
+    assert "arrived damaged: config.json is not the file that the Hub announced" in notice
+    file.content = whole
+    assert pull()[1] == ""
+
+
+def test_a_file_that_was_changed_in_the_cache_is_downloaded_again(hub, pull, tmp_path):
+    commit = pull()[0]
+    blob = next(tmp_path.rglob("snapshots/*/model.safetensors")).resolve()
+    blob.write_bytes(bytes(len(blob.read_bytes())))
+    assert "arrived damaged" in pull()[1]
+    assert pull()[:2] == [commit, ""]
+
+
+def test_a_token_that_is_wrong_is_named_and_not_shown(pull):
+    error = pull(token="hf_wrong")[1]
+    assert "does not accept the token that was sent" in error
+    assert "hf_wrong" not in error
+    assert TOKEN not in error
+
+
+@pytest.mark.parametrize(
+    "variables, words",
+    [
+        ({"HF_HUB_OFFLINE": "1"}, "HF_HUB_OFFLINE keeps the Hub from being asked"),
+        ({"HF_ENDPOINT": "http://127.0.0.1:9"}, "The Hub cannot be reached"),
+        ({"HF_ENDPOINT": "127.0.0.1:9"}, "HF_ENDPOINT is not valid"),
+        ({"HTTP_PROXY": "nonsense://x", "NO_PROXY": "", "no_proxy": ""}, "proxy"),
+        ({"ALL_PROXY": "socks5://127.0.0.1:9", "NO_PROXY": "", "no_proxy": ""}, "proxy"),
+        ({"HTTP_PROXY": "http://127.0.0.1:9", "NO_PROXY": "", "no_proxy": ""}, "The Hub cannot be reached"),
+    ],
+)
+def test_what_keeps_the_hub_from_being_asked_is_said(variables, words, hub, pull):
+    commit, error, _ = pull(**variables)
+    assert commit is None
+    assert words in error
+    before = pull()[0]
+    change(hub)
+    commit, notice, _ = pull(**variables)
+    assert commit == before
+    assert notice.endswith("is used.")
+
+
+def test_a_cache_that_cannot_be_written_is_named(pull, tmp_path):
+    (tmp_path / "file").write_bytes(b"")
+    error = pull(HF_HUB_CACHE=str(tmp_path / "file" / "hub"))[1]
+    assert "cannot be written: set HF_HOME to a folder that can" in error
+
+
+def test_weights_beyond_the_network_are_refused_before_they_are_downloaded(hub, pull):
+    change(hub, "model.safetensors", bytes(64 * 2**20))
+    commit, error, _ = pull()
+    assert commit is None
+    assert "but the network of its config.json has at most" in error
+    assert not [path for _, path in hub.requests if "/resolve/" in path and "model.safetensors" in path]
+
+
+def test_a_repository_with_a_pickle_alone_says_how_to_convert_it(hub, pull):
+    repo = hub.repos["model", "tester/tiny"]
+    files = dict(repo.find("main")[2])
+    del files["model.safetensors"]
+    repo.add("refs/heads/main", files, "pickle")
+    assert "only as a pickle, pytorch_model.bin, which is not opened: convert it" in pull()[1]
+
+
+def test_an_unknown_revision_or_repository_is_no_reason_for_an_older_copy(hub, pull):
+    pull()
+    assert "has no revision 'v9'" in pull(revision="v9")[1]
+    del hub.repos["model", "tester/tiny"]
+    commit, error, _ = pull()
+    assert commit is None
+    assert "is not on the Hub" in error
