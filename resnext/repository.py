@@ -31,6 +31,10 @@ OPTIONAL = (
     *INT8,
 )
 PATTERNS = (*NEEDED, *OPTIONAL)
+_ADDRESS = re.compile(
+    r"https?://(?:www\.)?(?:huggingface\.co|hf\.co)/(?P<repo_id>[^/?#]+/[^/?#]+)"
+    r"(?:/(?:tree|blob|resolve|commit)/(?P<revision>[^/?#]+))?(?:[/?#].*)?"
+)
 _REPO_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9][\w.-]{0,95})?", re.ASCII)
 
 
@@ -60,8 +64,9 @@ def find_repository(
     """Finds a model repository, and downloads it from the Hub if needed.
 
     Args:
-        model: A folder, or a repository id such as "OWNER/NAME" or "OWNER/NAME@REVISION". Defaults to the
-            bundled model.
+        model: A folder, or a repository id such as "OWNER/NAME" or "OWNER/NAME@REVISION", also as timm has it
+            ("hf-hub:OWNER/NAME", "local-dir:FOLDER") or as the address of its page. Defaults to the bundled
+            model.
         revision: A branch, tag or commit of a Hub repository.
         optional: Patterns of the files of a Hub repository that are downloaded beside `NEEDED`.
 
@@ -75,6 +80,8 @@ def find_repository(
                 f"name a Hub repository, or leave the revision {revision!r} out."
             )
         return Repository("flowers (bundled)", BUNDLED_FOLDER)
+    if isinstance(model, str):
+        model = plain_name(model)
     # Leaves the ~ of an unknown user as it is, where pathlib's expanduser raises.
     path = os.path.expanduser(model)
     # False, not an error, for a name that no file can have.
@@ -88,6 +95,17 @@ def find_repository(
         )
     folder, commit, notice = pull(str(model), revision or None, optional)
     return Repository(str(model), folder, commit, notice)
+
+
+def plain_name(name: str) -> str:
+    """The name of a model without what people paste with it: timm's prefixes, or the address of its page."""
+    name = name.strip()
+    for prefix in ("hf-hub:", "hf_hub:", "local-dir:"):
+        name = name.removeprefix(prefix)
+    address = _ADDRESS.fullmatch(name)
+    if not address:
+        return name
+    return "@".join(part for part in address.groups() if part)
 
 
 def _open_folder(model: str | os.PathLike, folder: pathlib.Path, revision: str | None) -> Repository:

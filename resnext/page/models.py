@@ -196,7 +196,7 @@ class Models:
             RepositoryError: The page does not offer the model.
             ResNeXtError: The model cannot be downloaded or is invalid.
         """
-        name = (name or self.first).strip()
+        name = repository.plain_name(name or self.first)
         plain = name if name in self.sources else name.removesuffix(INT8)
         if plain not in self.sources and not (self.allow_any and is_hub_id(plain)):
             raise RepositoryError(f"{name[:200]} is not offered on this page: choose one from the list.")

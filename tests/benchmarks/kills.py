@@ -104,7 +104,7 @@ def main() -> None:
     chance = random.Random(options.seed)
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
-        paint(folder / "colors")
+        paint(folder / "colors", val=17)
         write_network(folder / "base")
         began = time.monotonic()
         subprocess.run(command(folder, folder / "whole"), cwd=ROOT, check=True, capture_output=True)

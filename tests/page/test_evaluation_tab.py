@@ -108,3 +108,13 @@ def test_the_results_of_other_weights_are_not_shown(tmp_path):
         assert isinstance(result, Evaluation) == shown
     assert "are of other weights, so they are not shown" in result
     assert "其他权重" in tab._evaluation(Models([str(folder)]).get(None), "zh")
+
+
+def test_the_calibration_before_is_told_and_drawn():
+    bins = [CalibrationBin(0.75, 0.75, 40)]
+    before = [CalibrationBin(0.5, 0.75, 40)]
+    assert "Before calibration it was 25.0%." in text(tab.calibration_html(bins, "en", before))
+    assert "校准前为 25.0%。" in text(tab.calibration_html(bins, "zh", before))
+    names = [trace.name for trace in tab.reliability_figure(bins, before).data]
+    assert names == ["before calibration", "after calibration"]
+    assert len(tab.reliability_figure(bins).data) == 1

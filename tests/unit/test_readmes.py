@@ -78,7 +78,10 @@ def test_every_link_within_the_project_leads_to_a_file(readme):
 def test_every_option_in_the_text_is_an_option_of_a_command(readme):
     text = (ROOT / readme).read_text("utf-8")
     options = {
-        option for command in COMMANDS.values() for parameter in command.params for option in parameter.opts
+        option
+        for command in COMMANDS.values()
+        for parameter in command.params
+        for option in (*parameter.opts, *parameter.secondary_opts)
     }
     # Options of the benchmarks' scripts.
     options |= {"--peer-python", "--without-certificates", "--output", "--toy"}
@@ -158,7 +161,7 @@ def test_the_results_of_the_flowers_are_those_of_the_evaluation():
         assert f"{int8:.2%}" in text
 
 
-@pytest.mark.parametrize("name", ["serve", "page", "train"])
+@pytest.mark.parametrize("name", ["serve", "page", "train", "train_stock_keras"])
 def test_tables_of_the_benchmarks_show_the_recorded_results(name):
     results = ROOT / "tests" / "benchmarks"
     numbers = set(re.findall(r"\b\d+\.\d+\b", pathlib.Path(results / "README.md").read_text("utf-8")))

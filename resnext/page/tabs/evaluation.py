@@ -108,7 +108,7 @@ class EvaluationTab(Tab):
             gr.Dropdown(choices=choices, value=column),
             cell_html(model, row, column, language),
             _per_class(evaluation, language),
-            calibration_html(bins, evaluation.uncalibrated, language) if bins else "",
+            calibration_html(bins, language, evaluation.uncalibrated) if bins else "",
             gr.Plot(as_plot(reliability_figure(bins, evaluation.uncalibrated, language)), visible=True)
             if bins
             else gr.Plot(visible=False),
@@ -304,7 +304,7 @@ def _per_class(evaluation: Evaluation, language: str) -> str:
     return table(name, header, rows, numbers=(1, 2, 3, 4), sortable=True, search=search)
 
 
-def calibration_html(bins: list[CalibrationBin], before: Sequence[CalibrationBin], language: str) -> str:
+def calibration_html(bins: list[CalibrationBin], language: str, before: Sequence[CalibrationBin] = ()) -> str:
     """The reliability diagram in words: the calibration error, and whether the network is over-confident."""
     error = calibration_error(bins)
     bias = calibration_bias(bins)

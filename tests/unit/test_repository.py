@@ -1,0 +1,41 @@
+"""Names of models, as people paste them."""
+
+import pytest
+
+from resnext.errors import RepositoryError
+from resnext.repository import find_repository, plain_name
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+@pytest.mark.parametrize(
+    "pasted, name",
+    [
+        ("timm/resnext50_32x4d.a1h_in1k", "timm/resnext50_32x4d.a1h_in1k"),
+        (" OWNER/NAME \n", "OWNER/NAME"),
+        ("hf-hub:OWNER/NAME", "OWNER/NAME"),
+        ("hf_hub:OWNER/NAME@v1", "OWNER/NAME@v1"),
+        ("local-dir:my-model", "my-model"),
+        ("https://huggingface.co/OWNER/NAME", "OWNER/NAME"),
+        ("http://www.huggingface.co/OWNER/NAME/", "OWNER/NAME"),
+        ("https://hf.co/OWNER/NAME?library=timm", "OWNER/NAME"),
+        (f"https://huggingface.co/OWNER/NAME/tree/{COMMIT}", f"OWNER/NAME@{COMMIT}"),
+        ("https://huggingface.co/OWNER/NAME/blob/main/config.json", "OWNER/NAME@main"),
+        ("https://huggingface.co/OWNER/NAME/discussions/1", "OWNER/NAME"),
+        # Other addresses stay as they are, and are refused.
+        ("https://huggingface.co/OWNER", "https://huggingface.co/OWNER"),
+        ("https://example.com/OWNER/NAME", "https://example.com/OWNER/NAME"),
+        ("/a/folder", "/a/folder"),
+    ],
+)
+def test_a_pasted_name_is_understood(pasted, name):
+    assert plain_name(pasted) == name
+
+
+def test_a_folder_is_opened_as_timm_names_it(tiny_repository):
+    assert find_repository(f"local-dir:{tiny_repository}").folder == tiny_repository
+
+
+def test_another_address_is_refused_in_one_sentence():
+    with pytest.raises(RepositoryError, match="is neither a folder nor a Hub repository such as OWNER/NAME"):
+        find_repository("https://example.com/OWNER/NAME")
