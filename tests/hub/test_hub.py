@@ -258,7 +258,7 @@ def test_unknown_and_incomplete_repositories_are_refused(hub, run, pushed, photo
 
 def test_the_last_download_is_used_while_the_hub_is_down(hub, run, pushed, photograph):
     online = run("resnext", "classify", photograph, "--model", "tester/colors", "--json")
-    hub.fail_next(1000, 503)
+    hub.fail_next(1000, 503, Retry_After=3600)
     broken = run("resnext", "classify", photograph, "--model", "tester/colors", "--json")
     assert broken.returncode == 0, broken.stderr
     assert broken.stdout == online.stdout
