@@ -1,4 +1,4 @@
-"""Downloads model repositories from the Hugging Face Hub: only what is needed, verified, with patience."""
+"""Downloads model repositories from the Hugging Face Hub: only the needed files, verified, with retries."""
 
 import contextlib
 import contextvars
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 NEEDED = ("config.json", "model.safetensors")
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 MAX_EXAMPLES = 24
-PATIENCE = 60  # seconds that the Hub may ask to wait, in all
+MAX_WAIT = 60  # total seconds between retries of a request
 _TIMEOUT = 15  # seconds without an answer, after which a request has failed
 _ATTEMPTS = 4
 _RETRIED = (408, 429, 500, 502, 503, 504)
@@ -53,7 +53,7 @@ class Pulled(NamedTuple):
 
 
 class _Refused(RepositoryError):
-    """The Hub says that the repository cannot be had, so that an older copy is no substitute."""
+    """The repository does not exist, is invalid, or access is denied: an older copy must not be used."""
 
 
 def pull(repo_id: str, revision: str | None, optional: Iterable[str] = ()) -> Pulled:
@@ -68,7 +68,7 @@ def pull(repo_id: str, revision: str | None, optional: Iterable[str] = ()) -> Pu
         optional: Patterns of files that are downloaded, too, as far as that works.
 
     Raises:
-        RepositoryError: There is no such repository, or it cannot be downloaded and never was.
+        RepositoryError: The repository does not exist, or cannot be downloaded and was not before.
     """
     where = f"{repo_id}@{revision}" if revision else repo_id
     known = _known_commit(repo_id, revision)
@@ -90,7 +90,7 @@ def _update(repo_id: str, revision: str | None, where: str, optional: Iterable[s
     def ask():
         return HfApi().model_info(repo_id, revision=revision, files_metadata=True, timeout=_TIMEOUT)
 
-    info = _with_patience(ask, where)
+    info = _with_retries(ask, where)
     with _explained(where):
         commit = str(info.sha)
         sizes = {str(file.rfilename): int(file.size or 0) for file in info.siblings}
@@ -121,7 +121,7 @@ def _fetch(repo_id: str, commit: str, name: str, where: str) -> pathlib.Path:
     from huggingface_hub import hf_hub_download
 
     path = pathlib.Path(
-        _with_patience(lambda: hf_hub_download(repo_id, name, revision=commit, etag_timeout=_TIMEOUT), where)
+        _with_retries(lambda: hf_hub_download(repo_id, name, revision=commit, etag_timeout=_TIMEOUT), where)
     )
     if not _matches_its_name(path):
         # Or else the client would take the same bytes again.
@@ -226,8 +226,8 @@ def _matches_its_name(link: pathlib.Path) -> bool:
         return hashlib.file_digest(opened, lambda: digest).hexdigest() == announced
 
 
-def _with_patience(ask: Callable[[], _T], where: str) -> _T:
-    """Asks the Hub, and again when it is busy or has a fault, for as long as `PATIENCE`."""
+def _with_retries(ask: Callable[[], _T], where: str) -> _T:
+    """Calls `ask`, and retries on 408, 429 and server errors, with `MAX_WAIT` seconds of waiting in total."""
     waited = 0.0
     for attempt in range(_ATTEMPTS):
         try:
@@ -236,7 +236,7 @@ def _with_patience(ask: Callable[[], _T], where: str) -> _T:
         except Exception as error:
             status = _status(error)
             pause = _retry_after(error) or 2.0**attempt
-            last = attempt == _ATTEMPTS - 1 or waited + pause > PATIENCE
+            last = attempt == _ATTEMPTS - 1 or waited + pause > MAX_WAIT
             if status not in _RETRIED or last:
                 with _explained(where):
                     raise
@@ -260,7 +260,7 @@ def _bounded_requests() -> Iterator[None]:
             "request": [*hooks["request"], _limit],
             "response": [*hooks["response"], _hand_over],
         }
-    token = _deadline.set(time.monotonic() + PATIENCE)
+    token = _deadline.set(time.monotonic() + MAX_WAIT)
     try:
         yield
     finally:
@@ -281,7 +281,7 @@ def _limit(request: "httpx2.Request") -> None:
 
 
 def _hand_over(response: "httpx2.Response") -> None:
-    """Lets `_with_patience` decide when a request is repeated."""
+    """Lets `_with_retries` decide when a request is repeated."""
     if _deadline.get() is not None and response.status_code in _RETRIED:
         raise _BusyError(response.status_code, response.headers.get("retry-after", ""))
 
@@ -372,7 +372,7 @@ def _reason(error: Exception, where: str) -> str:
     if status is not None:
         return _status_reason(status, _retry_after(error), chain, where)
     if any(isinstance(one, errors.OfflineModeIsEnabled) for one in chain):
-        return f"{where} was never downloaded, and HF_HUB_OFFLINE keeps the Hub from being asked: unset it."
+        return f"HF_HUB_OFFLINE is set, so {where} cannot be downloaded: unset it, or name a folder."
     if any(
         isinstance(one, (httpx2.ProxyError, httpx2.InvalidURL, httpx2.UnsupportedProtocol)) for one in chain
     ):

@@ -27,8 +27,8 @@ def pool(output: Output) -> np.ndarray:
 class LinearProbe:
     """Multinomial logistic regression by full-batch gradient descent with Nesterov's acceleration.
 
-    It starts from zeros, on standardized features. There is no penalty: stopping at the lowest validation
-    loss has the effect of one (Ali et al., 2019, arXiv:1810.10082), and needs no search for its strength.
+    The weights start at zero, on standardized features. There is no L2 penalty: the caller stops at the
+    lowest validation loss, which regularizes like one (Ali et al., 2019, arXiv:1810.10082).
 
     Args:
         features: (images, channels) float32.
@@ -49,7 +49,7 @@ class LinearProbe:
     ):
         self._mean = features.mean(axis=0)
         deviation = features.std(axis=0)
-        # A feature that is the same in all images says nothing.
+        # Constant features are ignored.
         self._scale = np.divide(1, deviation, out=np.zeros_like(deviation), where=deviation > 1e-6)
         self._features = self._standardize(features)
         self._labels = labels
