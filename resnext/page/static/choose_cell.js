@@ -5,6 +5,7 @@ element.addEventListener('pointerdown', event => {
   const plot = event.target.closest('.heatmap .js-plotly-plot');
   if (!plot) return;
   const index = name => plot.layout.meta[plot.data[0].x.indexOf(name)];
+  const delay = plot._context.doubleClickDelay;
   const patient = plot.layout.dragmode && event.pointerType === 'mouse';
   plot.removeAllListeners('plotly_click');
   plot.removeAllListeners('plotly_doubleclick');
@@ -12,7 +13,7 @@ element.addEventListener('pointerdown', event => {
     const choose = () => trigger('click', { true: index(y), predicted: index(x) });
     clearTimeout(waiting);
     if (!patient) choose();
-    else if (Date.now() - reset > 300) waiting = setTimeout(choose, 300);
+    else if (Date.now() - reset > delay) waiting = setTimeout(choose, delay);
   });
   plot.on('plotly_doubleclick', () => { clearTimeout(waiting); reset = Date.now(); });
 }, true);
