@@ -13,6 +13,9 @@ os.environ |= {
     "TF_CPP_MIN_LOG_LEVEL": "3",
     "TF_ENABLE_ONEDNN_OPTS": "1",  # as training sets it
 }
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # The workers share the processor: with a thread for each core, they would wait for each other.
+    os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
 
 import pytest
 

@@ -2,16 +2,20 @@
 
 import pathlib
 
+import numpy as np
+
 from resnext.architecture import Architecture
 from resnext.classifier import Classifier
 from resnext.config import ModelConfig, Preprocessing
 from resnext.repository import Repository, find_repository
-from resnext.results import Evaluation, read_evaluation
+from resnext.results import Evaluation, read_evaluation, read_history
 from resnext.weights import save_tensors
 from tests.helpers.repositories import random_tensors
 from training.data import find_images
 from training.evaluate import evaluate
 
+# Of losses of several devices: their sums are in another order, and random weights amplify the rounding.
+TOLERANCE = 0.01
 TINY = Architecture(layers=(1, 1, 1, 1), channels=(8, 8, 8, 8), cardinality=2, base_width=32)
 
 
@@ -23,6 +27,12 @@ def write_network(
     ModelConfig("resnext50_32x4d", architecture, label_names, prep).write(folder / "config.json")
     save_tensors(random_tensors(architecture, len(label_names)), folder / "model.safetensors")
     return find_repository(folder)
+
+
+def losses(output):
+    """The training and validation losses and accuracies of each epoch."""
+    keys = ("loss", "accuracy", "val_loss", "val_accuracy")
+    return np.array([[row[key] for key in keys] for row in read_history(output)])
 
 
 def quiet(line: str) -> None:

@@ -1,9 +1,7 @@
-"""Several devices: two logical ones of this processor, and two worker processes on the loopback interface."""
+"""Several devices: two logical ones of this processor."""
 
 import dataclasses
 import json
-import os
-import socket
 import subprocess
 import sys
 
@@ -12,11 +10,10 @@ import pytest
 import tensorflow as tf
 
 from resnext.errors import ConfigError
-from resnext.results import read_history
 from resnext.weights import read_tensors
 from tests.helpers.paths import ROOT
 from tests.helpers.training import RECIPE
-from tests.training.helpers import train
+from tests.training.helpers import TOLERANCE, losses, train
 from training import devices
 from training.data import find_images
 from training.devices import count_workers, find_policy, is_chief, is_out_of_memory
@@ -26,9 +23,6 @@ from training.fit import fit
 SHARED = dataclasses.replace(
     RECIPE, batch_size=12, image_size=64, train_size=64, mixup=0.0, cutmix=0.0, learning_rate=1e-3
 )
-# Sums over devices are in another order, and a tiny network of random weights amplifies the rounding.
-TOLERANCE = 0.01
-
 TWO_DEVICES = """
 import dataclasses, json, os, pathlib, signal, sys
 os.environ |= {"TF_CPP_MIN_LOG_LEVEL": "3", "TF_ENABLE_ONEDNN_OPTS": "1"}
@@ -63,12 +57,6 @@ def run(command, **options):
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, **options)
 
 
-def losses(output):
-    """The training and validation losses and accuracies of each epoch."""
-    keys = ("loss", "accuracy", "val_loss", "val_accuracy")
-    return np.array([[row[key] for key in keys] for row in read_history(output)])
-
-
 @pytest.fixture(scope="module")
 def one_device(photographs, base, tmp_path_factory):
     return train(photographs, tmp_path_factory.mktemp("one") / "out", SHARED, pretrained=base)
@@ -91,60 +79,6 @@ def test_two_devices_killed_and_resumed_learn_what_one_learns(photographs, base,
     one, two = (read_tensors(folder / "model.safetensors") for folder in (one_device, output))
     # Batch norm's statistics are those of the whole batch, not of each device's half.
     assert all(np.allclose(one[key], two[key], atol=0.02) for key in one if "running" in key)
-
-
-def worker(index, ports, data, base, output, *options):
-    """Starts one of the worker processes of a run of the command line."""
-    cluster = {"worker": [f"localhost:{port}" for port in ports]}
-    config = json.dumps({"cluster": cluster, "task": {"type": "worker", "index": index}})
-    settings = {"epochs": 2, "batch-size": 12, "image-size": 64, "learning-rate": 1e-3, "warmup-epochs": 1}
-    settings |= {"mixup": 0, "cutmix": 0, "layer-decay": 1, "crop-pct": 0.9, "probe-passes": 0}
-    arguments = [str(part) for name, value in settings.items() for part in (f"--{name}", value)]
-    paths = (str(data), "--output", str(output), "--pretrained", str(base.folder))
-    return subprocess.Popen(
-        [sys.executable, "-u", "-m", "training", "fit", *paths, *arguments, *options],
-        cwd=ROOT,
-        env=os.environ | ({"TF_CONFIG": config} if len(ports) > 1 else {}),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def free_ports(count):
-    """Ports of the loopback interface that nothing listens on."""
-    sockets = [socket.create_server(("localhost", 0)) for _ in range(count)]
-    ports = [opened.getsockname()[1] for opened in sockets]
-    for opened in sockets:
-        opened.close()
-    return ports
-
-
-@pytest.mark.slow
-def test_two_workers_one_killed_and_resumed_learn_what_one_learns(photographs, base, tmp_path):
-    files = (photographs, base)
-    alone = worker(0, free_ports(1), *files, tmp_path / "alone")
-    assert alone.communicate()[1] == ""
-
-    output = tmp_path / "both"
-    ports = free_ports(2)
-    both = [worker(index, ports, *files, output) for index in range(2)]
-    for line in both[0].stdout:
-        if line.startswith("epoch 1/2"):
-            both[1].kill()
-            break
-    message = both[0].communicate()[1]
-    both[1].communicate()
-    assert both[0].returncode == 1
-    assert "Another worker of TF_CONFIG has stopped" in message.splitlines()[-1]
-    assert "Traceback" not in message
-    ports = free_ports(2)
-    both = [worker(index, ports, *files, output, "--resume") for index in range(2)]
-    results = [process.communicate() for process in both]
-    assert [process.returncode for process in both] == [0, 0], results
-    assert results[1][0] == "", "the first worker tells"
-    assert "with 2 hosts" in results[0][0]
-    assert losses(output) == pytest.approx(losses(tmp_path / "alone"), abs=TOLERANCE)
 
 
 @pytest.mark.parametrize(
