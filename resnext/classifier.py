@@ -11,11 +11,13 @@ from PIL import Image
 from resnext.config import ModelConfig
 from resnext.errors import ConfigError, WeightsError
 from resnext.preprocessing import load_pixels
-from resnext.repository import INT8, Repository, find_repository, load_config, load_tensors
+from resnext.repository import INT8, OOD, Repository, find_repository, load_config, load_tensors
 from resnext.runtimes import KerasRuntime, OpenVINORuntime, Output
 
 if typing.TYPE_CHECKING:
     import openvino
+
+    from resnext.ood import Detector
 
 Precision = typing.Literal["auto", "float32", "bfloat16", "int8"]
 RuntimeName = typing.Literal["auto", "openvino", "keras"]
@@ -29,6 +31,17 @@ class Prediction(typing.NamedTuple):
 
     label: str
     probability: float
+
+
+class Predictions(list[Prediction]):
+    """The likeliest classes of a photograph, the likeliest first.
+
+    Attributes:
+        unknown: Whether the photograph looks like none of the classes; None if the model repository has
+            nothing that tells.
+    """
+
+    unknown: bool | None = None
 
 
 class Classifier:
@@ -48,7 +61,9 @@ class Classifier:
     Attributes:
         precision: The precision in use: "float32", "bfloat16", "float16" or "int8".
         runtime: The runtime in use: "openvino" or "keras".
-        notice: One sentence that says why the precision is not the requested one, or "".
+        notice: A sentence that says why the precision is not the requested one, or why photographs of none of
+            the classes are not recognized although the repository has a detector; otherwise "".
+        detector: What recognizes photographs of none of the classes; None if the repository has none.
 
     Raises:
         ConfigError: The precision or the runtime is unknown, or the runtime is not installed.
@@ -84,6 +99,18 @@ class Classifier:
         self._class_weights = np.asarray(tensors[f"{config.architecture.classifier}.weight"], np.float32)
         self.precision = self._runtime.precision
         self.runtime = self._runtime.runtime
+        self.detector = self._read_detector()
+
+    def _read_detector(self) -> "Detector | None":
+        from resnext.ood import Detector
+
+        if self.repository is None:
+            return None
+        try:
+            return Detector.read(self.repository.folder, self.runtime)
+        except WeightsError as error:
+            self.notice = " ".join(filter(None, (self.notice, str(error))))
+            return None
 
     def _keras_runtime(self, tensors: dict[str, np.ndarray], precision: str, where: object) -> KerasRuntime:
         if precision == "int8":
@@ -137,7 +164,7 @@ class Classifier:
             ConfigError: Its config.json or an argument is not valid.
             WeightsError: Its weights are corrupt, or do not fit its config.json.
         """
-        optional = INT8 if precision == "int8" else ()
+        optional = (OOD, *INT8) if precision == "int8" else (OOD,)
         repository = find_repository(model, revision, optional=optional)
         return cls.open(repository, precision=precision, runtime=runtime, test_size=test_size)
 
@@ -157,7 +184,7 @@ class Classifier:
         tensors = load_tensors(repository, config)
         return cls(config, tensors, precision=precision, runtime=runtime, repository=repository)
 
-    def __call__(self, image: str | os.PathLike | bytes | Image.Image, top_k: int = 5) -> list[Prediction]:
+    def __call__(self, image: str | os.PathLike | bytes | Image.Image, top_k: int = 5) -> Predictions:
         """Classifies an image.
 
         Args:
@@ -165,13 +192,16 @@ class Classifier:
             top_k: The largest number of classes to return, 1 or more.
 
         Returns:
-            The likeliest classes, the likeliest first.
+            The likeliest classes, the likeliest first, and whether the image looks like none of the classes.
 
         Raises:
             ImageError: The image cannot be decoded.
             ConfigError: `top_k` is below 1.
         """
-        return self.top(self.infer(image), top_k)
+        pixels = load_pixels(image, self.config.preprocessing)
+        predictions = Predictions(self.top(self.run(pixels), top_k))
+        predictions.unknown = self.is_unknown(pixels)
+        return predictions
 
     def infer(self, image: str | os.PathLike | bytes | Image.Image) -> Output:
         """Runs the network on an image (see `__call__`)."""
@@ -187,6 +217,14 @@ class Classifier:
             WeightsError: The output is NaN or infinite.
         """
         return self._runtime.run(pixels)
+
+    def is_unknown(self, pixels: np.ndarray) -> bool | None:
+        """Whether an image looks like none of the classes; None if the repository has nothing that tells.
+
+        Args:
+            pixels: `(image_size, image_size, 3)` uint8 RGB, as `load_pixels` returns them.
+        """
+        return self.detector.is_unknown(pixels) if self.detector else None
 
     def throughput_model(self) -> "openvino.CompiledModel | None":
         """Returns the network compiled for many images at once, or None where Keras runs it.

@@ -15,7 +15,7 @@ from resnext.errors import ImageError, RepositoryError, printable
 from resnext.page import launch
 from resnext.repository import copy_files, find_repository
 from resnext.runtimes import Output
-from resnext.stream import image_files, infer_images
+from resnext.stream import classify_images, image_files
 
 app = typer.Typer(
     help="Classify images with a ResNeXt, train one on your own photographs, and share it.",
@@ -87,10 +87,10 @@ def classify(
     total = 0
     failed = 0
     try:
-        for file, output in infer_images(classifier, image_files(images)):
+        for file, output, unknown in classify_images(classifier, image_files(images)):
             total += 1
             failed += isinstance(output, ImageError)
-            show(classifier, file, output, top_k)
+            show(classifier, file, output, unknown, top_k)
     except BrokenPipeError:  # whoever reads the output, such as `head`, has closed it
         _discard_output()
         raise typer.Exit() from None
@@ -123,21 +123,28 @@ def download(
     typer.echo(to or repository.folder)
 
 
-def _show_json(classifier: Classifier, file: pathlib.Path, output: Output | ImageError, top_k: int) -> None:
+def _show_json(
+    classifier: Classifier, file: pathlib.Path, output: Output | ImageError, unknown: bool | None, top_k: int
+) -> None:
     if isinstance(output, ImageError):
         content: dict = {"error": str(output)}
     else:
         content = {"predictions": [prediction._asdict() for prediction in classifier.top(output, top_k)]}
+        if unknown is not None:
+            content["unknown"] = unknown
     typer.echo(json.dumps({"file": str(file), **content}))
 
 
-def _show_text(classifier: Classifier, file: pathlib.Path, output: Output | ImageError, top_k: int) -> None:
+def _show_text(
+    classifier: Classifier, file: pathlib.Path, output: Output | ImageError, unknown: bool | None, top_k: int
+) -> None:
     if isinstance(output, ImageError):
         typer.echo(str(output), err=True)
         return
     predictions = classifier.top(output, top_k)
     named = [f"{printable(prediction.label)} {prediction.probability:.1%}" for prediction in predictions]
-    typer.echo(f"{file}: {', '.join(named)}")
+    doubt = "looks like none of the classes; " if unknown else ""
+    typer.echo(f"{file}: {doubt}{', '.join(named)}")
 
 
 def _discard_output() -> None:

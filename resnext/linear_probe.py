@@ -6,6 +6,8 @@ import numpy as np
 
 from resnext.runtimes import Output
 
+MAX_PASSES = 300
+PATIENCE = 30  # passes without a lower validation loss, after which a probe stops
 # Of the power iteration, whose result decides the step size.
 _POWER_ITERATIONS = 30
 
@@ -80,6 +82,24 @@ class LinearProbe:
         self._previous, self._parameters = self._parameters, ahead - self.step_size * gradient
         weight, bias = self.classifier()
         return Scores(*score(logits, self._labels), *score(val_features @ weight.T + bias, val_labels))
+
+    def fit(self, val_features: np.ndarray, val_labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Makes passes until the validation loss has not been lower for a while.
+
+        Args:
+            val_features: (val_images, channels) float32.
+            val_labels: (val_images,) int.
+
+        Returns:
+            Weight and bias, as `classifier` does, after the pass with the lowest validation loss.
+        """
+        best, best_loss, waited = self.classifier(), np.inf, 0
+        while self._passes < MAX_PASSES and waited < PATIENCE:
+            loss = self.run_pass(val_features, val_labels).val_loss
+            waited += 1
+            if loss < best_loss:
+                best, best_loss, waited = self.classifier(), loss, 0
+        return best
 
     def classifier(self) -> tuple[np.ndarray, np.ndarray]:
         """Returns weight (classes, channels) and bias (classes,) float32, for features as they are."""

@@ -17,7 +17,13 @@ from resnext.hub import NEEDED, pull
 from resnext.shapes import tensor_shapes
 from resnext.weights import read_tensors
 
-BUNDLED_FOLDER = pathlib.Path(__file__).parent / "flowers"
+_PACKAGE = pathlib.Path(__file__).parent
+# The models that come with the package, by the names that find them.
+BUNDLED = {"flowers": _PACKAGE / "flowers", "tiny-imagenet": _PACKAGE / "tiny_imagenet"}
+_BUNDLED_SUFFIX = " (bundled)"  # of the names that are shown
+DEFAULT = "flowers"  # classifies if no model is named
+BACKBONE = "tiny-imagenet"  # what training starts from if nothing else is named
+OOD = "ood.safetensors"
 INT8 = ("quantization.json", "openvino_int8.xml", "openvino_int8.bin")
 # What this project reads beside the needed files. Nothing else is downloaded.
 OPTIONAL = (
@@ -28,6 +34,7 @@ OPTIONAL = (
     "figures/*.png",
     "examples/*",
     "mistakes/*.jpg",
+    OOD,
     *INT8,
 )
 PATTERNS = (*NEEDED, *OPTIONAL)
@@ -43,7 +50,7 @@ class Repository:
     """A model repository on this machine.
 
     Args:
-        name: The name to show: a repository id, a folder's path, or "flowers (bundled)".
+        name: The name to show: a repository id, a folder's path, or "flowers (bundled)" for a bundled one.
         folder: The folder that holds its files.
         revision: The commit of a Hub repository (40 hexadecimal digits), otherwise None.
         notice: Why a Hub repository is not its newest commit, or not complete; empty if it is.
@@ -65,23 +72,19 @@ def find_repository(
 
     Args:
         model: A folder, or a repository id such as "OWNER/NAME" or "OWNER/NAME@REVISION", also as timm has it
-            ("hf-hub:OWNER/NAME", "local-dir:FOLDER") or as the address of its page. Defaults to the bundled
-            model.
+            ("hf-hub:OWNER/NAME", "local-dir:FOLDER") or as the address of its page; or the name of a bundled
+            model, unless there is a folder of that name. Defaults to the bundled flowers.
         revision: A branch, tag or commit of a Hub repository.
         optional: Patterns of the files of a Hub repository that are downloaded beside `NEEDED`.
 
     Raises:
         RepositoryError: It does not exist or is incomplete, or it cannot be reached and was never downloaded.
     """
-    if model is None:
-        if revision:
-            raise RepositoryError(
-                "The bundled model has no revisions: "
-                f"name a Hub repository, or leave the revision {revision!r} out."
-            )
-        return Repository("flowers (bundled)", BUNDLED_FOLDER)
     if isinstance(model, str):
         model = plain_name(model)
+    bundled = bundled_name(model)
+    if model is None or bundled:
+        return _open_bundled(bundled or DEFAULT, revision)
     # Leaves the ~ of an unknown user as it is, where pathlib's expanduser raises.
     path = os.path.expanduser(model)
     # False, not an error, for a name that no file can have.
@@ -97,6 +100,22 @@ def find_repository(
     return Repository(str(model), folder, commit, notice)
 
 
+def bundled_name(model: str | os.PathLike | None) -> str | None:
+    """The name of the bundled model that is meant by "flowers", "flowers (bundled)" or None.
+
+    None if another model is meant, such as a folder of that name.
+    """
+    if model is None:
+        return DEFAULT
+    name = str(model).removesuffix(_BUNDLED_SUFFIX)
+    return name if name in BUNDLED and not os.path.isdir(model) else None
+
+
+def bundled_title(name: str) -> str:
+    """The name of a bundled model as it is shown, such as "flowers (bundled)"."""
+    return name + _BUNDLED_SUFFIX
+
+
 def plain_name(name: str) -> str:
     """The name of a model without what people paste with it: timm's prefixes, or the address of its page."""
     name = name.strip()
@@ -106,6 +125,20 @@ def plain_name(name: str) -> str:
     if not address:
         return name
     return "@".join(part for part in address.groups() if part)
+
+
+def _open_bundled(name: str, revision: str | None) -> Repository:
+    if revision:
+        raise RepositoryError(
+            f"The bundled model {name} has no revisions: name a Hub repository, or leave the revision "
+            f"{revision!r} out."
+        )
+    missing = _missing(BUNDLED[name])
+    if missing:
+        raise RepositoryError(
+            f"The bundled model {name} has no {missing[0]}: install the package again, or name another model."
+        )
+    return Repository(bundled_title(name), BUNDLED[name])
 
 
 def _open_folder(model: str | os.PathLike, folder: pathlib.Path, revision: str | None) -> Repository:

@@ -94,6 +94,43 @@ class CorruptionScore(NamedTuple):
     top1: float
 
 
+class Suspect(NamedTuple):
+    """An image whose label is doubtful.
+
+    Args:
+        file: The name of the image.
+        label: The name of the class that it is in.
+        likelier: The name of the class that it looks like.
+        probability: The probability of its label, in [0, 1].
+        thumbnail: The file name of a small picture in the repository, or None. It is not trusted when read.
+    """
+
+    file: str
+    label: str
+    likelier: str
+    probability: float
+    thumbnail: Any = None
+
+
+class Detection(NamedTuple):
+    """The test of the detector of photographs that show none of the classes.
+
+    Args:
+        accepted: The fraction of the test images that look like one of the classes to it, in [0, 1].
+        images: The number of photographs of none of the classes that it was tested on; 0 if there were none.
+        refused: The fraction of these that look like none of the classes to it, or None.
+        auroc: The area under the ROC curve, in [0, 1], or None.
+        roc: Points of the ROC curve: fractions of the photographs of none of the classes, and of the test
+            images, that are accepted at the same threshold.
+    """
+
+    accepted: float
+    images: int = 0
+    refused: float | None = None
+    auroc: float | None = None
+    roc: tuple[tuple[float, float], ...] = ()
+
+
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
     """The test of a network, as evaluation.json holds it.
@@ -114,6 +151,9 @@ class Evaluation:
         uncalibrated: The calibration as it was before the classifier was scaled by a temperature; empty if it
             was not.
         corruptions: The accuracies on worse images; empty if they were not measured.
+        suspects: The images of the whole data set whose label is doubtful, the most doubtful first; None if
+            they were not looked for.
+        detection: The test of the detector of photographs of none of the classes; None if there is none.
     """
 
     classes: tuple[str, ...]
@@ -129,6 +169,8 @@ class Evaluation:
     overlap: int | None = None
     uncalibrated: tuple[CalibrationBin, ...] = ()
     corruptions: tuple[CorruptionScore, ...] = ()
+    suspects: tuple[Suspect, ...] | None = None
+    detection: Detection | None = None
 
     @classmethod
     def from_json(cls, text: str) -> "Evaluation":
@@ -162,7 +204,28 @@ class Evaluation:
             )
             for row in values["predictions"]
         )
-        if not all(0 <= row.probability <= 1 for row in predictions):
+        suspects = values.get("suspects")
+        if suspects is not None:
+            suspects = tuple(
+                Suspect(
+                    str(row["file"]),
+                    str(row["label"]),
+                    str(row["likelier"]),
+                    float(row["probability"]),
+                    row.get("thumbnail"),
+                )
+                for row in suspects
+            )
+        detection = values.get("detection")
+        if detection is not None:
+            detection = Detection(
+                float(detection["accepted"]),
+                int(detection.get("images", 0)),
+                _optional_float(detection, "refused"),
+                _optional_float(detection, "auroc"),
+                tuple((float(x), float(y)) for x, y in detection.get("roc", ())),
+            )
+        if not all(0 <= row.probability <= 1 for row in (*predictions, *(suspects or ()))):
             raise ValueError("a probability is not between 0 and 1")
         digest = values.get("weights_sha256")
         return cls(
@@ -185,14 +248,13 @@ class Evaluation:
                 CorruptionScore(str(row["name"]), str(row["unit"]), float(row["level"]), float(row["top1"]))
                 for row in values.get("corruptions", ())
             ),
+            suspects=suspects,
+            detection=detection,
         )
 
     def to_json(self) -> str:
         """The text of evaluation.json."""
-        predictions = [row._asdict() for row in self.predictions]
-        for row in predictions:
-            if row["thumbnail"] is None:
-                del row["thumbnail"]
+        suspects = None if self.suspects is None else _without_empty(self.suspects)
         values = {
             "top1": self.top1,
             "top5": self.top5,
@@ -203,10 +265,12 @@ class Evaluation:
             **({} if self.overlap is None else {"overlap": self.overlap}),
             **({"uncalibrated": self.uncalibrated} if self.uncalibrated else {}),
             **({"corruptions": [row._asdict() for row in self.corruptions]} if self.corruptions else {}),
+            **({} if self.detection is None else {"detection": self.detection._asdict()}),
             "classes": list(self.classes),
             "confusion_matrix": self.confusion_matrix.tolist(),
             "per_class": [row._asdict() for row in self.per_class],
-            "predictions": predictions,
+            "predictions": _without_empty(self.predictions),
+            **({} if suspects is None else {"suspects": suspects}),
         }
         return json.dumps(values, indent=1) + "\n"
 
@@ -224,6 +288,11 @@ class Evaluation:
     def calibration(self) -> list[CalibrationBin]:
         """The predictions in ten intervals of probability of equal width, empty ones left out."""
         return calibration_bins(self.predictions)
+
+
+def _without_empty(rows: Sequence[ImagePrediction | Suspect]) -> list[dict[str, Any]]:
+    """The rows as dicts, without the thumbnails that they do not have."""
+    return [{key: value for key, value in row._asdict().items() if value is not None} for row in rows]
 
 
 def _optional_int(values: dict, key: str) -> int | None:

@@ -6,7 +6,7 @@ import itertools
 import os
 import pathlib
 import typing
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 from PIL import Image
@@ -21,6 +21,9 @@ if typing.TYPE_CHECKING:
     import openvino
 
 Source = typing.TypeVar("Source", bound=str | os.PathLike | bytes | Image.Image)
+
+Seen = typing.TypeVar("Seen")  # what is computed from an image's pixels while others are decoded
+Key = typing.TypeVar("Key")  # what stands for an image while the network runs
 
 # The suffixes of `resnext.preprocessing.FORMATS`.
 SUFFIXES = frozenset(
@@ -87,10 +90,30 @@ def _files_below(path: pathlib.Path) -> Iterator[pathlib.Path]:
     yield from unlisted if found or unlisted else [path]
 
 
+def classify_images(
+    classifier: Classifier, images: Iterable[Source]
+) -> Iterator[tuple[Source, Output | ImageError, bool | None]]:
+    """Classifies many images at the full rate, and tells which look like none of the classes.
+
+    Args:
+        classifier: The network.
+        images: Images of any kind that `open_image` takes, which are read as they are needed.
+
+    Yields:
+        Each image with the network's output, or with the error of an image that cannot be decoded, and
+        whether it looks like none of the classes (`Classifier.is_unknown`), in the order of the images.
+
+    Raises:
+        WeightsError: An output is NaN or infinite.
+    """
+    for (image, unknown), output in _infer(classifier, images, classifier.is_unknown):
+        yield image, output, unknown
+
+
 def infer_images(
     classifier: Classifier, images: Iterable[Source], *, mirrored: bool = False
 ) -> Iterator[tuple[Source, Output | ImageError]]:
-    """Classifies many images at the network's full rate.
+    """Runs the network on many images at its full rate.
 
     Args:
         classifier: The network.
@@ -104,10 +127,21 @@ def infer_images(
     Raises:
         WeightsError: An output is NaN or infinite.
     """
+    for (image, _), output in _infer(classifier, images, lambda pixels: None, mirrored):
+        yield image, output
+
+
+def _infer(
+    classifier: Classifier,
+    images: Iterable[Source],
+    look: Callable[[np.ndarray], Seen],
+    mirrored: bool = False,
+) -> Iterator[tuple[tuple[Source, Seen | None], Output | ImageError]]:
+    """Yields each image, what `look` returns for its pixels, and the network's output."""
     images = iter(images)
     first = list(itertools.islice(images, _MIN_FOR_THROUGHPUT))
     model = classifier.throughput_model() if len(first) == _MIN_FOR_THROUGHPUT else None
-    decoded = _decode(itertools.chain(first, images), classifier.config.preprocessing)
+    decoded = _decode(itertools.chain(first, images), classifier.config.preprocessing, look)
     if mirrored:
         decoded = _with_mirror_images(decoded)
     if model:
@@ -118,56 +152,62 @@ def infer_images(
 
 
 def _with_mirror_images(
-    decoded: Iterable[tuple[Source, np.ndarray | ImageError]],
-) -> Iterator[tuple[Source, np.ndarray | ImageError]]:
+    decoded: Iterable[tuple[Key, np.ndarray | ImageError]],
+) -> Iterator[tuple[Key, np.ndarray | ImageError]]:
     for image, pixels in decoded:
         yield image, pixels
         yield image, pixels if isinstance(pixels, ImageError) else np.ascontiguousarray(pixels[:, ::-1])
 
 
 def _decode(
-    images: Iterable[Source], preprocessing: Preprocessing
-) -> Iterator[tuple[Source, np.ndarray | ImageError]]:
+    images: Iterable[Source], preprocessing: Preprocessing, look: Callable[[np.ndarray], Seen]
+) -> Iterator[tuple[tuple[Source, Seen | None], np.ndarray | ImageError]]:
     """Decodes images by as many threads as there are cores. Pillow releases Python's lock meanwhile."""
     pool = concurrent.futures.ThreadPoolExecutor(os.cpu_count())
     pending: collections.deque[tuple[Source, concurrent.futures.Future]] = collections.deque()
 
     def finish_oldest():
-        image, pixels = pending.popleft()
-        return image, pixels.result()
+        image, result = pending.popleft()
+        pixels, seen = result.result()
+        return (image, seen), pixels
 
     try:
         for image in images:
             if len(pending) == _MAX_AHEAD:
                 yield finish_oldest()
-            pending.append((image, pool.submit(_pixels_or_error, image, preprocessing)))
+            pending.append((image, pool.submit(_prepare, image, preprocessing, look)))
         while pending:
             yield finish_oldest()
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def _pixels_or_error(image: Source, preprocessing: Preprocessing) -> np.ndarray | ImageError:
+def _prepare(
+    image: Source, preprocessing: Preprocessing, look: Callable[[np.ndarray], Seen]
+) -> tuple[np.ndarray | ImageError, Seen | None]:
+    """The pixels of an image, or why there are none, and what `look` returns for them."""
     if isinstance(image, pathlib.Path) and os.path.isdir(image):
-        return ImageError(
+        error = ImageError(
             f"{image} is a folder that holds no images or cannot be listed: "
             "name one with .jpg or other image files."
         )
+        return error, None
     try:
-        return load_pixels(image, preprocessing)
+        pixels = load_pixels(image, preprocessing)
     except ImageError as error:
-        return error
+        return error, None
+    return pixels, look(pixels)
 
 
 def _run_asynchronously(
-    model: "openvino.CompiledModel", decoded: Iterable[tuple[Source, np.ndarray | ImageError]]
-) -> Iterator[tuple[Source, Output | ImageError]]:
+    model: "openvino.CompiledModel", decoded: Iterable[tuple[Key, np.ndarray | ImageError]]
+) -> Iterator[tuple[Key, Output | ImageError]]:
     # Not with OpenVINO's AsyncInferQueue, which calls back into Python on OpenVINO's own thread. If Python
     # collects garbage there that holds another request, that thread waits for itself for ever.
     # As many requests wait as run, so that no core does.
     count = 2 * model.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")
     idle = [model.create_infer_request() for _ in range(count)]
-    pending: collections.deque[tuple[Source, openvino.InferRequest | ImageError]] = collections.deque()
+    pending: collections.deque[tuple[Key, openvino.InferRequest | ImageError]] = collections.deque()
 
     def finish_oldest():
         image, request = pending.popleft()

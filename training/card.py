@@ -172,6 +172,8 @@ def _results_section(evaluation: Evaluation, folder: pathlib.Path, pretrained: b
         lines += ["", "![Reliability diagram: accuracy by confidence](figures/reliability.png)"]
     if (folder / "figures" / "heatmap.png").exists():
         lines += ["", "![Confusion matrix: true class by predicted class](figures/heatmap.png)"]
+    if evaluation.detection:
+        lines += ["", *_describe_detection(evaluation, folder)]
     if evaluation.corruptions:
         lines += ["", *_corruptions_table(evaluation)]
     if any(row.thumbnail for row in evaluation.predictions):
@@ -190,6 +192,24 @@ def _describe_calibration(evaluation: Evaluation, temperature: float) -> str:
         f"{temperature:.3f}, which minimizes the validation loss "
         "([Guo et al., 2017](https://arxiv.org/abs/1706.04599))."
     )
+
+
+def _describe_detection(evaluation: Evaluation, folder: pathlib.Path) -> list[str]:
+    """How well photographs of none of the classes are recognized."""
+    test = evaluation.detection
+    text = (
+        "`ood.safetensors` recognizes photographs of none of the classes, by features of the backbone that "
+        f"comes with the `resnext` package. It accepts {test.accepted:.1%} of the test images"
+    )
+    if test.auroc is None:
+        return [f"{text}. It was not tested on photographs of other things."]
+    lines = [
+        f"{text} and refuses {test.refused:.1%} of {test.images} photographs of other things; the area under "
+        f"the ROC curve is {test.auroc:.3f}."
+    ]
+    if (folder / "figures" / "ood.png").exists():
+        lines += ["", "![ROC curve: test images and other photographs accepted](figures/ood.png)"]
+    return lines
 
 
 def _corruptions_table(evaluation: Evaluation) -> list[str]:

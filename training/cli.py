@@ -17,8 +17,8 @@ import typer
 
 from resnext.architecture import find_architecture
 from resnext.command import import_tensorflow, require
-from resnext.errors import RepositoryError
-from resnext.repository import Repository, find_repository, load_config
+from resnext.errors import DataError, RepositoryError
+from resnext.repository import BACKBONE, BUNDLED, Repository, bundled_title, find_repository, load_config
 from resnext.results import MAX_TESTED_CLASSES
 
 from .options import default_in_recipes, recipe_options
@@ -53,6 +53,14 @@ Data = Annotated[
 SkipBadFiles = Annotated[
     bool, typer.Option("--skip-bad-files", help="Skip files that cannot be read as images.")
 ]
+NoPictures = Annotated[
+    bool,
+    typer.Option(
+        "--no-pictures",
+        help="Keep no pictures of the data set in the model repository, such as thumbnails of mistakes: for "
+        "images that must not be published.",
+    ),
+]
 
 
 @app.command("fit")
@@ -64,17 +72,19 @@ def fit_command(
         str | None,
         typer.Option(
             metavar="M",
-            help="Start from the weights of this folder or Hub repository, with a new classifier.",
+            help="Start from the weights of this folder or Hub repository, with a new classifier. Default: "
+            "the bundled tiny-imagenet, unless --model names an architecture.",
         ),
     ] = None,
+    from_scratch: Annotated[bool, typer.Option("--from-scratch", help="Start from random weights.")] = False,
     recipe: Annotated[
         str | None,
         typer.Option(
             metavar="NAME|FILE",
-            help="Training recipe: probe (with --pretrained: a new classifier only, in seconds), finetune "
-            "(then all layers, in minutes; the default with --pretrained), scratch (from random weights; the "
-            "default without), pretrain (a backbone from 100,000 images), tutorial, or a recipe.json. The "
-            "options below change its settings.",
+            help="Training recipe: probe (a new classifier for a pretrained network, in seconds), finetune "
+            "(the default: then all layers, in minutes), scratch (from random weights; the default with "
+            "--from-scratch or --model), pretrain (a backbone from 100,000 images), tutorial, or a "
+            "recipe.json. The options below change its settings.",
         ),
     ] = None,
     batch_size: Annotated[
@@ -86,6 +96,7 @@ def fit_command(
         ),
     ] = None,
     skip_bad_files: SkipBadFiles = False,
+    no_pictures: NoPictures = False,
     dry_run: Annotated[
         bool,
         typer.Option(
@@ -112,9 +123,8 @@ def fit_command(
 
     halve_batch = batch_size == "auto"
     settings["batch_size"] = None if halve_batch else _parse_batch_size(batch_size)
-    recipe = recipe or ("finetune" if pretrained else "scratch")
-    # Its recipe has the commands that trained it.
-    repository = _find(pretrained, optional=("recipe.json",)) if pretrained else None
+    repository = _find_start(pretrained, from_scratch, recipe, settings["model"])
+    recipe = recipe or ("finetune" if repository else "scratch")
     chosen = _choose_recipe(recipe, settings, repository)
     _check_output(output, data)
     if push_to_hub is not None and not dry_run:
@@ -154,19 +164,20 @@ def fit_command(
                 pretrained=repository,
                 commands=(_command_line(private_folders),),
                 callbacks=callbacks,
+                pictures=not no_pictures,
                 report=typer.echo,
             )
         if is_chief():
             with can_be_continued(run, typer.echo):
-                _finish(run, images, push_to_hub)
+                _finish(run, images, push_to_hub, pictures=not no_pictures)
 
 
-def _finish(run: "RunFolder", images: "ImageFolders", push_to_hub: str | None) -> None:
+def _finish(run: "RunFolder", images: "ImageFolders", push_to_hub: str | None, pictures: bool) -> None:
     """Takes a trained run on: evaluation and model card, then the Hub. What is done already is left out."""
     before = run.state, run.published_to
     if run.state == "trained":
         if "test" in images.splits and len(images.label_names) <= MAX_TESTED_CLASSES:
-            _evaluate(images, find_repository(run.path), run.path)
+            _evaluate(images, find_repository(run.path), run.path, pictures=pictures)
         else:
             _draw_curves(run.path)
         _write_card(run.path)
@@ -195,7 +206,23 @@ def evaluate_command(
             "copies of the test images.",
         ),
     ] = False,
+    suspects: Annotated[
+        bool,
+        typer.Option(
+            "--suspects",
+            help="Also list the images of all splits whose label is doubtful, for you to look at.",
+        ),
+    ] = False,
+    unknown: Annotated[
+        pathlib.Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Also test the detector of unknown photographs on the images in this folder and below, "
+            "which show none of the classes.",
+        ),
+    ] = None,
     skip_bad_files: SkipBadFiles = False,
+    no_pictures: NoPictures = False,
 ):
     """Classify the whole test set in float32, and write evaluation.json and the figures.
 
@@ -213,7 +240,15 @@ def evaluate_command(
     run = RunFolder(folder)
     with run.lock():
         run.repair()
-        _evaluate(images, repository, folder, corruptions)
+        _evaluate(
+            images,
+            repository,
+            folder,
+            corruptions=corruptions,
+            suspects=suspects,
+            unknown=_unknown_files(unknown),
+            pictures=not no_pictures,
+        )
         if output is None:
             _write_card(folder)
 
@@ -314,23 +349,46 @@ def _parse_batch_size(text: str | None) -> int | None:
     return None if text is None else int(text)
 
 
+def _find_start(
+    pretrained: str | None, from_scratch: bool, recipe: str | None, model: str | None
+) -> Repository | None:
+    """The network that training starts from; None for random weights."""
+    if pretrained and from_scratch:
+        raise typer.BadParameter(
+            "a network that starts from random weights is not pretrained: leave one of them out.",
+            param_hint="'--pretrained' / '--from-scratch'",
+        )
+    if pretrained:
+        return _find(pretrained, optional=("recipe.json",))  # which has the commands that trained it
+    if from_scratch or model or (recipe and _is_found(recipe) and not find_recipe(recipe).probe_passes):
+        return None
+    return find_repository(bundled_title(BACKBONE))
+
+
+def _is_found(recipe: str) -> bool:
+    return recipe in RECIPES or pathlib.Path(recipe).is_file()
+
+
 def _choose_recipe(name: str, settings: dict, repository: Repository | None) -> Recipe:
     """The named recipe with the settings that are not None."""
-    if name not in RECIPES and not pathlib.Path(name).is_file():
+    if not _is_found(name):
         raise typer.BadParameter(
             f"{name!r} is neither {', '.join(RECIPES)} nor a file.", param_hint="'--recipe'"
         )
     recipe = find_recipe(name)
     if recipe.probe_passes and not repository:
         raise typer.BadParameter(
-            f"{name} needs a network to start from: give one with --pretrained.", param_hint="'--recipe'"
+            f"{name} needs a network to start from: leave --from-scratch and --model out, or give one with "
+            "--pretrained.",
+            param_hint="'--recipe'",
         )
     changes = {key: value for key, value in settings.items() if value is not None}
     if repository and "model" in changes:
         raise typer.BadParameter(
             "a pretrained network has its own architecture: leave --model out.", param_hint="'--model'"
         )
-    if repository and "image_size" not in changes:
+    # The bundled backbone was trained on small images, which tells nothing about the photographs.
+    if repository and repository.folder != BUNDLED[BACKBONE] and "image_size" not in changes:
         changes["image_size"] = load_config(repository).preprocessing.image_size
     if "image_size" in changes and "train_size" not in changes:
         changes["train_size"] = round(changes["image_size"] * recipe.train_size / recipe.image_size)
@@ -372,15 +430,23 @@ def _say_skipped(images: "ImageFolders") -> None:
         typer.echo(line)
 
 
-def _evaluate(
-    images: "ImageFolders", repository: Repository, output: pathlib.Path, corruptions: bool = False
-) -> None:
+def _unknown_files(folder: pathlib.Path | None) -> list[pathlib.Path]:
+    if folder is None:
+        return []
+    if not folder.is_dir():
+        raise DataError(f"{folder} is not a folder: give one with photographs of none of the classes.")
+    from resnext.stream import image_files
+
+    return list(image_files([folder]))
+
+
+def _evaluate(images: "ImageFolders", repository: Repository, output: pathlib.Path, **options) -> None:
     from resnext.classifier import Classifier
 
     from .evaluate import evaluate
 
     classifier = Classifier.from_pretrained(repository.folder, precision="float32")
-    evaluate(images, classifier, output, corruptions=corruptions, report=typer.echo)
+    evaluate(images, classifier, output, report=typer.echo, **options)
 
 
 def _draw_curves(output: pathlib.Path) -> None:

@@ -12,19 +12,29 @@ from resnext.classifier import Classifier
 from resnext.errors import DataError, ImageError, printable
 from resnext.preprocessing import load_pixels
 from resnext.repository import weights_digest
-from resnext.results import MAX_TESTED_CLASSES, ClassScores, Evaluation, ImagePrediction, read_history
+from resnext.results import (
+    MAX_TESTED_CLASSES,
+    ClassScores,
+    Evaluation,
+    ImagePrediction,
+    Suspect,
+    read_history,
+)
 from resnext.stream import infer_images
 
 from . import plots
 from .corruptions import measure_corruptions
 from .data import ImageFolders
 from .mistakes import choose_mistakes, remove_thumbnails, save_thumbnails
+from .ood import measure_detector
 from .provenance import choose_test_images
 from .run_folder import recorded_temperature
+from .suspects import find_suspects
 from .tables import format_table
 
 FIRST = 10  # predictions that are printed
 MAX_LISTED_CLASSES = 30  # in the table of the classes
+MAX_LISTED_SUSPECTS = 20
 
 
 def evaluate(
@@ -33,6 +43,9 @@ def evaluate(
     output: pathlib.Path,
     *,
     corruptions: bool = False,
+    suspects: bool = False,
+    unknown: Sequence[pathlib.Path] = (),
+    pictures: bool = True,
     report: Callable[[str], object] = print,
 ) -> Evaluation:
     """Classifies every test image, and writes evaluation.json, the figures and thumbnails of the mistakes.
@@ -43,6 +56,10 @@ def evaluate(
         output: The folder for evaluation.json, figures/ and mistakes/.
         corruptions: Whether to measure the accuracy on worse images, too (`measure_corruptions`). That takes
             thirty times as long.
+        unknown: Photographs of none of the classes, to test the detector of the model on, if it has one.
+        suspects: Whether to look for images of all splits whose label is doubtful (`find_suspects`).
+        pictures: Whether to write thumbnails and a figure of test images. Those of an earlier evaluation are
+            removed in any case.
         report: Called with each line of progress.
 
     Returns:
@@ -60,6 +77,7 @@ def evaluate(
         )
     draw_curves(output)  # first, because it says so if the history is invalid
     folder = classifier.repository.folder
+    whole = data
     data, overlap = choose_test_images(data, folder, report)
     true = true_classes(data, labels)
     test = data.splits["test"]
@@ -74,22 +92,35 @@ def evaluate(
         uncalibrated=tuple(before),
         corruptions=measure_corruptions(classifier, test.files, true, report) if corruptions else (),
     )
+    detection = measure_detector(classifier, test.files, unknown, report)
+    evaluation = dataclasses.replace(evaluation, detection=detection)
+    doubtful = find_suspects(whole, classifier.config, report) if suspects else None
+    if doubtful is not None:
+        evaluation = dataclasses.replace(evaluation, suspects=tuple(suspect for _, suspect in doubtful))
     # Written without thumbnails first: a run that is killed while the thumbnails change names none that is
     # missing or shows another image.
     evaluation.write(output)
-    remove_thumbnails(output)
-    evaluation = _with_thumbnails(evaluation, classifier, test.files, output)
-    evaluation.write(output)
-
     figures = output / "figures"
+    remove_thumbnails(output)
+    (figures / "samples.png").unlink(missing_ok=True)
+    if pictures:
+        files = whole.merged().files
+        doubtful_files = [files[index] for index, _ in doubtful or ()]
+        evaluation = _with_thumbnails(evaluation, classifier, test.files, doubtful_files, output)
+        evaluation.write(output)
+        _draw_samples(classifier, test.files, evaluation.predictions, figures / "samples.png")
     matrix = plots.confusion_matrix(evaluation.confusion_matrix, labels, evaluation.top1)
     plots.save_figure(matrix, figures / "heatmap.png")
     reliability = plots.reliability(evaluation.calibration, evaluation.uncalibrated)
     plots.save_figure(reliability, figures / "reliability.png")
+    if detection and detection.roc:
+        plots.save_figure(plots.roc(detection), figures / "ood.png")
     if evaluation.corruptions:
         plots.save_figure(plots.corruptions(evaluation.corruptions), figures / "corruptions.png")
-    _draw_samples(classifier, test.files, evaluation.predictions, figures / "samples.png")
-    for line in (*first_predictions(evaluation), "", *class_table(evaluation), ""):
+    lines = [*first_predictions(evaluation), "", *class_table(evaluation), ""]
+    if evaluation.suspects is not None:
+        lines += [*suspect_table(evaluation.suspects, len(whole.merged())), ""]
+    for line in lines:
         report(line)
     report(
         f"Top-1 accuracy {evaluation.top1:.4f}, top-5 accuracy {evaluation.top5:.4f}, "
@@ -121,6 +152,19 @@ def class_table(evaluation: Evaluation) -> list[str]:
         for r in rows
     ]
     return format_table([(title, "precision", "recall", "F1", "images"), *cells], left=1)
+
+
+def suspect_table(suspects: Sequence[Suspect], images: int) -> list[str]:
+    """Formats the first suspects as the lines of a table, and how many there are among so many images."""
+    rows = [
+        (printable(row.file), printable(row.label), printable(row.likelier), f"{row.probability:.1%}")
+        for row in suspects[:MAX_LISTED_SUSPECTS]
+    ]
+    count = f"{len(suspects)} of {images} images may have a wrong label"
+    if not rows:
+        return [f"{count}."]
+    header = ("file", "label", "looks like", "probability of the label")
+    return [*format_table([header, *rows], left=3), f"{count}: look at them, then move or remove them."]
 
 
 def true_classes(data: ImageFolders, labels: tuple[str, ...], split: str = "test") -> np.ndarray:
@@ -267,15 +311,23 @@ def _class_scores(matrix: np.ndarray, index: int, label: str) -> ClassScores:
 
 
 def _with_thumbnails(
-    evaluation: Evaluation, classifier: Classifier, files: Sequence[pathlib.Path], output: pathlib.Path
+    evaluation: Evaluation,
+    classifier: Classifier,
+    test_files: Sequence[pathlib.Path],
+    suspect_files: Sequence[pathlib.Path],
+    output: pathlib.Path,
 ) -> Evaluation:
-    """Saves thumbnails of chosen mistakes, and names them in the predictions."""
+    """Saves thumbnails of chosen mistakes and of all suspects, and names them in the evaluation."""
     predictions = list(evaluation.predictions)
     chosen = choose_mistakes(predictions)
-    images = (load_pixels(files[index], classifier.config.preprocessing) for index in chosen)
-    for index, name in zip(chosen, save_thumbnails(images, output), strict=True):
+    files = [*(test_files[index] for index in chosen), *suspect_files]
+    names = save_thumbnails((load_pixels(file, classifier.config.preprocessing) for file in files), output)
+    for index, name in zip(chosen, names):
         predictions[index] = predictions[index]._replace(thumbnail=name)
-    return dataclasses.replace(evaluation, predictions=tuple(predictions))
+    suspects = evaluation.suspects and tuple(
+        suspect._replace(thumbnail=name) for suspect, name in zip(evaluation.suspects, names[len(chosen) :])
+    )
+    return dataclasses.replace(evaluation, predictions=tuple(predictions), suspects=suspects)
 
 
 def _draw_samples(

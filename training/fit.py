@@ -27,6 +27,7 @@ from .calibration import calibrate
 from .data import ImageFolders, check_trainable
 from .devices import count_workers, describe_devices, find_policy, find_strategy, is_chief, is_out_of_memory
 from .losses import class_weights
+from .ood import fit_detector
 from .optimizer import make_optimizer
 from .pipeline import Batches, ImageCache, steps_per_epoch, training_batches, validation_batches
 from .probe import fit_probe
@@ -51,6 +52,7 @@ def fit(
     pretrained: Repository | None = None,
     commands: tuple[str, ...] = (),
     callbacks: Sequence[keras.callbacks.Callback] = (),
+    pictures: bool = True,
     report: Report = print,
 ) -> pathlib.Path:
     """Trains a network, and keeps the weights with the lowest validation loss.
@@ -70,6 +72,7 @@ def fit(
             is kept, too.
         commands: The command lines that reproduce this run, for recipe.json.
         callbacks: Further callbacks of `keras.Model.fit`, such as `keras.callbacks.TensorBoard`.
+        pictures: Whether to draw the first batch.
         report: Called with each line of progress.
 
     Returns:
@@ -103,7 +106,7 @@ def fit(
                 return output
             training = Training(data, run, recipe, config, strategy, report)
             try:
-                training.run(pretrained, resume, callbacks)
+                training.run(pretrained, resume, callbacks, pictures)
                 break
             except (tf.errors.OpError, RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
@@ -121,6 +124,8 @@ def fit(
         if is_chief():
             if recipe.calibrate:
                 calibrate(run, data, report)
+            if recipe.detect_unknown:
+                fit_detector(run, data, report)
             run.finish_training()
     return output
 
@@ -156,7 +161,11 @@ class Training:
         self.caches: list[ImageCache] = []
 
     def run(
-        self, pretrained: Repository | None, resume: bool, callbacks: Sequence[keras.callbacks.Callback]
+        self,
+        pretrained: Repository | None,
+        resume: bool,
+        callbacks: Sequence[keras.callbacks.Callback],
+        pictures: bool,
     ) -> None:
         """Trains from the start, or from the checkpoint on, to the last epoch."""
         recipe = self.recipe
@@ -177,7 +186,7 @@ class Training:
             model.start_averages()
         if is_chief():
             self.folder.write_results(progress)
-            if not progress.epoch and not progress.step:
+            if pictures and not progress.epoch and not progress.step:
                 self.draw_batch(self.folder.path / "figures" / "batch.png")
         if recipe.epochs:
             self.train_epochs(model, progress, callbacks)

@@ -19,6 +19,7 @@ from resnext.results import (
     HISTORY_COLUMNS,
     CalibrationBin,
     CorruptionScore,
+    Detection,
     best_epoch,
     calibration_error,
 )
@@ -182,6 +183,34 @@ def reliability(bins: Sequence[CalibrationBin], before: Sequence[CalibrationBin]
         axis.set_major_formatter(PercentFormatter(1))
     axes.grid(color=RULE, linewidth=0.6)
     figure.legend(loc="outside upper center", frameon=False)
+    return figure
+
+
+@matplotlib.rc_context(STYLE)
+def roc(detection: Detection) -> Figure:
+    """Draws the ROC curve of the detector of photographs of none of the classes.
+
+    Args:
+        detection: Its test, with points of the curve.
+    """
+    figure = Figure(figsize=(4.6, 4.6), layout="constrained")
+    axes = figure.subplots()
+    axes.plot((0, 1), (0, 1), "--", color=QUIET, linewidth=0.8)
+    axes.plot(*zip(*detection.roc), color=VALIDATION["color"], linewidth=1.8)
+    refused = detection.refused or 0.0
+    axes.scatter(1 - refused, detection.accepted, 40, VALIDATION["color"], clip_on=False, zorder=3)
+    axes.annotate(
+        f"{detection.accepted:.0%} accepted,\n{refused:.0%} of others refused",
+        (1 - refused, detection.accepted),
+        (10, -30),
+        textcoords="offset points",
+    )
+    axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
+    axes.set(xlabel="other photographs accepted", ylabel="test images accepted")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(PercentFormatter(1))
+    axes.grid(color=RULE, linewidth=0.6)
+    figure.suptitle(f"Area under the ROC curve {detection.auroc:.3f}, {detection.images} others", fontsize=10)
     return figure
 
 

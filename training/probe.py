@@ -10,7 +10,7 @@ import numpy as np
 from resnext.classifier import Classifier
 from resnext.config import ModelConfig
 from resnext.errors import ImageError, WeightsError
-from resnext.linear_probe import LinearProbe, pool
+from resnext.linear_probe import PATIENCE, LinearProbe, pool
 from resnext.repository import Repository, load_config, load_tensors
 from resnext.results import best_epoch
 from resnext.stream import infer_images
@@ -18,8 +18,6 @@ from resnext.stream import infer_images
 from .data import ImageFolders, Split
 from .losses import class_weights
 from .recipe import Recipe
-
-PATIENCE = 30  # passes without a lower validation loss, after which the probe stops
 
 
 class ProbeResult(NamedTuple):

@@ -149,6 +149,11 @@ class Recipe:
         "After training, scale the classifier by the temperature that minimizes the validation loss (Guo et "
         "al., 2017, arXiv:1706.04599), so that probabilities match accuracies.",
     )
+    detect_unknown: bool = _setting(
+        True,
+        "After training, fit a detector that recognizes photographs of none of the classes, on the bundled "
+        "backbone's features (outlier exposure; Hendrycks et al., 2019, arXiv:1812.04606).",
+    )
     freeze_bn: bool = _setting(
         False,
         "Fine-tuning: freeze batch norm, statistics and parameters (timm's freeze_batch_norm_2d, Keras' "
@@ -285,6 +290,7 @@ RECIPES = {
         mixup=0.0,
         cutmix=0.0,
         crop_pct=1.0,
+        detect_unknown=False,  # the detector needs the backbone that is trained here
     ),
     # The tutorial's: ResNeXt-50 on pixels in [0, 1], Adam at Keras' default rate, shuffling as the only
     # augmentation.

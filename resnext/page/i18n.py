@@ -49,6 +49,8 @@ CHINESE = {
     "Not sure: the best guess is {label}, {percent} percent. The network knows only its {classes} classes.": (
         "不确定：最佳猜测是 {label}，{percent}%。该网络只认识它的 {classes} 个类别。"
     ),
+    "This does not look like any of the {classes} classes.": "这看起来不属于 {classes} 个类别中的任何一个。",
+    "looks like none of the classes": "看起来不属于任何类别",
     "network {network} ms · total {total} ms": "网络 {network} 毫秒 · 总计 {total} 毫秒",
     "Class activation map: the brighter an area, the stronger its evidence for {label}. "
     "The network sees only what is inside the frame.": (
@@ -104,6 +106,11 @@ CHINESE = {
     "✗ wrong": "✗ 错误",
     "result": "结果",
     "Most confident mistakes": "置信度最高的错误",
+    "other photographs refused": "拒绝的其他照片",
+    "Doubtful labels": "可疑的标签",
+    "label": "标签",
+    "looks like": "更像",
+    "probability of the label": "标签的概率",
     "confidence": "置信度",
     "{images} images": "{images} 张图像",
     "{rate} of the true class": "占真实类别的 {rate}",

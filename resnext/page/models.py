@@ -23,7 +23,6 @@ from resnext.int8 import has_int8
 from resnext.page.i18n import translate_error
 from resnext.preprocessing import open_image, preprocess
 
-BUNDLED_NAME = "flowers (bundled)"
 # After the name of a model: the same model, run by its int8 graph.
 INT8 = ", int8"
 MAX_EXAMPLES = 24
@@ -42,6 +41,7 @@ class Classification:
         photograph: The whole photograph, RGB, at most 1024 pixels wide and high.
         network_seconds: The time that the network took.
         total_seconds: The time from the encoded file to the output.
+        unknown: Whether the photograph looks like none of the classes; None if nothing tells.
     """
 
     output: Output
@@ -49,6 +49,7 @@ class Classification:
     photograph: Image.Image
     network_seconds: float
     total_seconds: float
+    unknown: bool | None = None
 
     def most_likely(self, count: float) -> list[int]:
         """The indices of so many classes, the most likely first."""
@@ -108,8 +109,10 @@ class Model:
         begin = time.perf_counter()
         output = self.classifier.run(pixels)
         end = time.perf_counter()
+        unknown = self.classifier.is_unknown(pixels)
+        total = time.perf_counter() - start
         image.thumbnail((1024, 1024))
-        return Classification(output, pixels, image, end - begin, end - start)
+        return Classification(output, pixels, image, end - begin, total, unknown)
 
     def cached(self, key: Hashable, make: Callable[[], Any]) -> Any:
         """The result of `make`, which is called once for each key and kept as long as the model is open."""
@@ -138,7 +141,8 @@ class Models:
     """The models that a visitor may choose. When too many are open, the least recently used is closed.
 
     Args:
-        offered: Folders, repository ids, or None for the bundled model. The first is the page's default.
+        offered: Folders, repository ids, names of bundled models, or None for the bundled flowers. The first
+            is the page's default.
         allow_any: Whether visitors may open any other Hub repository, which fills this machine's disk.
         most: The number of models kept in memory.
     """
@@ -146,8 +150,8 @@ class Models:
     def __init__(self, offered: Iterable[str | None] = (None,), *, allow_any: bool = False, most: int = 3):
         self.allow_any = allow_any
         self.most = most
-        self.sources: dict[str, str | None] = {}
-        for source in dict.fromkeys(offered):
+        self.sources: dict[str, str] = {}
+        for source in dict.fromkeys(map(_unambiguous, offered)):
             self.sources.setdefault(_page_name(source, self.sources), source)
         self._with_int8 = {name for name, source in self.sources.items() if _folder_has_int8(source)}
         self._open: collections.OrderedDict[str, Model] = collections.OrderedDict()
@@ -239,13 +243,14 @@ def open_models(model: str | None, more: Iterable[str] = (), **options) -> tuple
     Returns:
         The models, and a warning for the page, which is empty if the model could be opened.
     """
-    models = Models([model, *more, None], **options)
+    bundled = [repository.bundled_title(name) for name in repository.BUNDLED]
+    models = Models([model, *more, *bundled], **options)
     try:
         models.open(None)
     except ResNeXtError as error:
         if model is None:
             raise
-        models = Models([None, model, *more], **options)
+        models = Models([None, model, *more, *bundled], **options)
         models.open(None)
         return models, f"{without_folders(str(error), model)} Until then, this page shows the bundled model."
     return models, ""
@@ -264,17 +269,24 @@ def is_hub_id(name: str) -> bool:
     return re.fullmatch(pattern, name, re.ASCII) is not None and not os.path.exists(name)
 
 
-def _folder_has_int8(source: str | None) -> bool:
+def _folder_has_int8(source: str) -> bool:
     """Whether a model on this machine has an int8 graph. For one on the Hub, opening it will tell."""
-    if source and is_hub_id(source):
+    if is_hub_id(source):
         return False
-    return has_int8(repository.BUNDLED_FOLDER if source is None else pathlib.Path(source).expanduser())
+    bundled = repository.bundled_name(source)
+    return has_int8(repository.BUNDLED[bundled] if bundled else pathlib.Path(source).expanduser())
 
 
-def _page_name(source: str | None, taken: Iterable[str]) -> str:
+def _unambiguous(model: str | None) -> str:
+    """A name that still means the same bundled model when there is a folder of its name."""
+    bundled = repository.bundled_name(model)
+    return repository.bundled_title(bundled) if bundled else model
+
+
+def _page_name(source: str, taken: Iterable[str]) -> str:
     """The name of a model on the page: a folder's own name, with a number if another model has that name."""
-    if source is None:
-        return BUNDLED_NAME
+    if repository.bundled_name(source):
+        return source
     if is_hub_id(source):
         return source
     folder = pathlib.Path(source).expanduser().resolve().name

@@ -9,7 +9,15 @@ from unittest import mock
 from tests.helpers.paths import ROOT
 from training.recipe import Recipe
 
-RECIPE = Recipe(epochs=2, batch_size=8, image_size=32, train_size=32, warmup_epochs=1, precision="float32")
+RECIPE = Recipe(
+    epochs=2,
+    batch_size=8,
+    image_size=32,
+    train_size=32,
+    warmup_epochs=1,
+    precision="float32",
+    detect_unknown=False,
+)
 
 
 def run_training(*arguments, **options) -> subprocess.CompletedProcess:

@@ -2,10 +2,13 @@
 
 import types
 
+import numpy as np
 import pytest
 
 from resnext.classifier import Classifier
+from resnext.ood import Detector
 from resnext.page.models import Models
+from resnext.repository import find_repository, load_config
 from tests.helpers.repositories import make_repository
 
 
@@ -25,6 +28,16 @@ def classifier(repository):
 def models(repository):
     """A page's models: the repository, and a folder that does not exist."""
     return Models([str(repository), str(repository.parent / "gone")])
+
+
+@pytest.fixture
+def unknowing_models(repository):
+    """A page's models: the repository, with a detector that accepts no photograph."""
+    channels = load_config(find_repository("tiny-imagenet (bundled)")).architecture.channels[-1] * 4
+    models = Models([str(repository)])
+    detector = Detector(np.zeros((6, channels)), np.array([0, 0, 0, 0, 0, 9.0]))
+    models.open(None).classifier.detector = detector
+    return models
 
 
 @pytest.fixture(scope="session")

@@ -22,7 +22,7 @@ def test_files_become_a_table_and_a_csv_file(models, tmp_path, ask):
     assert "2 files, 1 of them could not be read." in table
     assert "notes.jpg cannot be read as an image" in table
     header, good, bad = pathlib.Path(download.value["path"]).read_text("utf-8").splitlines()
-    assert header == "file,label,probability,error"
+    assert header == "file,label,probability,error,unknown"
     assert good.split(",")[1] in FLOWERS
     assert bad.startswith("notes.jpg,,,")
     assert str(tmp_path) not in table + bad
@@ -32,6 +32,16 @@ def test_without_files_there_is_neither_table_nor_csv(models, ask):
     table, download = batch.BatchTab(models).classify_files([], "flowers", ask())
     assert table == ""
     assert not download.visible
+
+
+def test_a_file_of_none_of_the_classes_is_marked(unknowing_models, tmp_path, ask):
+    photograph = save_image(tmp_path / "photograph.jpg")
+    tab = batch.BatchTab(unknowing_models)
+    table, download = tab.classify_files([str(photograph)], "flowers", ask())
+    assert "(looks like none of the classes)" in table
+    assert pathlib.Path(download.value["path"]).read_text("utf-8").splitlines()[1].endswith(",,yes")
+    row = batch.classify_file(unknowing_models.open("flowers"), "photograph.jpg", str(photograph))
+    assert batch._as_dict(row)["unknown"] is True
 
 
 @pytest.mark.parametrize("files", ["a.jpg", ["a.jpg"], [{"name": "a.jpg"}]])

@@ -400,7 +400,7 @@ def test_the_table_of_a_batch_can_be_downloaded_as_csv(visit, address, tmp_path)
     with page.expect_download() as download:
         page.get_by_text("Download as CSV").click(timeout=PATIENCE)
     header, *rows = download.value.path().read_text().splitlines()
-    assert header == "file,label,probability,error"
+    assert header == "file,label,probability,error,unknown"
     assert [row.split(",")[0] for row in rows] == ["one.jpg", "two.jpg"]
     assert all(row.split(",")[1] in FLOWERS for row in rows)
 

@@ -17,4 +17,4 @@ def test_the_bundled_model_is_run_in_the_folder_of_the_project():
     models = Models([None])
     _, resnext, _, where, _ = CardTab(models).show(models.open(None), "en")
     assert "comes with the project" in where
-    assert resnext.value == "import resnext; resnext.from_pretrained()"
+    assert resnext.value == 'import resnext; resnext.from_pretrained("flowers")'

@@ -53,6 +53,15 @@ def test_a_prediction_is_described_with_its_explanation(tab, classifier, image, 
     assert opacity.visible
 
 
+def test_a_photograph_of_none_of_the_classes_is_said_to_be_so(unknowing_models, image, ask):
+    tab = ClassifyTab(unknowing_models)
+    answer = tab.describe(image, 3, "flowers", ask())[0]
+    assert "This does not look like any of the 5 classes." in answer
+    assert 'class="answer unknown"' in answer
+    assert "不属于 5 个类别" in tab.describe(image, 3, "flowers", ask("zh-CN"))[0]
+    assert len(tab.classify(image, 3, "flowers", ask())) == 3  # the classes stay
+
+
 def test_without_a_photograph_nothing_is_described(tab, ask):
     answer, times, label, explanation, opacity = tab.describe(None, 3, "flowers", ask())
     assert (answer, times, explanation) == ("", "", "")

@@ -67,7 +67,7 @@ def test_a_corrupt_file_hides_only_what_it_would_have_shown(classifier, tmp_path
 
 
 def test_the_bundled_model_replaces_one_that_cannot_be_opened(repository, monkeypatch, tmp_path):
-    monkeypatch.setattr(resnext.repository, "BUNDLED_FOLDER", repository)
+    monkeypatch.setitem(resnext.repository.BUNDLED, "flowers", repository)
     models, warning = open_models(str(tmp_path))
     assert models.open(None).folder == repository
     assert "is not a model repository" in warning

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from resnext.page.mistakes import MAX_BYTES, MAX_PICTURES, mistakes_in
-from resnext.repository import BUNDLED_FOLDER
+from resnext.repository import BUNDLED
 from resnext.results import Evaluation
 
 
@@ -145,9 +145,9 @@ def test_the_number_of_pictures_of_a_cell_is_limited(folder):
 
 
 def test_the_bundled_model_shows_every_mistake_of_every_cell():
-    read = Evaluation.from_json((BUNDLED_FOLDER / "evaluation.json").read_text("utf-8"))
+    read = Evaluation.from_json((BUNDLED["flowers"] / "evaluation.json").read_text("utf-8"))
     for row, true in enumerate(read.classes):
         for column, predicted in enumerate(read.classes):
-            pictures, count = mistakes_in(read, BUNDLED_FOLDER, true, predicted)
+            pictures, count = mistakes_in(read, BUNDLED["flowers"], true, predicted)
             assert count == read.confusion_matrix[row, column]
             assert len(pictures) == (count if true != predicted else 0)

@@ -10,8 +10,11 @@ from resnext.errors import RepositoryError, ResNeXtError
 from resnext.int8 import weights_digest
 from resnext.page import models as models_module
 from resnext.page.header import facts, notice
-from resnext.page.models import BUNDLED_NAME, INT8, Models, is_hub_id, open_models
+from resnext.page.models import INT8, Models, is_hub_id, open_models
 from tests.helpers.repositories import make_repository
+
+FLOWERS = "flowers (bundled)"
+BACKBONE = "tiny-imagenet (bundled)"
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +31,7 @@ def test_a_folder_is_offered_by_its_name_without_its_path(folders, tmp_path):
         "two",
         "three",
         "one (2)",
-        BUNDLED_NAME,
+        FLOWERS,
         "someone/net@v2",
     ]
 
@@ -90,7 +93,7 @@ def test_a_model_that_cannot_be_opened_does_not_close_others(folders, tmp_path):
 
 def test_a_page_whose_model_cannot_be_opened_still_offers_it(tmp_path):
     models, warning = open_models("someone/unreachable", ["someone/other"])
-    assert list(models.sources) == [BUNDLED_NAME, "someone/unreachable", "someone/other"]
+    assert list(models.sources) == [FLOWERS, "someone/unreachable", "someone/other", BACKBONE]
     assert warning.endswith("Until then, this page shows the bundled model.")
 
 
@@ -105,8 +108,8 @@ def test_examples_are_copied_out_of_the_repository_once(folders):
 
 def test_a_model_with_an_int8_graph_is_offered_in_both_forms(folders):
     models = Models([folders[0], None, "someone/net"])
-    assert models.names() == ["one", BUNDLED_NAME, BUNDLED_NAME + INT8, "someone/net"]
-    plain, small = models.open(BUNDLED_NAME), models.open(BUNDLED_NAME + INT8)
+    assert models.names() == ["one", FLOWERS, FLOWERS + INT8, "someone/net"]
+    plain, small = models.open(FLOWERS), models.open(FLOWERS + INT8)
     assert (small.classifier.precision, small.name, notice(small)) == ("int8", "flowers (bundled), int8", "")
     assert plain.classifier.precision != "int8"
     assert plain.folder == small.folder
@@ -124,7 +127,7 @@ def test_an_int8_graph_found_when_a_model_opens_is_offered_then(folders, tmp_pat
     models = Models([None, "someone/net"], allow_any=True)
     assert "someone/net, int8" not in models.names()
     models.open("someone/net")
-    assert models.names() == [BUNDLED_NAME, BUNDLED_NAME + INT8, "someone/net", "someone/net, int8"]
+    assert models.names() == [FLOWERS, FLOWERS + INT8, "someone/net", "someone/net, int8"]
     typed = models.open("someone/other, int8")
     assert models.names(typed)[-2:] == ["someone/other", "someone/other, int8"]
     assert notice(typed).startswith("hub has an invalid int8 graph")

@@ -26,7 +26,7 @@ def trained(photographs, tmp_path_factory):
     """A network trained from scratch for two epochs by the command line, and what the command printed."""
     output = tmp_path_factory.mktemp("trained") / "colors"
     options = ("--epochs", 2, "--image-size", 41, "--batch-size", 8)
-    result = run_training("fit", photographs, "--output", output, *options)
+    result = run_training("fit", photographs, "--output", output, "--from-scratch", *options)
     assert result.returncode == 0, result.stderr
     return output, result.stdout
 

@@ -8,7 +8,7 @@ import shutil
 import pytest
 from huggingface_hub import ModelCard
 
-from resnext.repository import BUNDLED_FOLDER
+from resnext.repository import BUNDLED
 from resnext.results import read_evaluation
 from training.card import _duration, write_card
 
@@ -29,7 +29,7 @@ def test_the_card_states_the_measured_accuracy_and_shows_both_figures(trained):
 
 
 def test_the_bundled_card_is_what_this_version_writes(tmp_path):
-    folder = shutil.copytree(BUNDLED_FOLDER, tmp_path / "flowers")
+    folder = shutil.copytree(BUNDLED["flowers"], tmp_path / "flowers")
     before = (folder / "README.md").read_text("utf-8")
     write_card(folder)
     assert (folder / "README.md").read_text("utf-8") == before
@@ -37,7 +37,7 @@ def test_the_bundled_card_is_what_this_version_writes(tmp_path):
 
 def test_a_card_that_a_person_changed_is_kept(tmp_path):
     for name in ("config.json", "recipe.json", "history.csv", "evaluation.json"):
-        shutil.copy(BUNDLED_FOLDER / name, tmp_path)
+        shutil.copy(BUNDLED["flowers"] / name, tmp_path)
     (tmp_path / "README.md").write_text("# Mine\n")
     write_card(tmp_path)
     assert (tmp_path / "README.md").read_text() == "# Mine\n"
@@ -56,21 +56,21 @@ def test_a_card_that_a_person_changed_is_kept(tmp_path):
     ],
 )
 def test_the_card_claims_of_the_test_images_what_was_checked(overlap, words, tmp_path):
-    folder = shutil.copytree(BUNDLED_FOLDER, tmp_path / "flowers")
+    folder = shutil.copytree(BUNDLED["flowers"], tmp_path / "flowers")
     dataclasses.replace(read_evaluation(folder), overlap=overlap).write(folder)
     write_card(folder)
     assert f"on 550 {words}" in (folder / "README.md").read_text("utf-8")
 
 
 def test_the_card_states_no_results_of_other_weights(tmp_path):
-    folder = shutil.copytree(BUNDLED_FOLDER, tmp_path / "flowers")
+    folder = shutil.copytree(BUNDLED["flowers"], tmp_path / "flowers")
     dataclasses.replace(read_evaluation(folder), weights_sha256="0" * 64).write(folder)
     write_card(folder)
     assert "## Results" not in (folder / "README.md").read_text("utf-8")
 
 
 def test_the_card_names_the_weights_that_were_kept(tmp_path):
-    folder = shutil.copytree(BUNDLED_FOLDER, tmp_path / "flowers")
+    folder = shutil.copytree(BUNDLED["flowers"], tmp_path / "flowers")
     record = json.loads((folder / "recipe.json").read_bytes())
     record["recipe"] |= {"keep_last": True, "ema": 0.99, "accumulate": 1}
     (folder / "recipe.json").write_text(json.dumps(record))
@@ -83,10 +83,10 @@ def test_the_card_names_the_weights_that_were_kept(tmp_path):
 
 def test_a_card_without_a_complete_evaluation_states_no_results(tmp_path):
     for name in ("config.json", "recipe.json", "history.csv"):
-        shutil.copy(BUNDLED_FOLDER / name, tmp_path)
+        shutil.copy(BUNDLED["flowers"] / name, tmp_path)
     write_card(tmp_path)
     assert "## Results" not in (tmp_path / "README.md").read_text("utf-8")
-    evaluation = json.loads((BUNDLED_FOLDER / "evaluation.json").read_bytes())
+    evaluation = json.loads((BUNDLED["flowers"] / "evaluation.json").read_bytes())
     del evaluation["loss"]
     (tmp_path / "evaluation.json").write_text(json.dumps(evaluation))
     write_card(tmp_path)

@@ -285,7 +285,11 @@ def test_fine_tuning_without_a_network_to_start_from_is_refused(setting, photogr
 @pytest.mark.parametrize(
     "arguments, expected",
     [
-        ((), RECIPES["scratch"]),
+        ((), FINETUNE),
+        (("--recipe", "probe"), RECIPES["probe"]),
+        (("--from-scratch",), RECIPES["scratch"]),
+        (("--recipe", "scratch"), RECIPES["scratch"]),
+        (("--model", "resnext50_32x4d"), dataclasses.replace(RECIPES["scratch"], model="resnext50_32x4d")),
         (
             ("--pretrained", "BASE", "--recipe", "probe"),
             dataclasses.replace(RECIPES["probe"], image_size=64, train_size=50),
@@ -345,7 +349,7 @@ def test_help_names_the_recipes_and_what_fine_tuning_takes():
     "arguments, words",
     [
         (
-            ("--layer-decay", "0.7"),
+            ("--from-scratch", "--layer-decay", "0.7"),
             "layer-decay is for fine-tuning: give a network to start from with --pretrained",
         ),
         (("--layer-decay", "0"), "layer-decay must be above 0 and at most 1, not 0.0"),

@@ -222,7 +222,7 @@ def test_the_recipe_of_a_run_can_be_used_again(tuned, photographs, base, tmp_pat
     monkeypatch.setattr(
         "training.fit.fit", lambda data, output, recipe, **options: chosen.update(recipe=recipe)
     )
-    monkeypatch.setattr("training.cli._finish", lambda *arguments: None)
+    monkeypatch.setattr("training.cli._finish", lambda *arguments, **options: None)
     arguments = [str(photographs), "--output", str(tmp_path / "out"), "--pretrained", str(base.folder)]
     recipe = ["--recipe", str(tuned / "recipe.json")]
     result = CliRunner().invoke(app, ["fit", *arguments, *recipe, "--image-size", "32", "--epochs", "7"])

@@ -142,7 +142,7 @@ def test_wrong_usage_has_status_2_and_other_errors_one_line(tiny_repository, arg
 def test_the_bundled_model_has_no_revisions():
     result = classify("x.png", "--revision", "v1")
     assert result.returncode == 1
-    assert result.stderr.startswith("python -m resnext: The bundled model has no revisions")
+    assert result.stderr.startswith("python -m resnext: The bundled model flowers has no revisions")
     assert len(result.stderr.splitlines()) == 1
 
 

@@ -1,9 +1,11 @@
-"""Names of models, as people paste them."""
+"""Names of models: as people paste them, and those of bundled models."""
+
+import pathlib
 
 import pytest
 
 from resnext.errors import RepositoryError
-from resnext.repository import find_repository, plain_name
+from resnext.repository import BUNDLED, Repository, find_repository, plain_name
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -39,3 +41,27 @@ def test_a_folder_is_opened_as_timm_names_it(tiny_repository):
 def test_another_address_is_refused_in_one_sentence():
     with pytest.raises(RepositoryError, match="is neither a folder nor a Hub repository such as OWNER/NAME"):
         find_repository("https://example.com/OWNER/NAME")
+
+
+@pytest.mark.parametrize("name", ["tiny-imagenet", "tiny-imagenet (bundled)"])
+def test_a_bundled_model_is_found_by_its_name(name):
+    repository = find_repository(name)
+    assert repository == Repository("tiny-imagenet (bundled)", BUNDLED["tiny-imagenet"])
+    with pytest.raises(RepositoryError, match="The bundled model tiny-imagenet has no revisions"):
+        find_repository(name, "main")
+
+
+def test_a_folder_with_the_name_of_a_bundled_model_is_that_folder(
+    tmp_path, make_tiny_repository, monkeypatch
+):
+    make_tiny_repository(tmp_path / "flowers")
+    monkeypatch.chdir(tmp_path)
+    assert find_repository("flowers").folder == pathlib.Path("flowers")
+    assert find_repository(None).folder == BUNDLED["flowers"]
+    assert find_repository("flowers (bundled)").folder == BUNDLED["flowers"]
+
+
+def test_a_bundled_model_that_is_not_there_is_named(tmp_path, monkeypatch):
+    monkeypatch.setitem(BUNDLED, "tiny-imagenet", tmp_path)
+    with pytest.raises(RepositoryError, match="tiny-imagenet has no config.json: install the package again"):
+        find_repository("tiny-imagenet")

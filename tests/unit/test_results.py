@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from resnext.errors import DataError
-from resnext.repository import BUNDLED_FOLDER
+from resnext.repository import BUNDLED
 from resnext.results import (
     EVALUATION,
     HISTORY,
@@ -31,8 +31,8 @@ def row(epoch, val_loss):
 
 
 def test_an_evaluation_is_written_as_it_was_read(tmp_path):
-    bundled = (BUNDLED_FOLDER / EVALUATION).read_text("utf-8")
-    evaluation = read_evaluation(BUNDLED_FOLDER)
+    bundled = (BUNDLED["flowers"] / EVALUATION).read_text("utf-8")
+    evaluation = read_evaluation(BUNDLED["flowers"])
     evaluation.write(tmp_path)
     assert json.loads((tmp_path / EVALUATION).read_text("utf-8")) == json.loads(bundled)
     again = read_evaluation(tmp_path)
@@ -44,8 +44,8 @@ def test_an_evaluation_is_written_as_it_was_read(tmp_path):
 
 
 def test_an_evaluation_is_stale_if_it_names_other_weights(tiny_repository):
-    evaluation = read_evaluation(BUNDLED_FOLDER)
-    assert not evaluation.is_stale(BUNDLED_FOLDER)
+    evaluation = read_evaluation(BUNDLED["flowers"])
+    assert not evaluation.is_stale(BUNDLED["flowers"])
     assert evaluation.is_stale(tiny_repository)
     unknown = dataclasses.replace(evaluation, weights_sha256=None, overlap=None)
     assert not unknown.is_stale(tiny_repository), "an older version's file does not say"
@@ -70,7 +70,7 @@ def test_a_missing_result_is_none_or_empty(tmp_path):
     ],
 )
 def test_a_broken_evaluation_is_refused_and_named(tmp_path, change):
-    values = json.loads((BUNDLED_FOLDER / EVALUATION).read_text("utf-8")) | change
+    values = json.loads((BUNDLED["flowers"] / EVALUATION).read_text("utf-8")) | change
     with pytest.raises(READ_ERRORS):
         Evaluation.from_json(json.dumps(values))
     (tmp_path / EVALUATION).write_text(json.dumps(values))

@@ -32,6 +32,7 @@ class Row:
     label: str = ""
     probability: float | None = None
     error: str = ""
+    unknown: bool | None = None  # whether it looks like none of the classes; None if nothing tells
     thumbnail: Image.Image | None = None
 
 
@@ -92,7 +93,8 @@ class BatchTab(Tab):
 
         Returns:
             For each image its file name, and its most likely class ("label") with the
-            probability, or an "error".
+            probability, or an "error"; and, if the model can tell, whether it looks like
+            none of the classes ("unknown").
         """
         opened = self.models.get(model)
         if not isinstance(files, list) or not all(
@@ -122,7 +124,8 @@ def classify_file(model: Model, name: str, source: bytes | str | Entry | ImageEr
     (best,) = model.classifier.top(model.classifier.run(pixels), 1)
     thumbnail = Image.fromarray(np.ascontiguousarray(pixels))
     thumbnail.thumbnail((72, 72))
-    return Row(name, best.label, best.probability, thumbnail=thumbnail)
+    unknown = model.classifier.is_unknown(pixels)
+    return Row(name, best.label, best.probability, unknown=unknown, thumbnail=thumbnail)
 
 
 def _error_about(name: str, source: bytes | str | Entry | ImageError, error: ImageError) -> str:
@@ -135,7 +138,8 @@ def _error_about(name: str, source: bytes | str | Entry | ImageError, error: Ima
 def _as_dict(row: Row) -> dict[str, Any]:
     if row.error:
         return {"file": row.file, "error": row.error}
-    return {"file": row.file, "label": row.label, "probability": row.probability}
+    content = {"file": row.file, "label": row.label, "probability": row.probability}
+    return content if row.unknown is None else {**content, "unknown": row.unknown}
 
 
 def _table(rows: list[Row], language: str) -> str:
@@ -143,7 +147,7 @@ def _table(rows: list[Row], language: str) -> str:
         (
             Picture(row.thumbnail, "") if row.thumbnail else "",
             row.file,
-            translate_error(language, row.error) or row.label,
+            translate_error(language, row.error) or _label(row, language),
             "" if row.probability is None else f"{row.probability:.1%}",
         )
         for row in rows
@@ -154,14 +158,21 @@ def _table(rows: list[Row], language: str) -> str:
     return table(title, header, cells, numbers=(3,))
 
 
+def _label(row: Row, language: str) -> str:
+    if not row.unknown:
+        return row.label
+    return f"{row.label} ({translate(language, 'looks like none of the classes')})"
+
+
 def to_csv(rows: list[Row]) -> str:
-    """The rows as CSV with the columns file, label, probability, error."""
+    """The rows as CSV with the columns file, label, probability, error, unknown (yes, no or empty)."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("file", "label", "probability", "error"))
+    writer.writerow(("file", "label", "probability", "error", "unknown"))
     for row in rows:
         probability = "" if row.probability is None else f"{row.probability:.6f}"
-        writer.writerow((_no_formula(row.file), row.label, probability, _no_formula(row.error)))
+        unknown = "" if row.unknown is None else ("no", "yes")[row.unknown]
+        writer.writerow((_no_formula(row.file), row.label, probability, _no_formula(row.error), unknown))
     return text.getvalue()
 
 

@@ -6,11 +6,14 @@ import gradio as gr
 
 from resnext.page.i18n import translate, translate_lazy
 from resnext.page.markdown import render_card
-from resnext.page.models import BUNDLED_NAME, Model, is_hub_id
+from resnext.page.models import Model, is_hub_id
 from resnext.page.tabs.contract import Page, Tab
 from resnext.page.theme import read_static
+from resnext.repository import BUNDLED, bundled_title
 
 _TITLE = '<h2 class="title">${value}</h2>'
+# Their names by the page's names: a folder may be called "flowers", too.
+_BUNDLED = {bundled_title(name): name for name in BUNDLED}
 _LIBRARIES = ("huggingface_hub", "resnext", "timm")
 
 
@@ -61,12 +64,13 @@ def download_lines(name: str) -> dict[str, str]:
     """A line of Python by library that downloads or opens the weights of a model.
 
     Args:
-        name: The page's name of the model: the bundled one, OWNER/NAME, OWNER/NAME@REVISION, or a folder's.
+        name: The page's name of the model: a bundled one's, OWNER/NAME, OWNER/NAME@REVISION, or a folder's.
     """
-    if name == BUNDLED_NAME:
+    if bundled := _BUNDLED.get(name):
+        folder = f"resnext/{BUNDLED[bundled].name}"
         return {
-            "resnext": "import resnext; resnext.from_pretrained()",
-            "timm": 'import timm; timm.create_model("local-dir:resnext/flowers", pretrained=True)',
+            "resnext": f'import resnext; resnext.from_pretrained("{bundled}")',
+            "timm": f'import timm; timm.create_model("local-dir:{folder}", pretrained=True)',
         }
     if not is_hub_id(name):
         return {
@@ -91,7 +95,7 @@ def _where_to_run(model: Model, language: str) -> str:
     """In which folder the lines work, as HTML; nothing for a model of the Hub."""
     if is_hub_id(model.plain_name):
         return ""
-    if model.plain_name == BUNDLED_NAME:
+    if model.plain_name in _BUNDLED:
         text = translate(
             language, "This model comes with the project: run these lines in the project's folder."
         )

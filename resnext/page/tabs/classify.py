@@ -57,7 +57,9 @@ class ClassifyTab(Tab):
                 credits = gr.HTML(_credits(first, "en"), elem_classes="examples")
             with gr.Column(min_width=320):
                 answer = gr.HTML()
-                bars = gr.Label(label=translate_lazy("Most likely classes"), show_heading=False)
+                bars = gr.Label(
+                    label=translate_lazy("Most likely classes"), show_heading=False, elem_classes="likeliest"
+                )
                 times = gr.HTML()
                 top_k = gr.Slider(
                     1, 10, value=5, step=1, label=translate_lazy("Number of classes"), elem_classes="top-k"
@@ -144,7 +146,7 @@ class ClassifyTab(Tab):
         best = likeliest[0]
         choices = [(model.labels[index], index) for index in likeliest]
         return (
-            _answer(model.labels[best], classification.probability(best), len(model.labels), language),
+            _answer(model.labels, best, classification, language),
             _times(classification, language),
             gr.Dropdown(choices=choices, value=best, visible=True),
             explanation_html(model, classification, best, language),
@@ -237,10 +239,16 @@ def in_words(label: str, probability: float, classes: int, language: str = "en")
     return translate(language, text, label=label, percent=f"{100 * probability:.0f}", classes=classes)
 
 
-def _answer(label: str, probability: float, classes: int, language: str) -> str:
-    unsure = " unsure" if probability < UNSURE else ""
-    text = html.escape(in_words(label, probability, classes, language))
-    return f'<p class="answer{unsure}" role="status">{text}</p>'
+def _answer(labels: tuple[str, ...], best: int, classification: Classification, language: str) -> str:
+    probability = classification.probability(best)
+    if classification.unknown:
+        state = " unknown"
+        text = "This does not look like any of the {classes} classes."
+        text = translate(language, text, classes=len(labels))
+    else:
+        state = " unsure" if probability < UNSURE else ""
+        text = in_words(labels[best], probability, len(labels), language)
+    return f'<p class="answer{state}" role="status">{html.escape(text)}</p>'
 
 
 def _times(classification: Classification, language: str) -> str:

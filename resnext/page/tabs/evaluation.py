@@ -24,6 +24,7 @@ from resnext.results import (
     CalibrationBin,
     Evaluation,
     ImagePrediction,
+    Suspect,
     calibration_bias,
     calibration_error,
 )
@@ -165,6 +166,8 @@ def _headline(evaluation: Evaluation, bins: list[CalibrationBin], language: str)
         numbers["images"] = f"{evaluation.samples:,}"
     if bins:
         numbers["expected calibration error"] = f"{calibration_error(bins):.1%}"
+    if evaluation.detection and evaluation.detection.refused is not None:
+        numbers["other photographs refused"] = f"{evaluation.detection.refused:.1%}"
     return headline({translate(language, name): text for name, text in numbers.items()})
 
 
@@ -337,6 +340,8 @@ def _tables(model: Model, evaluation: Evaluation, language: str) -> str:
     parts = [_first_predictions(evaluation, language)]
     if mistakes:
         parts.insert(0, _confident_mistakes(model, mistakes[:FIRST], language))
+    if evaluation.suspects:
+        parts.append(_doubtful_labels(model, evaluation.suspects[:MAX_LISTED], language))
     return f'<div class="sections">{"".join(parts)}</div>'
 
 
@@ -350,13 +355,32 @@ def _first_predictions(evaluation: Evaluation, language: str) -> str:
 
 
 def _confident_mistakes(model: Model, mistakes: list[ImagePrediction], language: str) -> str:
-    header = _prediction_header(language)
+    name = translate(language, "Most confident mistakes")
     rows = [_cells(prediction) for prediction in mistakes]
-    files = [thumbnail(model.folder, prediction.thumbnail) for prediction in mistakes]
+    return _illustrated(model, name, _prediction_header(language), rows, mistakes, language)
+
+
+def _doubtful_labels(model: Model, suspects: Sequence[Suspect], language: str) -> str:
+    name = translate(language, "Doubtful labels")
+    columns = ("file", "label", "looks like", "probability of the label")
+    header = tuple(translate(language, column) for column in columns)
+    rows = [(row.file, row.label, row.likelier, f"{row.probability:.1%}") for row in suspects]
+    return _illustrated(model, name, header, rows, suspects, language)
+
+
+def _illustrated(
+    model: Model,
+    name: str,
+    header: tuple[str, ...],
+    rows: list[tuple],
+    images: Sequence[ImagePrediction | Suspect],
+    language: str,
+) -> str:
+    """A table with a column of thumbnails, if there are any, and numbers in its last column."""
+    files = [thumbnail(model.folder, image.thumbnail) for image in images]
     if any(files):
         header = (translate(language, "thumbnail"), *header)
         rows = [(Picture(file, row[0]) if file else "", *row) for file, row in zip(files, rows)]
-    name = translate(language, "Most confident mistakes")
     return table(name, header, rows, numbers=(len(header) - 1,))
 
 
