@@ -6,7 +6,7 @@
         --output tests/benchmarks/results/finetune_12_epochs.csv
 
 The pretrained network is pushed to a Hub on the loopback interface and fine-tuned by its repository id.
-Both sides run `python -m training fit` with their own recipe ("small" and "finetune"). The numbers are
+Both sides run `python -m training fit` with their own recipe ("scratch" and "finetune"). The numbers are
 those of its evaluation.json.
 """
 
@@ -56,7 +56,10 @@ def main():
 
         train("push", options.pretrained.resolve(), REPO)
         for seed in options.seeds:
-            for name, start in (("from scratch", ()), ("fine-tuned", ("--pretrained", REPO))):
+            for name, start in (
+                ("from scratch", ("--from-scratch",)),
+                ("fine-tuned", ("--pretrained", REPO)),
+            ):
                 output = pathlib.Path(folder, f"{name} {seed}")
                 budget = (
                     "--epochs",

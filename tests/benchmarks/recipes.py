@@ -1,0 +1,172 @@
+"""The recipes on small data sets: from a linear probe to training from scratch, and timm in PyTorch.
+
+    python tests/benchmarks/recipes.py flowers cifar10-50 --peer-python OTHER_ENVIRONMENT/bin/python \\
+        --output tests/benchmarks/results/recipes.csv
+
+Each folder of photographs (train, val and test) is trained with `probe`, `finetune`, and from scratch for
+as many epochs as `finetune` takes; with --long also with the whole recipe `scratch`. With --peer-python, timm
+fine-tunes the same network from the same weights in PyTorch, for as many epochs, with SGD, its own
+augmentation and label smoothing. All results are those of the weights with the lowest validation loss, on the
+test images. --sample N takes N training images of each class.
+"""
+
+import argparse
+import json
+import pathlib
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+
+import contenders
+
+from resnext.repository import BACKBONE, BUNDLED
+from resnext.results import best_epoch, calibration_error, read_evaluation, read_history
+
+HEADER = ["data set", "training images", "recipe", "validation accuracy", "test top-1", "test ECE", "minutes"]
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("data", type=pathlib.Path, nargs="*", help="folders with train, val and test")
+    parser.add_argument("--sample", type=int, help="training images of each class (default: all)")
+    parser.add_argument("--image-size", type=int, help="of all trainings (default: the recipe's)")
+    parser.add_argument("--precision", default="bfloat16", help="of all trainings (default: %(default)s)")
+    parser.add_argument("--long", action="store_true", help="also train with the whole recipe `scratch`")
+    parser.add_argument("--peer-python", help="interpreter with timm and torch")
+    parser.add_argument("--output", type=pathlib.Path, help="CSV file for the table")
+    parser.add_argument("--worker", nargs=4, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.worker:
+        train_timm(*options.worker)
+        return
+    rows = []
+    for data in options.data:
+        with tempfile.TemporaryDirectory() as folder:
+            rows += measure(data.resolve(), pathlib.Path(folder), options)
+    contenders.print_table(HEADER, rows, options.output)
+
+
+def measure(data: pathlib.Path, folder: pathlib.Path, options: argparse.Namespace) -> list[list[str]]:
+    """Trains with every recipe, and returns the rows of the table."""
+    if options.sample:
+        data = sample(data, folder / data.name, options.sample)
+    images = sum(len(list(part.iterdir())) for part in (data / "train").iterdir())
+    common = ["--precision", options.precision]
+    common += ["--image-size", str(options.image_size)] if options.image_size else []
+    rows = []
+
+    def run(name: str, *arguments: str) -> pathlib.Path:
+        output = folder / name
+        command = [sys.executable, "-m", "training", "fit", data, "--output", output, *common, *arguments]
+        start = time.monotonic()
+        subprocess.run(list(map(str, command)), cwd=contenders.ROOT, check=True)
+        minutes = (time.monotonic() - start) / 60
+        evaluation, history = read_evaluation(output), read_history(output)
+        rows.append(
+            [
+                data.name,
+                str(images),
+                name,
+                f"{best_epoch(history)['val_accuracy']:.1%}",
+                f"{evaluation.top1:.1%}",
+                f"{calibration_error(evaluation.calibration):.3f}",
+                f"{minutes:.1f}",
+            ]
+        )
+        return output
+
+    run("probe", "--recipe", "probe")
+    epochs = str(read_history(run("finetune"))[-1]["epoch"])
+    run("from scratch, as many epochs", "--from-scratch", "--epochs", epochs)
+    if options.long:
+        run("scratch", "--recipe", "scratch")
+    python = contenders.find_python(("timm", "torch"), options.peer_python)
+    if python:
+        size = json.loads((folder / "finetune" / "config.json").read_bytes())["pretrained_cfg"]["input_size"]
+        worker = ["--worker", str(data), str(BUNDLED[BACKBONE]), epochs, str(size[-1])]
+        result = contenders.run_worker(__file__, python, worker, 3 * 3600)
+        cells = [result.get(key, result.get("fault", "")) for key in ("val", "test")]
+        minutes = str(result.get("minutes", ""))
+        rows.append([data.name, str(images), "timm on PyTorch", *cells, "", minutes])
+    return rows
+
+
+def sample(data: pathlib.Path, target: pathlib.Path, count: int) -> pathlib.Path:
+    """Copies a data set with the first `count` training images of each class, by name."""
+    for split in ("train", "val", "test"):
+        for part in sorted((data / split).iterdir()):
+            (target / split / part.name).mkdir(parents=True)
+            files = sorted(part.iterdir())
+            for file in files[:count] if split == "train" else files:
+                shutil.copy(file, target / split / part.name)
+    return target
+
+
+def train_timm(data: str, backbone: str, epochs: str, image_size: str) -> None:
+    """Fine-tunes the backbone in PyTorch, and prints its accuracies and minutes as JSON."""
+    timm = contenders.import_timm()
+    import torch
+
+    torch.manual_seed(0)
+    size, start = int(image_size), time.monotonic()
+    classes = sorted(part.name for part in pathlib.Path(data, "train").iterdir())
+    model = timm.create_model(f"local-dir:{backbone}", pretrained=True, num_classes=len(classes))
+    model = model.to(memory_format=torch.channels_last)
+    config = timm.data.resolve_data_config(model=model) | {"input_size": (3, size, size)}
+
+    def loader(split: str, training: bool):
+        options = {"auto_augment": "rand-m7-mstd0.5", "scale": (0.3, 1.0)} if training else {}
+        dataset = timm.data.create_dataset("", data, split=split)
+        return timm.data.create_loader(
+            dataset,
+            config["input_size"],
+            32,
+            is_training=training,
+            use_prefetcher=False,
+            interpolation=config["interpolation"],
+            mean=config["mean"],
+            std=config["std"],
+            crop_pct=1.0,
+            num_workers=0,
+            **options,
+        )
+
+    def accuracy(split: str) -> tuple[float, float]:
+        model.eval()
+        correct, loss, images = 0, 0.0, 0
+        with torch.inference_mode():
+            for pixels, labels in loader(split, False):
+                logits = model(pixels.to(memory_format=torch.channels_last))
+                loss += float(torch.nn.functional.cross_entropy(logits, labels, reduction="sum"))
+                correct += int((logits.argmax(1) == labels).sum())
+                images += len(labels)
+        return correct / images, loss / images
+
+    train = loader("train", True)
+    steps = int(epochs) * len(train)
+    optimizer = torch.optim.SGD(model.parameters(), 0.02, momentum=0.9, nesterov=True, weight_decay=1e-4)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.02, steps, pct_start=0.1)
+    best, weights = float("inf"), None
+    for _ in range(int(epochs)):
+        model.train()
+        for pixels, labels in train:
+            with torch.autocast("cpu", torch.bfloat16):
+                logits = model(pixels.to(memory_format=torch.channels_last))
+            loss = torch.nn.functional.cross_entropy(logits.float(), labels, label_smoothing=0.1)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+        if (val_loss := accuracy("val")[1]) < best:
+            best, weights = val_loss, {key: value.clone() for key, value in model.state_dict().items()}
+    model.load_state_dict(weights)
+    result = {"val": f"{accuracy('val')[0]:.1%}", "test": f"{accuracy('test')[0]:.1%}"}
+    print(json.dumps(result | {"minutes": f"{(time.monotonic() - start) / 60:.1f}"}))
+
+
+if __name__ == "__main__":
+    main()
