@@ -303,7 +303,7 @@ def space_command(
     model: Annotated[str, typer.Option(help="Hub repository (OWNER/NAME) that the page shows.")],
 ):
     """Create or update a Hugging Face Space with the web page for a model."""
-    from .hub import make_space
+    from .space import make_space
 
     typer.echo(make_space(repo, model))
 
