@@ -10,13 +10,14 @@ import os
 import pathlib
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from resnext.atomic import write_atomically
 from resnext.config import ModelConfig
 from resnext.errors import ConfigError, RepositoryError, printable
 from resnext.shapes import network_modules
+from resnext.weights import weights_file
 
 if TYPE_CHECKING:
     import httpx2
@@ -29,6 +30,7 @@ _TIMEOUT = 15  # seconds without an answer, after which a request has failed
 _ATTEMPTS = 4
 _RETRIED = (408, 429, 500, 502, 503, 504)
 _MAX_OPTIONAL_BYTES = 32 * 2**20  # of a file that is not needed to classify
+_PICKLES = (".bin", ".pth", ".pt", ".pth.tar")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 # What the Hub's client raises at malformed answers, which no Hub would give.
 _MALFORMED = (ValueError, TypeError, KeyError, AttributeError, RecursionError)
@@ -96,16 +98,17 @@ def _update(repo_id: str, revision: str | None, where: str, optional: Iterable[s
         sizes = {str(file.rfilename): int(file.size or 0) for file in info.siblings}
         if not _COMMIT.fullmatch(commit):
             raise ValueError("its commit is not one")
-    for name in NEEDED:
+    weights = _weights_name(sizes)
+    for name in ("config.json", weights):
         if name not in sizes:
-            raise _Refused(_without(where, name, sizes))
+            raise _Refused(missing_file(f"{where} on the Hub", name, sizes))
 
     def fetch(name: str) -> pathlib.Path:
         return _fetch(repo_id, commit, name, where)
 
     folder = fetch("config.json").parent
-    _check_size(folder / "config.json", sizes["model.safetensors"], where)
-    fetch("model.safetensors")
+    _check_size(folder / "config.json", sizes[weights], where)
+    fetch(weights)
     _remember(folder, revision, commit)
     notice = ""
     try:
@@ -140,7 +143,7 @@ def _choose(sizes: dict[str, int], patterns: Iterable[str]) -> list[str]:
     names = [
         name
         for name, size in sorted(sizes.items())
-        if name not in NEEDED
+        if name not in ("config.json", _weights_name(sizes))
         and size <= _MAX_OPTIONAL_BYTES
         and ".." not in pathlib.PurePosixPath(name).parts
         and any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
@@ -166,13 +169,42 @@ def _check_size(config_file: pathlib.Path, announced: int, where: str) -> None:
         )
 
 
-def _without(where: str, name: str, sizes: dict[str, int]) -> str:
-    if name == "model.safetensors" and "pytorch_model.bin" in sizes:
+def _weights_name(names: Collection[str]) -> str:
+    """The file of the weights: model.safetensors, or as in timm the only such file."""
+    others = [name for name in names if name.endswith(".safetensors") and "/" not in name]
+    if NEEDED[1] in names or len(others) != 1:
+        return NEEDED[1]
+    return others[0]
+
+
+def missing_file(where: str, name: str, names: Iterable[str]) -> str:
+    """Why a model repository cannot be used without one of its files, and what to do.
+
+    Args:
+        where: The repository.
+        name: The file that is missing.
+        names: The files that are there.
+    """
+    pickles = sorted(file for file in names if file.endswith(_PICKLES))
+    shards = sorted(file for file in names if file.endswith(".safetensors"))
+    if name == "config.json":
+        pass
+    elif shards:
         return (
-            f"{where} has its weights only as a pickle, pytorch_model.bin, which is not opened: convert it "
-            "with `safetensors.torch.save_file` in PyTorch, or ask its owner for model.safetensors."
+            f"{where} has its weights in {len(shards)} files, such as {shards[0]}: merge them into "
+            "model.safetensors (in PyTorch, `load_file` each and `save_file` their union, both from "
+            "safetensors.torch)."
         )
-    return f"{where} on the Hub has no {name}: it is not a timm image classifier in safetensors."
+    elif pickles:
+        return (
+            f"{where} has its weights only as a pickle, {pickles[0]}, which is not opened: convert it in "
+            f"PyTorch (`safetensors.torch.save_file(torch.load('{pickles[0]}', weights_only=True), "
+            "'model.safetensors')`)."
+        )
+    return (
+        f"{where} is not a model repository: it has no {name}. Name a timm image classifier in safetensors, "
+        "or make one with `resnext fit`."
+    )
 
 
 def _cache_folder(repo_id: str) -> pathlib.Path:
@@ -190,7 +222,9 @@ def _known_commit(repo_id: str, revision: str | None) -> Pulled | None:
         if not _COMMIT.fullmatch(commit):
             commit = (cache / "refs" / commit).read_text().strip()
         folder = cache / "snapshots" / commit
-        whole = _COMMIT.fullmatch(commit) and all(_matches_its_name(folder / name) for name in NEEDED)
+        whole = _COMMIT.fullmatch(commit) and all(
+            _matches_its_name(file) for file in (folder / "config.json", weights_file(folder))
+        )
     except (OSError, ValueError):
         return None
     return Pulled(folder, commit) if whole else None

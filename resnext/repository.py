@@ -13,9 +13,9 @@ import numpy as np
 from resnext.atomic import replacing
 from resnext.config import ModelConfig
 from resnext.errors import RepositoryError
-from resnext.hub import NEEDED, pull
+from resnext.hub import NEEDED, missing_file, pull
 from resnext.shapes import tensor_shapes
-from resnext.weights import read_tensors
+from resnext.weights import read_tensors, weights_file
 
 BUNDLED_FOLDER = pathlib.Path(__file__).parent / "flowers"
 INT8 = ("quantization.json", "openvino_int8.xml", "openvino_int8.bin")
@@ -113,17 +113,15 @@ def _open_folder(model: str | os.PathLike, folder: pathlib.Path, revision: str |
         raise RepositoryError(
             f"{model} is a folder and has no revisions: leave the revision {revision!r} out."
         )
-    missing = _missing(folder)
-    if missing:
-        raise RepositoryError(
-            f"{model} is not a model repository: it has no {missing[0]}. Make one with `resnext fit`."
-        )
+    # A named pipe is no file either: reading it would block for ever.
+    for file in (folder / "config.json", weights_file(folder)):
+        if not os.path.isfile(file):
+            raise RepositoryError(missing_file(str(model), file.name, _file_names(folder)))
     return Repository(str(model), folder)
 
 
-def _missing(folder: pathlib.Path) -> list[str]:
-    # A named pipe is no file either: reading it would block for ever.
-    return [name for name in NEEDED if not os.path.isfile(folder / name)]
+def _file_names(folder: pathlib.Path) -> list[str]:
+    return [file.name for file in folder.iterdir() if file.is_file()]
 
 
 def copy_files(source: pathlib.Path, target: pathlib.Path) -> None:
@@ -133,7 +131,8 @@ def copy_files(source: pathlib.Path, target: pathlib.Path) -> None:
         source: The folder of the repository.
         target: The folder to copy to, which is made if it does not exist.
     """
-    for file in {file for pattern in PATTERNS for file in source.glob(pattern) if file.is_file()}:
+    files = {file for pattern in PATTERNS for file in source.glob(pattern) if file.is_file()}
+    for file in files | {weights_file(source)}:
         with replacing(target / file.relative_to(source)) as beside:
             shutil.copyfile(file, beside)
 
@@ -152,7 +151,7 @@ def weights_digest(folder: pathlib.Path) -> str:
 
     quantization.json and evaluation.json have it, so that they are not used with other weights.
     """
-    with (folder / "model.safetensors").open("rb") as file:
+    with weights_file(folder).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -170,4 +169,4 @@ def load_tensors(repository: Repository, config: ModelConfig) -> dict[str, np.nd
         WeightsError: The file is missing or incomplete, or does not fit the config.
     """
     expected = tensor_shapes(config.architecture, config.num_classes)
-    return read_tensors(repository.folder / "model.safetensors", expected)
+    return read_tensors(weights_file(repository.folder), expected)

@@ -3,7 +3,7 @@
 import pytest
 
 from resnext.errors import RepositoryError
-from resnext.repository import find_repository, plain_name
+from resnext.repository import find_repository, load_config, load_tensors, plain_name
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -39,3 +39,25 @@ def test_a_folder_is_opened_as_timm_names_it(tiny_repository):
 def test_another_address_is_refused_in_one_sentence():
     with pytest.raises(RepositoryError, match="is neither a folder nor a Hub repository such as OWNER/NAME"):
         find_repository("https://example.com/OWNER/NAME")
+
+
+def test_weights_of_another_name_are_opened_as_timm_opens_them(tiny_repository):
+    (tiny_repository / "model.safetensors").rename(tiny_repository / "swa.safetensors")
+    repository = find_repository(tiny_repository)
+    assert load_tensors(repository, load_config(repository))["fc.bias"].shape == (3,)
+
+
+@pytest.mark.parametrize(
+    "files, words",
+    [
+        (["pytorch_model.bin"], "only as a pickle, pytorch_model.bin, which is not opened: convert it"),
+        (["a-1-of-2.safetensors", "a-2-of-2.safetensors"], "in 2 files, such as a-1-of-2.*: merge them"),
+        ([], "is not a model repository: it has no model.safetensors.*`resnext fit`"),
+    ],
+)
+def test_a_folder_without_one_file_of_weights_says_what_to_do(files, words, tiny_repository):
+    (tiny_repository / "model.safetensors").unlink()
+    for name in files:
+        (tiny_repository / name).write_bytes(b"")
+    with pytest.raises(RepositoryError, match=words):
+        find_repository(tiny_repository)
