@@ -46,51 +46,88 @@ class Pulled(NamedTuple):
     Args:
         folder: The folder of its files.
         commit: The commit, 40 hexadecimal digits.
-        notice: Why it is not the newest commit, or not all of its files; empty if it is.
+        notice: What the user should know about the download; usually empty.
+        current: Whether it is the newest commit with all of its files.
     """
 
     folder: pathlib.Path
     commit: str
     notice: str = ""
+    current: bool = True
 
 
 class _Refused(RepositoryError):
     """The repository does not exist, is invalid, or access is denied: an older copy must not be used."""
 
 
-def pull(repo_id: str, revision: str | None, optional: Iterable[str] = ()) -> Pulled:
+class _BadToken(RepositoryError):
+    """The Hub does not accept the token that was sent."""
+
+
+def pull(
+    repo_id: str, revision: str | None, optional: Iterable[str] = (), *, anonymous: bool = False
+) -> Pulled:
     """Downloads a repository, unless its commit is here already.
 
-    If that fails, the commit is used that was last downloaded whole. Every file is compared with the hash
-    that the Hub announced, each time before it is used: a process that was killed may have left anything.
+    If the token is not accepted, the Hub is asked once more without it. If the download fails, the commit is
+    used that was last downloaded whole. Every file is compared with the hash that the Hub announced, each
+    time before it is used: a process that was killed may have left anything.
 
     Args:
         repo_id: The repository, OWNER/NAME.
         revision: A branch, tag or commit. Default: the main branch.
         optional: Patterns of files that are downloaded, too, as far as that works.
+        anonymous: Whether the Hub is asked without a token, and without a copy that a token has opened.
 
     Raises:
         RepositoryError: The repository does not exist, or cannot be downloaded and was not before.
     """
-    where = f"{repo_id}@{revision}" if revision else repo_id
-    known = _known_commit(repo_id, revision)
+    known = None if anonymous else find_copy(repo_id, revision)
     if known and known.commit == revision and not optional:
         return known
     try:
-        return _update(repo_id, revision, where, optional)
+        try:
+            return _update(repo_id, revision, optional, False if anonymous else None)
+        except _BadToken as error:
+            return _update_without_token(repo_id, revision, optional, error)
     except _Refused as error:
         raise RepositoryError(str(error)) from None
     except RepositoryError as error:
         if known is None:
             raise
-        return known._replace(notice=f"{error} Until then, the copy of commit {known.commit[:7]} is used.")
+        return stale_copy(known, str(error))
 
 
-def _update(repo_id: str, revision: str | None, where: str, optional: Iterable[str]) -> Pulled:
+def stale_copy(known: Pulled, reason: str) -> Pulled:
+    """A copy that is used although it may not be the newest commit, with a notice that says why."""
+    notice = f"{reason} Until then, the copy of commit {known.commit[:7]} is used."
+    return known._replace(notice=notice, current=False)
+
+
+def _update_without_token(
+    repo_id: str, revision: str | None, optional: Iterable[str], error: _BadToken
+) -> Pulled:
+    """Downloads a public repository after its owner's token was refused."""
+    try:
+        pulled = _update(repo_id, revision, optional, False)
+    except RepositoryError:
+        raise error from None
+    said = (
+        f"The Hub does not accept the token that was sent, so {repo_id} was downloaded without it: log in "
+        "with `hf auth login`, or unset HF_TOKEN."
+    )
+    return pulled._replace(notice=f"{said} {pulled.notice}".strip())
+
+
+def _update(repo_id: str, revision: str | None, optional: Iterable[str], token: bool | None) -> Pulled:
+    """Downloads what is missing of the newest commit; with `token=False` without the owner's token."""
     from huggingface_hub import HfApi
 
+    where = f"{repo_id}@{revision}" if revision else repo_id
+
     def ask():
-        return HfApi().model_info(repo_id, revision=revision, files_metadata=True, timeout=_TIMEOUT)
+        api = HfApi(token=token)
+        return api.model_info(repo_id, revision=revision, files_metadata=True, timeout=_TIMEOUT)
 
     info = _with_retries(ask, where)
     with _explained(where):
@@ -104,28 +141,28 @@ def _update(repo_id: str, revision: str | None, where: str, optional: Iterable[s
             raise _Refused(missing_file(f"{where} on the Hub", name, sizes))
 
     def fetch(name: str) -> pathlib.Path:
-        return _fetch(repo_id, commit, name, where)
+        return _fetch(repo_id, commit, name, where, token)
 
     folder = fetch("config.json").parent
     _check_size(folder / "config.json", sizes[weights], where)
     fetch(weights)
     _remember(folder, revision, commit)
-    notice = ""
     try:
         for name in _choose(sizes, optional):
             fetch(name)
     except RepositoryError as error:
-        notice = f"Some results of {where} are missing: {error}"
-    return Pulled(folder, commit, notice)
+        return Pulled(folder, commit, f"Some results of {where} are missing: {error}", False)
+    return Pulled(folder, commit)
 
 
-def _fetch(repo_id: str, commit: str, name: str, where: str) -> pathlib.Path:
+def _fetch(repo_id: str, commit: str, name: str, where: str, token: bool | None) -> pathlib.Path:
     """Downloads a file of a commit, unless it is here, and verifies it."""
     from huggingface_hub import hf_hub_download
 
-    path = pathlib.Path(
-        _with_retries(lambda: hf_hub_download(repo_id, name, revision=commit, etag_timeout=_TIMEOUT), where)
-    )
+    def download():
+        return hf_hub_download(repo_id, name, revision=commit, etag_timeout=_TIMEOUT, token=token)
+
+    path = pathlib.Path(_with_retries(download, where))
     if not _matches_its_name(path):
         # Or else the client would take the same bytes again.
         path.resolve().unlink(missing_ok=True)
@@ -214,13 +251,13 @@ def _cache_folder(repo_id: str) -> pathlib.Path:
     return pathlib.Path(constants.HF_HUB_CACHE, repo_folder_name(repo_id=repo_id, repo_type="model"))
 
 
-def _known_commit(repo_id: str, revision: str | None) -> Pulled | None:
-    """The commit of a revision that was last downloaded whole, if it still is."""
+def find_copy(repo_id: str, revision: str | None) -> Pulled | None:
+    """The commit of a revision that was last downloaded whole, if it still is; the Hub is not asked."""
     cache = _cache_folder(repo_id)
     commit = revision or "main"
     try:
         if not _COMMIT.fullmatch(commit):
-            commit = (cache / "refs" / commit).read_text().strip()
+            commit = _recorded_commit(cache, commit)
         folder = cache / "snapshots" / commit
         whole = _COMMIT.fullmatch(commit) and all(
             _matches_its_name(file) for file in (folder / "config.json", weights_file(folder))
@@ -228,6 +265,14 @@ def _known_commit(repo_id: str, revision: str | None) -> Pulled | None:
     except (OSError, ValueError):
         return None
     return Pulled(folder, commit) if whole else None
+
+
+def _recorded_commit(cache: pathlib.Path, revision: str) -> str:
+    """The commit that a branch or tag was when the Hub was last asked."""
+    record = cache / "refs" / revision
+    snapshots = [] if record.is_file() or revision != "main" else os.listdir(cache / "snapshots")
+    # A Space preloads a commit, which leaves no record of the branch.
+    return snapshots[0] if len(snapshots) == 1 else record.read_text().strip()
 
 
 def _remember(folder: pathlib.Path, revision: str | None, commit: str) -> None:
@@ -393,7 +438,8 @@ def _explained(where: str) -> Iterator[None]:
     except errors.HFValidationError as error:
         raise _Refused(f"{where} is not a valid repository id: {error}") from None
     except (httpx2.HTTPError, httpx2.InvalidURL, OSError, ImportError, *_OWN, *_MALFORMED) as error:
-        raise RepositoryError(_reason(error, where)) from None
+        kind = _BadToken if _status(error) == 401 else RepositoryError
+        raise kind(_reason(error, where)) from None
 
 
 def _reason(error: Exception, where: str) -> str:

@@ -13,7 +13,7 @@ import numpy as np
 from resnext.atomic import replacing
 from resnext.config import ModelConfig
 from resnext.errors import RepositoryError
-from resnext.hub import NEEDED, missing_file, pull
+from resnext.hub import NEEDED, find_copy, missing_file, pull, stale_copy
 from resnext.shapes import tensor_shapes
 from resnext.weights import read_tensors, weights_file
 
@@ -46,13 +46,15 @@ class Repository:
         name: The name to show: a repository id, a folder's path, or "flowers (bundled)".
         folder: The folder that holds its files.
         revision: The commit of a Hub repository (40 hexadecimal digits), otherwise None.
-        notice: Why a Hub repository is not its newest commit, or not complete; empty if it is.
+        notice: What the user should know about the download of a Hub repository; usually empty.
+        current: Whether it is the newest commit with all of its files.
     """
 
     name: str
     folder: pathlib.Path
     revision: str | None = None
     notice: str = ""
+    current: bool = True
 
 
 def find_repository(
@@ -60,6 +62,7 @@ def find_repository(
     revision: str | None = None,
     *,
     optional: Collection[str] = OPTIONAL,
+    anonymous: bool = False,
 ) -> Repository:
     """Finds a model repository, and downloads it from the Hub if needed.
 
@@ -69,6 +72,7 @@ def find_repository(
             model.
         revision: A branch, tag or commit of a Hub repository.
         optional: Patterns of the files of a Hub repository that are downloaded beside `NEEDED`.
+        anonymous: Whether the Hub is asked without a token, and without a copy that a token has opened.
 
     Raises:
         RepositoryError: It does not exist or is incomplete, or it cannot be reached and was never downloaded.
@@ -93,8 +97,19 @@ def find_repository(
         raise RepositoryError(
             f"{str(model)[:200]!r} is neither a folder nor a Hub repository such as OWNER/NAME."
         )
-    folder, commit, notice = pull(str(model), revision or None, optional)
-    return Repository(str(model), folder, commit, notice)
+    return Repository(str(model), *pull(str(model), revision or None, optional, anonymous=anonymous))
+
+
+def find_copy_here(model: str, reason: str) -> Repository | None:
+    """Finds the copy of a Hub repository that was last downloaded whole, without asking the Hub.
+
+    Args:
+        model: The repository, OWNER/NAME or OWNER/NAME@REVISION.
+        reason: Why the Hub is not asked, a sentence for the notice.
+    """
+    repo_id, _, revision = model.partition("@")
+    copy = find_copy(repo_id, revision or None)
+    return Repository(repo_id, *stale_copy(copy, reason)) if copy else None
 
 
 def plain_name(name: str) -> str:

@@ -282,6 +282,12 @@ _ERRORS = {
     r".+ Until then, the copy of commit (?P<commit>\w+) is used\.": (
         "暂时无法更新：使用提交 {commit} 的副本。"
     ),
+    r".+ Until then, this page shows the bundled model\.": (
+        "暂时无法打开所需模型：先显示自带模型，随后会自动切换。"
+    ),
+    r"The Hub does not accept the token .+ downloaded without it: .+": (
+        "Hub 不接受所用的令牌：已不用令牌下载。"
+    ),
     r"Some results of (?P<model>.+) are missing: .+": "{model} 的部分结果无法下载。",
     r"(?P<file>.+) cannot be read as an image: it is not an image of a known format\.": (
         "{file} 无法作为图像读取：不是已知的图像格式。"

@@ -38,13 +38,23 @@ def main(
         bool,
         typer.Option(
             "--allow-any-model",
-            help="Let visitors open any Hub repository, which is downloaded to this machine.",
+            help="Let visitors open any public Hub repository, which is downloaded to this machine.",
         ),
     ] = False,
     models_in_memory: Annotated[
         int,
         typer.Option(min=1, help="Number of models kept in memory; the least recently used is closed."),
     ] = 3,
+    refresh: Annotated[
+        int | None,
+        typer.Option(
+            envvar="RESNEXT_REFRESH",
+            min=1,
+            metavar="SECONDS",
+            help="Ask the Hub this often for new commits of the open models, and show them without a "
+            "restart.",
+        ),
+    ] = None,
     host: Annotated[
         str | None,
         typer.Option(
@@ -67,13 +77,23 @@ def main(
     if mcp and importlib.util.find_spec("mcp") is None:
         raise typer.BadParameter("it needs another package: pip install 'gradio[mcp]'.", param_hint="'--mcp'")
     from resnext.page.layout import build_page
-    from resnext.page.models import open_models
+    from resnext.page.upkeep import open_models
+
+    prog = context.find_root().info_name
+
+    def report(line: str) -> None:
+        print(f"{prog}: {line}", file=sys.stderr, flush=True)
 
     more = [name.strip() for name in models.split(",") if name.strip()]
-    offered, warning = open_models(model or None, more, allow_any=allow_any_model, most=models_in_memory)
-    if warning:
-        print(f"{context.find_root().info_name}: {warning}", file=sys.stderr)
-    serve(build_page(offered, warning), host, port, mcp_server=mcp or None)
+    offered = open_models(
+        model or None,
+        more,
+        refresh=refresh,
+        report=report,
+        allow_any=allow_any_model,
+        most=models_in_memory,
+    )
+    serve(build_page(offered), host, port, mcp_server=mcp or None)
 
 
 def serve(

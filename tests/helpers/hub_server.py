@@ -170,6 +170,7 @@ class HubServer:
 
     Attributes:
         requests: The method, and the path with its query, of each request so far.
+        tokens: The access token of each request so far, empty if there was none.
         users: The names of users by access token.
         repos: The repositories by kind and id.
         gates: A `threading.Event` by part of a path. Requests of such paths wait until it is set.
@@ -179,6 +180,7 @@ class HubServer:
         self.lfs_threshold = lfs_threshold
         self.lock = threading.Lock()
         self.requests = []
+        self.tokens = []
         self.users = {TOKEN: USER}
         self.repos = {}
         self.faults = []
@@ -267,6 +269,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _route(self, path):
         token = self.headers.get("Authorization", "").removeprefix("Bearer ")
+        self.hub.tokens.append(token)
         self.user = self.hub.users.get(token)
         if token and not self.user:
             raise HubError(401, None, "Invalid credentials in Authorization header")

@@ -87,10 +87,9 @@ class ClassifyTab(Tab):
         )
         classified.success(self.describe, inputs, description, **UNQUEUED)
         classified.failure(no_photograph, outputs=photograph, **UNQUEUED)
-        again = page.switched.success(
-            self.classify, inputs, bars, api_visibility="private", show_progress="minimal"
-        )
-        again.success(self.describe, inputs, description, **UNQUEUED)
+        for changed in (page.switched.success, page.recovered.change):
+            again = changed(self.classify, inputs, bars, api_visibility="private", show_progress="minimal")
+            again.success(self.describe, inputs, description, **UNQUEUED)
         bars.select(self.choose_bar, inputs, label, **UNQUEUED)
         label.change(self.explain_class, (photograph, label, page.in_use), explanation, **UNQUEUED)
         opacity.input(None, opacity, js=_SET_OPACITY, **PRIVATE)
