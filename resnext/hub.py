@@ -1,5 +1,6 @@
 """Downloads model repositories from the Hugging Face Hub: only the needed files, verified, with retries."""
 
+import atexit
 import contextlib
 import contextvars
 import errno
@@ -9,6 +10,8 @@ import math
 import os
 import pathlib
 import re
+import shutil
+import tempfile
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
@@ -54,6 +57,22 @@ class Pulled(NamedTuple):
     commit: str
     notice: str = ""
     current: bool = True
+
+
+class Listing(NamedTuple):
+    """What the Hub has of a commit of a repository.
+
+    Args:
+        commit: The commit, 40 hexadecimal digits.
+        sizes: The size of each file in bytes, by name.
+        weights: The name of the file of the weights.
+        restricted: Whether the repository is private or gated, so that it opens only with a token.
+    """
+
+    commit: str
+    sizes: dict[str, int]
+    weights: str
+    restricted: bool
 
 
 class _Refused(RepositoryError):
@@ -119,8 +138,17 @@ def _update_without_token(
     return pulled._replace(notice=f"{said} {pulled.notice}".strip())
 
 
-def _update(repo_id: str, revision: str | None, optional: Iterable[str], token: bool | None) -> Pulled:
-    """Downloads what is missing of the newest commit; with `token=False` without the owner's token."""
+def list_files(repo_id: str, revision: str | None, token: bool | None = None) -> Listing:
+    """Asks the Hub what a model repository has.
+
+    Args:
+        repo_id: The repository, OWNER/NAME.
+        revision: A branch, tag or commit. Default: the main branch.
+        token: False to ask without the owner's token.
+
+    Raises:
+        RepositoryError: The repository does not exist, is not a model repository, or the Hub does not answer.
+    """
     from huggingface_hub import HfApi
 
     where = f"{repo_id}@{revision}" if revision else repo_id
@@ -139,6 +167,13 @@ def _update(repo_id: str, revision: str | None, optional: Iterable[str], token: 
     for name in ("config.json", weights):
         if name not in sizes:
             raise _Refused(missing_file(f"{where} on the Hub", name, sizes))
+    return Listing(commit, sizes, weights, bool(info.private or info.gated))
+
+
+def _update(repo_id: str, revision: str | None, optional: Iterable[str], token: bool | None) -> Pulled:
+    """Downloads what is missing of the newest commit; with `token=False` without the owner's token."""
+    where = f"{repo_id}@{revision}" if revision else repo_id
+    commit, sizes, weights, _ = list_files(repo_id, revision, token)
 
     def fetch(name: str) -> pathlib.Path:
         return _fetch(repo_id, commit, name, where, token)
@@ -148,7 +183,7 @@ def _update(repo_id: str, revision: str | None, optional: Iterable[str], token: 
     fetch(weights)
     _remember(folder, revision, commit)
     try:
-        for name in _choose(sizes, optional):
+        for name in choose_files(sizes, optional):
             fetch(name)
     except RepositoryError as error:
         return Pulled(folder, commit, f"Some results of {where} are missing: {error}", False)
@@ -174,7 +209,7 @@ def _fetch(repo_id: str, commit: str, name: str, where: str, token: bool | None)
     return path
 
 
-def _choose(sizes: dict[str, int], patterns: Iterable[str]) -> list[str]:
+def choose_files(sizes: dict[str, int], patterns: Iterable[str]) -> list[str]:
     """The optional files to download: no more and no larger ones than a page shows."""
     patterns = tuple(patterns)
     names = [
@@ -241,6 +276,37 @@ def missing_file(where: str, name: str, names: Iterable[str]) -> str:
     return (
         f"{where} is not a model repository: it has no {name}. Name a timm image classifier in safetensors, "
         "or make one with `resnext fit`."
+    )
+
+
+def use_writable_cache(models: Iterable[str]) -> str:
+    """Moves the client's cache to a temporary folder if it cannot be written.
+
+    Args:
+        models: The repositories to take along, OWNER/NAME or OWNER/NAME@REVISION: they may be preloaded.
+
+    Returns:
+        A sentence that says so; empty if the cache can be written.
+    """
+    from huggingface_hub import constants
+
+    cache = pathlib.Path(constants.HF_HUB_CACHE)
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=cache):
+            return ""
+    except OSError:
+        folder = pathlib.Path(tempfile.mkdtemp(prefix="resnext-hub-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    for model in models:
+        preloaded = _cache_folder(model.partition("@")[0])
+        with contextlib.suppress(OSError):
+            shutil.copytree(preloaded, folder / preloaded.name, symlinks=True, dirs_exist_ok=True)
+    constants.HF_HUB_CACHE = str(folder)
+    constants.HF_XET_CACHE = os.environ["HF_XET_CACHE"] = str(folder / "xet")
+    return (
+        f"{cache} cannot be written, so downloads go to {folder} until the page ends: set HF_HOME to a "
+        "folder that can be written."
     )
 
 

@@ -93,7 +93,7 @@ def find_repository(
         return _open_folder(model, pathlib.Path(path), revision)
     if revision is None:
         model, _, revision = str(model).partition("@")
-    if not _REPO_ID.fullmatch(str(model)):
+    if not is_repo_id(str(model)):
         raise RepositoryError(
             f"{str(model)[:200]!r} is neither a folder nor a Hub repository such as OWNER/NAME."
         )
@@ -121,6 +121,11 @@ def plain_name(name: str) -> str:
     if not address:
         return name
     return "@".join(part for part in address.groups() if part)
+
+
+def is_repo_id(name: str) -> bool:
+    """Whether a name can be that of a Hub repository, without a revision."""
+    return _REPO_ID.fullmatch(name) is not None
 
 
 def _open_folder(model: str | os.PathLike, folder: pathlib.Path, revision: str | None) -> Repository:

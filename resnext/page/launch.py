@@ -55,6 +55,15 @@ def main(
             "restart.",
         ),
     ] = None,
+    feedback_repo: Annotated[
+        str | None,
+        typer.Option(
+            envvar="RESNEXT_FEEDBACK_REPO",
+            metavar="OWNER/NAME",
+            help="Let visitors say which class is right, and store that with their photograph and consent in "
+            "this data set on the Hub, which is made private.",
+        ),
+    ] = None,
     host: Annotated[
         str | None,
         typer.Option(
@@ -76,15 +85,22 @@ def main(
     """Serve a web page that classifies photographs with a ResNeXt and shows how it was trained and tested."""
     if mcp and importlib.util.find_spec("mcp") is None:
         raise typer.BadParameter("it needs another package: pip install 'gradio[mcp]'.", param_hint="'--mcp'")
+    from resnext.hub import use_writable_cache
+    from resnext.page.feedback import Feedback
     from resnext.page.layout import build_page
     from resnext.page.upkeep import open_models
+    from resnext.repository import is_repo_id
 
     prog = context.find_root().info_name
 
     def report(line: str) -> None:
         print(f"{prog}: {line}", file=sys.stderr, flush=True)
 
+    if feedback_repo and not ("/" in feedback_repo and is_repo_id(feedback_repo)):
+        raise typer.BadParameter(f"{feedback_repo!r} is not OWNER/NAME.", param_hint="'--feedback-repo'")
     more = [name.strip() for name in models.split(",") if name.strip()]
+    if moved := use_writable_cache([name for name in (model, *more) if name]):
+        report(moved)
     offered = open_models(
         model or None,
         more,
@@ -93,7 +109,15 @@ def main(
         allow_any=allow_any_model,
         most=models_in_memory,
     )
-    serve(build_page(offered), host, port, mcp_server=mcp or None)
+    if feedback_repo:
+        offered.feedback = Feedback(feedback_repo, report)
+        offered.feedback.start()
+    try:
+        serve(build_page(offered), host, port, mcp_server=mcp or None)
+    finally:
+        # Not when Python exits: then the client cannot start the threads of an upload any more.
+        if offered.feedback:
+            offered.feedback.close()
 
 
 def serve(

@@ -150,12 +150,14 @@ class Models:
 
     Attributes:
         warning: Why the bundled model stands in for the page's default; empty if it does not.
+        feedback: Where visitors' corrections are stored (`Feedback`), or None.
     """
 
     def __init__(self, offered: Iterable[str | None] = (None,), *, allow_any: bool = False, most: int = 3):
         self.allow_any = allow_any
         self.most = most
         self.warning = ""
+        self.feedback: Any = None
         self.sources: dict[str, str | None] = {}
         named = (source if source is None else repository.plain_name(source) for source in offered)
         for source in dict.fromkeys(named):
