@@ -86,6 +86,8 @@ class Feedback:
 
     def connect(self) -> bool:
         """Makes the data set if needed, and begins to push. Returns whether that worked."""
+        # It shows the addresses of failed requests, which may be signed.
+        huggingface_hub.logging.set_verbosity_error()
         try:
             self._scheduler = _Scheduler(
                 self._say_fault,

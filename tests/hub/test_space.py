@@ -1,12 +1,24 @@
 """Spaces: what is checked and sent, what is kept of the owner's, and that the folder runs on its own."""
 
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tempfile
+import time
+
+import httpx
 import huggingface_hub
 import pytest
+from gradio_client import Client, handle_file
 from typer.testing import CliRunner
 
 from resnext.page.upkeep import open_models
 from tests.helpers.hub_client import connect, forget, publish
-from tests.helpers.hub_server import TOKEN, File, HubServer, Repo
+from tests.helpers.hub_server import TOKEN, File, HubServer, Repo, environment
+from tests.helpers.pages import free_port
 from tests.helpers.paths import ROOT
 from tests.helpers.repositories import make_repository
 from training import space
@@ -227,3 +239,81 @@ def test_a_dry_run_writes_the_folder_and_sends_nothing(hub, tmp_path, monkeypatc
         if path.is_file()
     }
     assert written == set((tmp_path / "page" / space._OWN_FILES).read_text().splitlines())
+
+
+def unprivileged():
+    """A Python that uid 1000, as which a Space runs, may use, and options and variables for `subprocess`.
+
+    Where this user may not change to it, or it may not read this Python, the page runs as this user.
+    """
+    options = {"user": 1000, "group": 1000, "extra_groups": []}
+    another = f"/usr/bin/python3.{sys.version_info.minor}"
+    for program, variables in (
+        (sys.executable, {}),
+        (another, {"PYTHONPATH": sysconfig.get_path("purelib")}),
+    ):
+        command = [program, "-c", "import typer"]
+        try:
+            subprocess.run(
+                command, check=True, capture_output=True, env=os.environ | variables, cwd="/", **options
+            )
+        except (OSError, subprocess.CalledProcessError):
+            continue
+        return program, options, variables
+    return sys.executable, {}, {}
+
+
+@pytest.mark.slow
+def test_the_folder_alone_starts_and_classifies(hub, folder):
+    """With the packages of its requirements alone, a cache that cannot be written, and a model of the Hub."""
+    with tempfile.TemporaryDirectory() as place:
+        top = pathlib.Path(place)
+        os.chmod(top, 0o755)
+        run("tester/page", "--model", "tester/net", "--dry-run", top / "page")
+        shutil.copy(ROOT / "tests" / "helpers" / "alone.py", top / "alone.py")
+        (top / "home").mkdir()
+        (top / "file").touch()
+        port = free_port()
+        variables = environment(hub.url, top / "file" / "cache") | {
+            "HOME": str(top / "home"),
+            "GRADIO_TEMP_DIR": str(top / "home"),
+            "GRADIO_SERVER_PORT": str(port),
+            "RESNEXT_MODEL": "tester/net",
+            "PYTHONDONTWRITEBYTECODE": "1",
+        }
+        program, options, more = unprivileged()
+        if options:
+            os.chown(top / "home", 1000, 1000)
+        with (top / "output").open("w+") as output:
+            process = subprocess.Popen(
+                [program, "../alone.py"],
+                cwd=top / "page",
+                env=os.environ | variables | more,
+                stdout=output,
+                stderr=output,
+                **options,
+            )
+            try:
+                page = wait_for(f"http://127.0.0.1:{port}", process)
+                assert page.predict(api_name="/model_info")["model"] == "tester/net"
+                image = next(folder.glob("examples/*.jpg"))
+                assert page.predict(handle_file(image), 3, api_name="/classify")["confidences"]
+            finally:
+                process.terminate()
+                status = process.wait(30)
+            output.seek(0)
+            text = output.read()
+        assert status == 143, text
+        assert "cannot be written, so downloads go to" in text
+        assert "Traceback" not in text
+        assert TOKEN not in text
+
+
+def wait_for(address, process):
+    for _ in range(600):
+        assert process.poll() is None
+        try:
+            return Client(address, verbose=False)
+        except (OSError, ValueError, httpx.HTTPError):
+            time.sleep(0.2)
+    pytest.fail("the page did not start within two minutes")

@@ -18,7 +18,6 @@ from tests.helpers.hub_server import TOKEN, HubServer
 def hub(monkeypatch, tmp_path):
     with HubServer() as server:
         connect(monkeypatch, server, tmp_path, TOKEN)
-        monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", lambda seconds: None)
         yield server
 
 
@@ -79,8 +78,8 @@ def test_a_correction_is_stored_with_consent_only(hub, tab, photograph, ask):
 
 def test_corrections_that_cannot_be_pushed_are_kept_and_pushed_by_the_next_run(hub, tab, photograph, ask):
     assert tab.models.feedback.connect()
-    tab.models.feedback._scheduler.last_future.result()
-    hub.fail_next(999, 503, "/api/datasets")
+    tab.models.feedback._scheduler.trigger().result()
+    hub.fail_next(999, 403, "/api/datasets")
     assert "Thank you" in tab.correct(photograph, "tulips", True, None, ask())[0]
     tab.models.feedback.close()
     assert tab.said[-1].startswith(
@@ -108,12 +107,13 @@ def test_corrections_are_stored_while_the_hub_is_down_at_the_start(hub, tab, pho
 def test_the_end_of_the_page_does_not_wait_for_a_hub_for_ever(hub, tab, photograph, ask, monkeypatch):
     monkeypatch.setattr(feedback_module, "_LAST_COMMIT", 0.2)
     assert tab.models.feedback.connect()
-    tab.models.feedback._scheduler.last_future.result()
+    tab.models.feedback._scheduler.trigger().result()
     tab.correct(photograph, "tulips", True, None, ask())
     gate = hub.gates["/api/datasets"] = threading.Event()
     tab.models.feedback.close()
     gate.set()
     assert "are kept in" in tab.said[-1]
+    tab.models.feedback._scheduler.trigger().result()
 
 
 def test_visitors_cannot_fill_the_disk(tab, photograph, ask, monkeypatch):

@@ -117,10 +117,9 @@ class ClassifyTab(Tab):
             consent = gr.Checkbox(
                 label=translate_lazy(
                     "I agree that my photograph and its class are stored in a data set on the Hub."
-                )
+                ),
+                info=self.models.feedback.repo_id,
             )
-            repo_id = html.escape(self.models.feedback.repo_id)
-            gr.HTML(f'<p class="quiet">{repo_id}</p>')
             send = gr.Button(translate_lazy("Send"), size="sm")
             answer = gr.HTML()
         send.click(
