@@ -1,8 +1,11 @@
 """The real client of the Hub in this process, with a Hub on loopback and a cache of its own."""
 
 import shutil
+import time
+from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from huggingface_hub import constants
 
 from tests.helpers.hub_server import File, HubServer, Repo
@@ -55,3 +58,12 @@ def publish(hub: HubServer, repo_id: str, folder: Path, *, private: bool = False
 def forget(home: Path) -> None:
     """Deletes the client's cache."""
     shutil.rmtree(home / "hub", ignore_errors=True)
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Waits until something has happened in the background."""
+    for _ in range(600):
+        if condition():
+            return
+        time.sleep(0.05)
+    pytest.fail("it did not happen within half a minute")

@@ -16,7 +16,7 @@ from gradio_client import Client, handle_file
 from typer.testing import CliRunner
 
 from resnext.page.upkeep import open_models
-from tests.helpers.hub_client import connect, forget, publish
+from tests.helpers.hub_client import connect, forget, publish, until
 from tests.helpers.hub_server import TOKEN, File, HubServer, Repo, environment
 from tests.helpers.pages import free_port
 from tests.helpers.paths import ROOT
@@ -295,7 +295,8 @@ def test_the_folder_alone_starts_and_classifies(hub, folder):
             )
             try:
                 page = wait_for(f"http://127.0.0.1:{port}", process)
-                assert page.predict(api_name="/model_info")["model"] == "tester/net"
+                # On a busy machine, the bundled model stands in at first.
+                until(lambda: page.predict(api_name="/model_info")["model"] == "tester/net")
                 image = next(folder.glob("examples/*.jpg"))
                 assert page.predict(handle_file(image), 3, api_name="/classify")["confidences"]
             finally:
@@ -316,4 +317,4 @@ def wait_for(address, process):
             return Client(address, verbose=False)
         except (OSError, ValueError, httpx.HTTPError):
             time.sleep(0.2)
-    pytest.fail("the page did not start within two minutes")
+    return pytest.fail("the page did not start within two minutes")

@@ -10,7 +10,7 @@ from resnext.page import upkeep
 from resnext.page.header import notice
 from resnext.page.models import BUNDLED_NAME, Models
 from resnext.page.upkeep import Upkeep, open_models
-from tests.helpers.hub_client import connect, publish
+from tests.helpers.hub_client import connect, publish, until
 from tests.helpers.hub_server import TOKEN, HubServer
 from tests.helpers.repositories import make_repository
 
@@ -28,14 +28,6 @@ def hub(folder, monkeypatch, tmp_path):
         connect(monkeypatch, server, tmp_path)
         publish(server, "tester/net", folder)
         yield server
-
-
-def until(condition):
-    for _ in range(500):
-        if condition():
-            return
-        time.sleep(0.02)
-    pytest.fail("it did not happen within ten seconds")
 
 
 @pytest.mark.parametrize("status", [503, 403])
