@@ -276,6 +276,7 @@ def test_the_folder_alone_starts_and_classifies(hub, folder):
         port = free_port()
         variables = environment(hub.url, top / "file" / "cache") | {
             "HOME": str(top / "home"),
+            "HF_TOKEN_PATH": str(top / "home" / "token"),
             "GRADIO_TEMP_DIR": str(top / "home"),
             "GRADIO_SERVER_PORT": str(port),
             "RESNEXT_MODEL": "tester/net",
