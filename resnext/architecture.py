@@ -8,6 +8,7 @@ shapes only (`shapes`). Modules are named as timm names them.
 
 import dataclasses
 import difflib
+import re
 from typing import Protocol, TypeVar
 
 from resnext.errors import ConfigError
@@ -157,9 +158,17 @@ _50 = (3, 4, 6, 3)
 _101 = (3, 4, 23, 3)
 _152 = (3, 8, 36, 3)
 ARCHITECTURES = {
+    "resnet26": Architecture(_26),
+    "resnet26d": _with_deep_stem(Architecture(_26)),
     "resnet50": Architecture(_50),
+    "resnet50c": Architecture(_50, stem_type="deep", stem_width=32),
+    "resnet50d": _with_deep_stem(Architecture(_50)),
     "resnet101": Architecture(_101),
+    "resnet101c": Architecture(_101, stem_type="deep", stem_width=32),
+    "resnet101d": _with_deep_stem(Architecture(_101)),
     "resnet152": Architecture(_152),
+    "resnet152c": Architecture(_152, stem_type="deep", stem_width=32),
+    "resnet152d": _with_deep_stem(Architecture(_152)),
     "wide_resnet50_2": Architecture(_50, base_width=128),
     "resnext50_32x4d": Architecture(_50, 32, 4),
     "resnext50d_32x4d": _with_deep_stem(Architecture(_50, 32, 4)),
@@ -197,20 +206,54 @@ ARCHITECTURES = {
 }
 
 
+# timm's names of networks that look like those above, but are built of other parts.
+_OTHER_NETWORKS = {
+    r"resnet(10|14|18|34)[a-z]*|.*resnet(10|14|18|34)": "has basic blocks, not bottlenecks",
+    r".*_gn": "has group norm, not batch norm",
+    r"(se|gc|eca|bat_)?resnext26ts": "has SiLU and groups of fixed width",
+    r"eca.*|sk.*|gc.*": "has another kind of attention",
+    r"resnetv2.*|resnetrs.*|resnetaa.*|resnetblur.*": "has blocks of another form",
+}
+
+
 def find_architecture(name: str) -> Architecture:
     """Returns the architecture of that name.
 
     Raises:
-        ConfigError: The name is unknown. The message proposes the nearest known name.
+        ConfigError: The name is unknown. The message says why, or proposes the nearest known name.
     """
     if name in ARCHITECTURES:
         return ARCHITECTURES[name]
+    for pattern, reason in _OTHER_NETWORKS.items():
+        if re.fullmatch(pattern, str(name)):
+            raise ConfigError(
+                f"{name} {reason}, which this project does not build: known are {', '.join(ARCHITECTURES)}."
+            )
     near = difflib.get_close_matches(str(name)[:80], ARCHITECTURES, n=1, cutoff=0.75)
     hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(ARCHITECTURES)}."
     raise ConfigError(f"Unknown architecture {str(name)[:80]!r}: {hint}")
 
 
 Tensor = TypeVar("Tensor")
+
+
+# Prefixes of older names in timm, which said who trained the network, and endings of Gluon's names.
+_OLDER_PREFIX = re.compile(r"(swsl|ssl|ig|tv|gluon)_")
+_OLDER_NAMES = {"seresnext26tn_32x4d": "seresnext26t_32x4d"}
+
+
+def current_name(name: str) -> tuple[str, str]:
+    """Returns timm's name of an architecture today, and the tag that followed it.
+
+    Args:
+        name: The name in any form that timm reads, such as "resnext50_32x4d.a1h_in1k" (with a tag),
+            "swsl_resnext50_32x4d" or "gluon_resnet50_v1d" (older).
+    """
+    name, _, tag = name.partition(".")
+    plain = _OLDER_PREFIX.sub("", name, count=1)
+    if plain != name:
+        plain = re.sub(r"_v1([bcd])$", lambda found: found[1].removeprefix("b"), plain)
+    return _OLDER_NAMES.get(plain, plain), tag
 
 
 class Ops(Protocol[Tensor]):

@@ -13,6 +13,7 @@ from resnext.errors import ConfigError, WeightsError
 from resnext.preprocessing import load_pixels
 from resnext.repository import INT8, OOD, Repository, find_repository, load_config, load_tensors
 from resnext.runtimes import KerasRuntime, OpenVINORuntime, Output
+from resnext.weights import weights_file
 
 if typing.TYPE_CHECKING:
     import openvino
@@ -90,7 +91,7 @@ class Classifier:
         self.config = config
         self.repository = repository
         self.notice = ""
-        where = repository.folder / "model.safetensors" if repository else "The file"
+        where = weights_file(repository.folder) if repository else "The file"
         self._runtime: KerasRuntime | OpenVINORuntime
         if find_runtime(runtime) == "keras":
             self._runtime = self._keras_runtime(tensors, precision, where)

@@ -101,6 +101,7 @@ def classify(
 
 @app.command()
 def download(
+    context: typer.Context,
     repo: Annotated[str, typer.Argument(help="Hub repository (OWNER/NAME, OWNER/NAME@REVISION).")],
     to: Annotated[
         pathlib.Path | None, typer.Option(help="Folder to make with the files. Default: the Hub's cache.")
@@ -116,8 +117,10 @@ def download(
     if to is not None and to.exists():
         raise RepositoryError(f"{to} exists already: give a folder that is to be made.")
     repository = find_repository(repo, revision)
-    if repository.notice:
+    if not repository.current:
         raise RepositoryError(repository.notice)
+    if repository.notice:
+        typer.echo(f"{context.find_root().info_name}: {repository.notice}", err=True)
     if to is not None:
         copy_files(repository.folder, to)
     typer.echo(to or repository.folder)

@@ -7,7 +7,7 @@ import pathlib
 from collections.abc import Sequence
 from typing import Any
 
-from resnext.architecture import ARCHITECTURES, Architecture, find_architecture
+from resnext.architecture import ARCHITECTURES, Architecture, current_name, find_architecture
 from resnext.atomic import write_atomically
 from resnext.errors import ConfigError
 from resnext.imagenet import class_names, disambiguate
@@ -211,10 +211,11 @@ class ModelConfig:
         base = values.get("architecture")
         if not isinstance(base, str):
             raise ConfigError("it does not name an architecture, which must be a timm ResNeXt or ResNet.")
+        base, tag = current_name(base)
         model_args = _section(values.get("model_args"), "model_args")
         architecture = _apply_model_args(find_architecture(base), model_args)
         cfg = _section(values.get("pretrained_cfg", values), "pretrained_cfg")
-        labels = _label_names([values, cfg])
+        labels = _label_names([values, cfg, {"tag": tag or None}])
         own = (name for name in UNKNOWN_TO_TIMM if ARCHITECTURES[name] == architecture)
         return cls(next(own, base), architecture, labels, _preprocessing(cfg))
 
@@ -288,6 +289,7 @@ def _model_args(architecture: Architecture, base: Architecture) -> dict[str, Any
 
 def _apply_model_args(base: Architecture, args: dict) -> Architecture:
     args = {key: value for key, value in _with_tuples(args).items() if key not in _IGNORED_MODEL_ARGS}
+    _check_channels(args.get("in_chans", 3))
     for key, only in _FIXED_MODEL_ARGS.items():
         if key in args and args[key] == only:
             del args[key]
@@ -303,6 +305,14 @@ def _apply_model_args(base: Architecture, args: dict) -> Architecture:
     return dataclasses.replace(base, **args)
 
 
+def _check_channels(count) -> None:
+    if count != 3:
+        raise ConfigError(
+            f"it is of a network for images of {str(count)[:80]} channels, which this project does not "
+            "build: its networks read RGB images."
+        )
+
+
 def _with_tuples(values: dict) -> dict:
     return {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
 
@@ -316,6 +326,8 @@ def _label_names(sections: list[dict]) -> tuple[str, ...]:
         return class_names(count, tag) or unnamed_labels(count)
     if isinstance(names, dict):
         names = _names_by_index(names, count)
+    if isinstance(names, list):
+        names = [str(name) if type(name) is int else name for name in names]
     check_label_names(names)
     if len(names) != count:
         raise ConfigError(f"label_names has {len(names)} names, but num_classes is {count}.")
@@ -373,6 +385,12 @@ def _preprocessing(cfg: dict) -> Preprocessing:
 
 
 def _square(size, key) -> int:
-    if not isinstance(size, tuple) or len(size) != 3 or size[0] != 3 or size[1] != size[2]:
+    if not isinstance(size, tuple) or len(size) != 3:
         raise ConfigError(f"{key} must be [3, size, size], not {str(size)[:80]}.")
+    _check_channels(size[0])
+    if size[1] != size[2]:
+        raise ConfigError(
+            f"{key} is {str(size[1])[:40]} x {str(size[2])[:40]} pixels, but this project classifies square "
+            "images only: choose weights for a square."
+        )
     return size[1]

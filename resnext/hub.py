@@ -1,5 +1,6 @@
 """Downloads model repositories from the Hugging Face Hub: only the needed files, verified, with retries."""
 
+import atexit
 import contextlib
 import contextvars
 import errno
@@ -9,14 +10,17 @@ import math
 import os
 import pathlib
 import re
+import shutil
+import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from resnext.atomic import write_atomically
 from resnext.config import ModelConfig
 from resnext.errors import ConfigError, RepositoryError, printable
 from resnext.shapes import network_modules
+from resnext.weights import weights_file
 
 if TYPE_CHECKING:
     import httpx2
@@ -29,6 +33,7 @@ _TIMEOUT = 15  # seconds without an answer, after which a request has failed
 _ATTEMPTS = 4
 _RETRIED = (408, 429, 500, 502, 503, 504)
 _MAX_OPTIONAL_BYTES = 32 * 2**20  # of a file that is not needed to classify
+_PICKLES = (".bin", ".pth", ".pt", ".pth.tar")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 # What the Hub's client raises at malformed answers, which no Hub would give.
 _MALFORMED = (ValueError, TypeError, KeyError, AttributeError, RecursionError)
@@ -44,51 +49,113 @@ class Pulled(NamedTuple):
     Args:
         folder: The folder of its files.
         commit: The commit, 40 hexadecimal digits.
-        notice: Why it is not the newest commit, or not all of its files; empty if it is.
+        notice: What the user should know about the download; usually empty.
+        current: Whether it is the newest commit with all of its files.
     """
 
     folder: pathlib.Path
     commit: str
     notice: str = ""
+    current: bool = True
+
+
+class Listing(NamedTuple):
+    """What the Hub has of a commit of a repository.
+
+    Args:
+        commit: The commit, 40 hexadecimal digits.
+        sizes: The size of each file in bytes, by name.
+        weights: The name of the file of the weights.
+        restricted: Whether the repository is private or gated, so that it opens only with a token.
+    """
+
+    commit: str
+    sizes: dict[str, int]
+    weights: str
+    restricted: bool
 
 
 class _Refused(RepositoryError):
     """The repository does not exist, is invalid, or access is denied: an older copy must not be used."""
 
 
-def pull(repo_id: str, revision: str | None, optional: Iterable[str] = ()) -> Pulled:
+class _BadToken(RepositoryError):
+    """The Hub does not accept the token that was sent."""
+
+
+def pull(
+    repo_id: str, revision: str | None, optional: Iterable[str] = (), *, anonymous: bool = False
+) -> Pulled:
     """Downloads a repository, unless its commit is here already.
 
-    If that fails, the commit is used that was last downloaded whole. Every file is compared with the hash
-    that the Hub announced, each time before it is used: a process that was killed may have left anything.
+    If the token is not accepted, the Hub is asked once more without it. If the download fails, the commit is
+    used that was last downloaded whole. Every file is compared with the hash that the Hub announced, each
+    time before it is used: a process that was killed may have left anything.
 
     Args:
         repo_id: The repository, OWNER/NAME.
         revision: A branch, tag or commit. Default: the main branch.
         optional: Patterns of files that are downloaded, too, as far as that works.
+        anonymous: Whether the Hub is asked without a token, and without a copy that a token has opened.
 
     Raises:
         RepositoryError: The repository does not exist, or cannot be downloaded and was not before.
     """
-    where = f"{repo_id}@{revision}" if revision else repo_id
-    known = _known_commit(repo_id, revision)
+    known = None if anonymous else find_copy(repo_id, revision)
     if known and known.commit == revision and not optional:
         return known
     try:
-        return _update(repo_id, revision, where, optional)
+        try:
+            return _update(repo_id, revision, optional, False if anonymous else None)
+        except _BadToken as error:
+            return _update_without_token(repo_id, revision, optional, error)
     except _Refused as error:
         raise RepositoryError(str(error)) from None
     except RepositoryError as error:
         if known is None:
             raise
-        return known._replace(notice=f"{error} Until then, the copy of commit {known.commit[:7]} is used.")
+        return stale_copy(known, str(error))
 
 
-def _update(repo_id: str, revision: str | None, where: str, optional: Iterable[str]) -> Pulled:
+def stale_copy(known: Pulled, reason: str) -> Pulled:
+    """A copy that is used although it may not be the newest commit, with a notice that says why."""
+    notice = f"{reason} Until then, the copy of commit {known.commit[:7]} is used."
+    return known._replace(notice=notice, current=False)
+
+
+def _update_without_token(
+    repo_id: str, revision: str | None, optional: Iterable[str], error: _BadToken
+) -> Pulled:
+    """Downloads a public repository after its owner's token was refused."""
+    try:
+        pulled = _update(repo_id, revision, optional, False)
+    except RepositoryError:
+        raise error from None
+    said = (
+        f"The Hub does not accept the token that was sent, so {repo_id} was downloaded without it: log in "
+        "with `hf auth login`, or unset HF_TOKEN."
+    )
+    return pulled._replace(notice=f"{said} {pulled.notice}".strip())
+
+
+def list_files(repo_id: str, revision: str | None, token: bool | None = None) -> Listing:
+    """Asks the Hub what a model repository has.
+
+    Args:
+        repo_id: The repository, OWNER/NAME.
+        revision: A branch, tag or commit. Default: the main branch.
+        token: False to ask without the owner's token.
+
+    Raises:
+        RepositoryError: The repository does not exist, is not a model repository, or the Hub does not answer.
+    """
     from huggingface_hub import HfApi
 
+    where = f"{repo_id}@{revision}" if revision else repo_id
+
     def ask():
-        return HfApi().model_info(repo_id, revision=revision, files_metadata=True, timeout=_TIMEOUT)
+        api = HfApi(token=token)
+        return api.model_info(repo_id, revision=revision, files_metadata=True, timeout=_TIMEOUT)
 
     info = _with_retries(ask, where)
     with _explained(where):
@@ -96,33 +163,41 @@ def _update(repo_id: str, revision: str | None, where: str, optional: Iterable[s
         sizes = {str(file.rfilename): int(file.size or 0) for file in info.siblings}
         if not _COMMIT.fullmatch(commit):
             raise ValueError("its commit is not one")
-    for name in NEEDED:
+    weights = _weights_name(sizes)
+    for name in ("config.json", weights):
         if name not in sizes:
-            raise _Refused(_without(where, name, sizes))
+            raise _Refused(missing_file(f"{where} on the Hub", name, sizes))
+    return Listing(commit, sizes, weights, bool(info.private or info.gated))
+
+
+def _update(repo_id: str, revision: str | None, optional: Iterable[str], token: bool | None) -> Pulled:
+    """Downloads what is missing of the newest commit; with `token=False` without the owner's token."""
+    where = f"{repo_id}@{revision}" if revision else repo_id
+    commit, sizes, weights, _ = list_files(repo_id, revision, token)
 
     def fetch(name: str) -> pathlib.Path:
-        return _fetch(repo_id, commit, name, where)
+        return _fetch(repo_id, commit, name, where, token)
 
     folder = fetch("config.json").parent
-    _check_size(folder / "config.json", sizes["model.safetensors"], where)
-    fetch("model.safetensors")
+    _check_size(folder / "config.json", sizes[weights], where)
+    fetch(weights)
     _remember(folder, revision, commit)
-    notice = ""
     try:
-        for name in _choose(sizes, optional):
+        for name in choose_files(sizes, optional):
             fetch(name)
     except RepositoryError as error:
-        notice = f"Some results of {where} are missing: {error}"
-    return Pulled(folder, commit, notice)
+        return Pulled(folder, commit, f"Some results of {where} are missing: {error}", False)
+    return Pulled(folder, commit)
 
 
-def _fetch(repo_id: str, commit: str, name: str, where: str) -> pathlib.Path:
+def _fetch(repo_id: str, commit: str, name: str, where: str, token: bool | None) -> pathlib.Path:
     """Downloads a file of a commit, unless it is here, and verifies it."""
     from huggingface_hub import hf_hub_download
 
-    path = pathlib.Path(
-        _with_retries(lambda: hf_hub_download(repo_id, name, revision=commit, etag_timeout=_TIMEOUT), where)
-    )
+    def download():
+        return hf_hub_download(repo_id, name, revision=commit, etag_timeout=_TIMEOUT, token=token)
+
+    path = pathlib.Path(_with_retries(download, where))
     if not _matches_its_name(path):
         # Or else the client would take the same bytes again.
         path.resolve().unlink(missing_ok=True)
@@ -134,13 +209,13 @@ def _fetch(repo_id: str, commit: str, name: str, where: str) -> pathlib.Path:
     return path
 
 
-def _choose(sizes: dict[str, int], patterns: Iterable[str]) -> list[str]:
+def choose_files(sizes: dict[str, int], patterns: Iterable[str]) -> list[str]:
     """The optional files to download: no more and no larger ones than a page shows."""
     patterns = tuple(patterns)
     names = [
         name
         for name, size in sorted(sizes.items())
-        if name not in NEEDED
+        if name not in ("config.json", _weights_name(sizes))
         and size <= _MAX_OPTIONAL_BYTES
         and ".." not in pathlib.PurePosixPath(name).parts
         and any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
@@ -166,13 +241,73 @@ def _check_size(config_file: pathlib.Path, announced: int, where: str) -> None:
         )
 
 
-def _without(where: str, name: str, sizes: dict[str, int]) -> str:
-    if name == "model.safetensors" and "pytorch_model.bin" in sizes:
+def _weights_name(names: Collection[str]) -> str:
+    """The file of the weights: model.safetensors, or as in timm the only such file."""
+    others = [name for name in names if name.endswith(".safetensors") and "/" not in name]
+    if NEEDED[1] in names or len(others) != 1:
+        return NEEDED[1]
+    return others[0]
+
+
+def missing_file(where: str, name: str, names: Iterable[str]) -> str:
+    """Why a model repository cannot be used without one of its files, and what to do.
+
+    Args:
+        where: The repository.
+        name: The file that is missing.
+        names: The files that are there.
+    """
+    pickles = sorted(file for file in names if file.endswith(_PICKLES))
+    shards = sorted(file for file in names if file.endswith(".safetensors"))
+    if name == "config.json":
+        pass
+    elif shards:
         return (
-            f"{where} has its weights only as a pickle, pytorch_model.bin, which is not opened: convert it "
-            "with `safetensors.torch.save_file` in PyTorch, or ask its owner for model.safetensors."
+            f"{where} has its weights in {len(shards)} files, such as {shards[0]}: merge them into "
+            "model.safetensors (in PyTorch, `load_file` each and `save_file` their union, both from "
+            "safetensors.torch)."
         )
-    return f"{where} on the Hub has no {name}: it is not a timm image classifier in safetensors."
+    elif pickles:
+        return (
+            f"{where} has its weights only as a pickle, {pickles[0]}, which is not opened: convert it in "
+            f"PyTorch (`safetensors.torch.save_file(torch.load('{pickles[0]}', weights_only=True), "
+            "'model.safetensors')`)."
+        )
+    return (
+        f"{where} is not a model repository: it has no {name}. Name a timm image classifier in safetensors, "
+        "or make one with `resnext fit`."
+    )
+
+
+def use_writable_cache(models: Iterable[str]) -> str:
+    """Moves the client's cache to a temporary folder if it cannot be written.
+
+    Args:
+        models: The repositories to take along, OWNER/NAME or OWNER/NAME@REVISION: they may be preloaded.
+
+    Returns:
+        A sentence that says so; empty if the cache can be written.
+    """
+    from huggingface_hub import constants
+
+    cache = pathlib.Path(constants.HF_HUB_CACHE)
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=cache):
+            return ""
+    except OSError:
+        folder = pathlib.Path(tempfile.mkdtemp(prefix="resnext-hub-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    for model in models:
+        preloaded = _cache_folder(model.partition("@")[0])
+        with contextlib.suppress(OSError):
+            shutil.copytree(preloaded, folder / preloaded.name, symlinks=True, dirs_exist_ok=True)
+    constants.HF_HUB_CACHE = str(folder)
+    constants.HF_XET_CACHE = os.environ["HF_XET_CACHE"] = str(folder / "xet")
+    return (
+        f"{cache} cannot be written, so downloads go to {folder} until the page ends: set HF_HOME to a "
+        "folder that can be written."
+    )
 
 
 def _cache_folder(repo_id: str) -> pathlib.Path:
@@ -182,18 +317,28 @@ def _cache_folder(repo_id: str) -> pathlib.Path:
     return pathlib.Path(constants.HF_HUB_CACHE, repo_folder_name(repo_id=repo_id, repo_type="model"))
 
 
-def _known_commit(repo_id: str, revision: str | None) -> Pulled | None:
-    """The commit of a revision that was last downloaded whole, if it still is."""
+def find_copy(repo_id: str, revision: str | None) -> Pulled | None:
+    """The commit of a revision that was last downloaded whole, if it still is; the Hub is not asked."""
     cache = _cache_folder(repo_id)
     commit = revision or "main"
     try:
         if not _COMMIT.fullmatch(commit):
-            commit = (cache / "refs" / commit).read_text().strip()
+            commit = _recorded_commit(cache, commit)
         folder = cache / "snapshots" / commit
-        whole = _COMMIT.fullmatch(commit) and all(_matches_its_name(folder / name) for name in NEEDED)
+        whole = _COMMIT.fullmatch(commit) and all(
+            _matches_its_name(file) for file in (folder / "config.json", weights_file(folder))
+        )
     except (OSError, ValueError):
         return None
     return Pulled(folder, commit) if whole else None
+
+
+def _recorded_commit(cache: pathlib.Path, revision: str) -> str:
+    """The commit that a branch or tag was when the Hub was last asked."""
+    record = cache / "refs" / revision
+    snapshots = [] if record.is_file() or revision != "main" else os.listdir(cache / "snapshots")
+    # A Space preloads a commit, which leaves no record of the branch.
+    return snapshots[0] if len(snapshots) == 1 else record.read_text().strip()
 
 
 def _remember(folder: pathlib.Path, revision: str | None, commit: str) -> None:
@@ -359,7 +504,8 @@ def _explained(where: str) -> Iterator[None]:
     except errors.HFValidationError as error:
         raise _Refused(f"{where} is not a valid repository id: {error}") from None
     except (httpx2.HTTPError, httpx2.InvalidURL, OSError, ImportError, *_OWN, *_MALFORMED) as error:
-        raise RepositoryError(_reason(error, where)) from None
+        kind = _BadToken if _status(error) == 401 else RepositoryError
+        raise kind(_reason(error, where)) from None
 
 
 def _reason(error: Exception, where: str) -> str:

@@ -8,6 +8,7 @@ import xml.etree.ElementTree as ElementTree
 
 from resnext.errors import WeightsError
 from resnext.repository import Repository, weights_digest
+from resnext.weights import weights_file
 
 if typing.TYPE_CHECKING:
     import openvino
@@ -102,7 +103,7 @@ def _content(folder: pathlib.Path) -> bytes:
     path = folder / GRAPH
     weights = folder / WEIGHTS
     try:
-        max_weights = 2**20 + 2 * (folder / "model.safetensors").stat().st_size
+        max_weights = 2**20 + 2 * weights_file(folder).stat().st_size
         if path.stat().st_size > _MAX_BYTES or weights.stat().st_size > max_weights:
             raise WeightsError("it is too large")
         return path.read_bytes()

@@ -12,7 +12,7 @@ from resnext.keras_backend import keras
 from resnext.keras_model import build_model, is_class_count
 from resnext.repository import find_repository, load_config, load_tensors
 from resnext.shapes import tensor_shapes
-from resnext.weights import check_shapes, keras_tensors, load_into_keras, save_tensors
+from resnext.weights import check_shapes, keras_tensors, load_into_keras, save_tensors, weights_file
 
 # What a layer's config may say differently without changing the network's outputs: training and precision.
 _FREE_OPTIONS = ("name", "trainable", "dtype", "momentum", "rate", "seed", "noise_shape")
@@ -82,7 +82,7 @@ def from_pretrained(
         head = f"{config.architecture.classifier}."
         tensors = {key: value for key, value in tensors.items() if not key.startswith(head)}
         tensors |= {key: value for key, value in keras_tensors(network).items() if key.startswith(head)}
-    load_into_keras(network, tensors, repository.folder / "model.safetensors")
+    load_into_keras(network, tensors, weights_file(repository.folder))
     return network
 
 

@@ -13,9 +13,9 @@ import numpy as np
 from resnext.atomic import replacing
 from resnext.config import ModelConfig
 from resnext.errors import RepositoryError
-from resnext.hub import NEEDED, pull
+from resnext.hub import NEEDED, find_copy, missing_file, pull, stale_copy
 from resnext.shapes import tensor_shapes
-from resnext.weights import read_tensors
+from resnext.weights import read_tensors, weights_file
 
 _PACKAGE = pathlib.Path(__file__).parent
 # The models that come with the package, by the names that find them.
@@ -53,13 +53,15 @@ class Repository:
         name: The name to show: a repository id, a folder's path, or "flowers (bundled)" for a bundled one.
         folder: The folder that holds its files.
         revision: The commit of a Hub repository (40 hexadecimal digits), otherwise None.
-        notice: Why a Hub repository is not its newest commit, or not complete; empty if it is.
+        notice: What the user should know about the download of a Hub repository; usually empty.
+        current: Whether it is the newest commit with all of its files.
     """
 
     name: str
     folder: pathlib.Path
     revision: str | None = None
     notice: str = ""
+    current: bool = True
 
 
 def find_repository(
@@ -67,6 +69,7 @@ def find_repository(
     revision: str | None = None,
     *,
     optional: Collection[str] = OPTIONAL,
+    anonymous: bool = False,
 ) -> Repository:
     """Finds a model repository, and downloads it from the Hub if needed.
 
@@ -76,6 +79,7 @@ def find_repository(
             model, unless there is a folder of that name. Defaults to the bundled flowers.
         revision: A branch, tag or commit of a Hub repository.
         optional: Patterns of the files of a Hub repository that are downloaded beside `NEEDED`.
+        anonymous: Whether the Hub is asked without a token, and without a copy that a token has opened.
 
     Raises:
         RepositoryError: It does not exist or is incomplete, or it cannot be reached and was never downloaded.
@@ -92,12 +96,23 @@ def find_repository(
         return _open_folder(model, pathlib.Path(path), revision)
     if revision is None:
         model, _, revision = str(model).partition("@")
-    if not _REPO_ID.fullmatch(str(model)):
+    if not is_repo_id(str(model)):
         raise RepositoryError(
             f"{str(model)[:200]!r} is neither a folder nor a Hub repository such as OWNER/NAME."
         )
-    folder, commit, notice = pull(str(model), revision or None, optional)
-    return Repository(str(model), folder, commit, notice)
+    return Repository(str(model), *pull(str(model), revision or None, optional, anonymous=anonymous))
+
+
+def find_copy_here(model: str, reason: str) -> Repository | None:
+    """Finds the copy of a Hub repository that was last downloaded whole, without asking the Hub.
+
+    Args:
+        model: The repository, OWNER/NAME or OWNER/NAME@REVISION.
+        reason: Why the Hub is not asked, a sentence for the notice.
+    """
+    repo_id, _, revision = model.partition("@")
+    copy = find_copy(repo_id, revision or None)
+    return Repository(repo_id, *stale_copy(copy, reason)) if copy else None
 
 
 def bundled_name(model: str | os.PathLike | None) -> str | None:
@@ -133,7 +148,7 @@ def _open_bundled(name: str, revision: str | None) -> Repository:
             f"The bundled model {name} has no revisions: name a Hub repository, or leave the revision "
             f"{revision!r} out."
         )
-    missing = _missing(BUNDLED[name])
+    missing = [file for file in NEEDED if not os.path.isfile(BUNDLED[name] / file)]
     if missing:
         raise RepositoryError(
             f"The bundled model {name} has no {missing[0]}: install the package again, or name another model."
@@ -141,22 +156,25 @@ def _open_bundled(name: str, revision: str | None) -> Repository:
     return Repository(bundled_title(name), BUNDLED[name])
 
 
+def is_repo_id(name: str) -> bool:
+    """Whether a name can be that of a Hub repository, without a revision."""
+    return _REPO_ID.fullmatch(name) is not None
+
+
 def _open_folder(model: str | os.PathLike, folder: pathlib.Path, revision: str | None) -> Repository:
     if revision:
         raise RepositoryError(
             f"{model} is a folder and has no revisions: leave the revision {revision!r} out."
         )
-    missing = _missing(folder)
-    if missing:
-        raise RepositoryError(
-            f"{model} is not a model repository: it has no {missing[0]}. Make one with `resnext fit`."
-        )
+    # A named pipe is no file either: reading it would block for ever.
+    for file in (folder / "config.json", weights_file(folder)):
+        if not os.path.isfile(file):
+            raise RepositoryError(missing_file(str(model), file.name, _file_names(folder)))
     return Repository(str(model), folder)
 
 
-def _missing(folder: pathlib.Path) -> list[str]:
-    # A named pipe is no file either: reading it would block for ever.
-    return [name for name in NEEDED if not os.path.isfile(folder / name)]
+def _file_names(folder: pathlib.Path) -> list[str]:
+    return [file.name for file in folder.iterdir() if file.is_file()]
 
 
 def copy_files(source: pathlib.Path, target: pathlib.Path) -> None:
@@ -166,7 +184,8 @@ def copy_files(source: pathlib.Path, target: pathlib.Path) -> None:
         source: The folder of the repository.
         target: The folder to copy to, which is made if it does not exist.
     """
-    for file in {file for pattern in PATTERNS for file in source.glob(pattern) if file.is_file()}:
+    files = {file for pattern in PATTERNS for file in source.glob(pattern) if file.is_file()}
+    for file in files | {weights_file(source)}:
         with replacing(target / file.relative_to(source)) as beside:
             shutil.copyfile(file, beside)
 
@@ -185,7 +204,7 @@ def weights_digest(folder: pathlib.Path) -> str:
 
     quantization.json and evaluation.json have it, so that they are not used with other weights.
     """
-    with (folder / "model.safetensors").open("rb") as file:
+    with weights_file(folder).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -203,4 +222,4 @@ def load_tensors(repository: Repository, config: ModelConfig) -> dict[str, np.nd
         WeightsError: The file is missing or incomplete, or does not fit the config.
     """
     expected = tensor_shapes(config.architecture, config.num_classes)
-    return read_tensors(repository.folder / "model.safetensors", expected)
+    return read_tensors(weights_file(repository.folder), expected)

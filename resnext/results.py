@@ -14,6 +14,7 @@ import numpy as np
 from resnext.atomic import replacing, write_atomically
 from resnext.errors import DataError
 from resnext.repository import weights_digest
+from resnext.weights import weights_file
 
 HISTORY = "history.csv"
 EVALUATION = "evaluation.json"
@@ -280,7 +281,7 @@ class Evaluation:
 
     def is_stale(self, folder: pathlib.Path) -> bool:
         """Whether other weights than those of a model repository were tested."""
-        if self.weights_sha256 is None or not (folder / "model.safetensors").is_file():
+        if self.weights_sha256 is None or not weights_file(folder).is_file():
             return False
         return self.weights_sha256 != weights_digest(folder)
 

@@ -24,9 +24,19 @@ _TIMM_NAMES = {
     "moving_mean": "running_mean",
     "moving_variance": "running_var",
 }
+_WRAPPERS = ("module.", "_orig_mod.")
 # In bytes. ResNeXt-101 has a header of 64 kB; one of a million tensors in 66 MB took 1.2 GB of memory to
 # read.
 _MAX_HEADER = 8 * 2**20
+
+
+def weights_file(folder: pathlib.Path) -> pathlib.Path:
+    """The weights of a model repository: model.safetensors, or as in timm the only such file."""
+    named = folder / "model.safetensors"
+    if named.is_file():
+        return named
+    others = [file for file in folder.glob("[!.]*.safetensors") if file.is_file()]
+    return others[0] if len(others) == 1 else named
 
 
 def read_tensors(
@@ -49,10 +59,14 @@ def read_tensors(
     try:
         _check_header(path)
         with safetensors.safe_open(path, "numpy") as file:
-            keys = list(file.keys())
+            stored = file.keys()
+            keys = {_without_wrappers(key): key for key in stored}
+            if len(keys) < len(stored):
+                raise ValueError("two tensors have the same name but for a prefix")
             if expected is not None:
-                _compare({key: tuple(file.get_slice(key).get_shape()) for key in keys}, expected, path)
-            return {key: file.get_tensor(key) for key in expected or keys}
+                shapes = {name: tuple(file.get_slice(key).get_shape()) for name, key in keys.items()}
+                _compare(shapes, expected, path)
+            return {name: file.get_tensor(keys[name]) for name in expected or keys}
     except FileNotFoundError:
         raise WeightsError(
             f"{path} is missing: download the repository again, or train with `resnext fit`."
@@ -62,6 +76,13 @@ def read_tensors(
             f"{path} is not a valid safetensors file, or is incomplete ({error}): "
             "download it again (`hf download REPO --force-download`)."
         ) from None
+
+
+def _without_wrappers(key: str) -> str:
+    """The name of a tensor without what PyTorch's DataParallel and compiled modules put before it."""
+    while key.startswith(_WRAPPERS):
+        key = key.partition(".")[2]
+    return key
 
 
 def _check_header(path: pathlib.Path) -> None:

@@ -335,12 +335,66 @@ def space_command(
     repo: Annotated[
         str, typer.Argument(help="Hub Space (OWNER/NAME), which is created if it does not exist.")
     ],
-    model: Annotated[str, typer.Option(help="Hub repository (OWNER/NAME) that the page shows.")],
+    model: Annotated[
+        list[str],
+        typer.Option(
+            help="Hub repository (OWNER/NAME, OWNER/NAME@REVISION) that the page shows; several are possible."
+        ),
+    ],
+    private: Annotated[
+        bool, typer.Option("--private", help="Make the Space private, if it is created.")
+    ] = False,
+    hardware: Annotated[
+        str | None, typer.Option(help="The Hub's name of the hardware, such as cpu-basic or cpu-upgrade.")
+    ] = None,
+    sleep_time: Annotated[
+        int | None,
+        typer.Option(
+            min=-1,
+            metavar="SECONDS",
+            help="Seconds without visitors after which paid hardware sleeps; -1 for never.",
+        ),
+    ] = None,
+    secret: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="Secret of the Space, such as HF_TOKEN for private models; its value is read from the "
+            "environment, HF_TOKEN also from the login.",
+        ),
+    ] = None,
+    title: Annotated[str | None, typer.Option(help="Title of the Space.")] = None,
+    dry_run: Annotated[
+        pathlib.Path | None,
+        typer.Option(
+            metavar="DIR", help="Write the Space's files to this folder, which must be new; send nothing."
+        ),
+    ] = None,
 ):
-    """Create or update a Hugging Face Space with the web page for a model."""
-    from .hub import make_space
+    """Create or update a Hugging Face Space with the web page for models of the Hub.
 
-    typer.echo(make_space(repo, model))
+    What you wrote into the Space's README.md is kept.
+    """
+    from .space import SpaceOptions, make_space
+
+    _check_hardware(hardware, sleep_time)
+    if dry_run is not None and dry_run.exists():
+        raise RepositoryError(f"{dry_run} exists already: give a folder that is to be made.")
+    options = SpaceOptions(model, private, hardware, sleep_time, secret or (), title)
+    typer.echo(make_space(repo, options, dry_run, report=lambda line: typer.echo(line, err=True)))
+
+
+def _check_hardware(hardware: str | None, sleep_time: int | None) -> None:
+    from huggingface_hub import SpaceHardware
+
+    known = [str(name.value) for name in SpaceHardware]
+    if hardware is not None and hardware not in known:
+        raise typer.BadParameter(f"{hardware!r} is not one of {', '.join(known)}.", param_hint="'--hardware'")
+    if hardware == SpaceHardware.CPU_BASIC and sleep_time is not None:
+        raise typer.BadParameter(
+            "cpu-basic always sleeps after 48 hours: name other hardware, or leave it out.",
+            param_hint="'--sleep-time'",
+        )
 
 
 def _parse_batch_size(text: str | None) -> int | None:

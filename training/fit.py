@@ -19,7 +19,7 @@ from resnext.errors import ConfigError, DataError, ImageError, RepositoryError
 from resnext.keras_model import build_model, dtype_policy
 from resnext.repository import Repository, load_config, load_tensors
 from resnext.results import HISTORY_COLUMNS, best_epoch
-from resnext.weights import convert_tensors, keras_tensors, load_into_keras
+from resnext.weights import convert_tensors, keras_tensors, load_into_keras, weights_file
 
 from . import plots
 from .augmentation import augment
@@ -523,7 +523,7 @@ def load_pretrained(model: keras.Model, pretrained: Repository, config: ModelCon
         classifier = f"{config.architecture.classifier}."
         initial = keras_tensors(model)
         tensors |= {key: value for key, value in initial.items() if key.startswith(classifier)}
-    load_into_keras(model, tensors, pretrained.folder / "model.safetensors")
+    load_into_keras(model, tensors, weights_file(pretrained.folder))
 
 
 def _format_duration(seconds: float) -> str:

@@ -58,6 +58,19 @@ CHINESE = {
     ),
     "Network input: {size} × {size} pixels": "网络输入：{size} × {size} 像素",
     "Your photograph with the class activation map for {label}": "您的照片与 {label} 的类激活图",
+    "Wrong?": "不对？",
+    "Right class": "正确的类别",
+    "none of these classes": "都不是",
+    "I agree that my photograph and its class are stored in a data set on the Hub.": (
+        "我同意将我的照片及其类别保存到 Hugging Face Hub 上的数据集。"
+    ),
+    "Send": "发送",
+    "Thank you: it was stored.": "谢谢，已保存。",
+    "Choose a photograph and its right class first.": "请先选择照片及其正确的类别。",
+    "Tick the box first: without your consent nothing is stored.": (
+        "请先勾选同意框：未经您同意不会保存任何内容。"
+    ),
+    "No more corrections can be stored at the moment.": "目前无法保存更多更正。",
     # batch
     "thumbnail": "缩略图",
     "file": "文件",
@@ -288,6 +301,12 @@ _SETTINGS = {
 _ERRORS = {
     r".+ Until then, the copy of commit (?P<commit>\w+) is used\.": (
         "暂时无法更新：使用提交 {commit} 的副本。"
+    ),
+    r".+ Until then, this page shows the bundled model\.": (
+        "暂时无法打开所需模型：先显示自带模型，随后会自动切换。"
+    ),
+    r"The Hub does not accept the token .+ downloaded without it: .+": (
+        "Hub 不接受所用的令牌：已不用令牌下载。"
     ),
     r"Some results of (?P<model>.+) are missing: .+": "{model} 的部分结果无法下载。",
     r"(?P<file>.+) cannot be read as an image: it is not an image of a known format\.": (

@@ -38,13 +38,32 @@ def main(
         bool,
         typer.Option(
             "--allow-any-model",
-            help="Let visitors open any Hub repository, which is downloaded to this machine.",
+            help="Let visitors open any public Hub repository, which is downloaded to this machine.",
         ),
     ] = False,
     models_in_memory: Annotated[
         int,
         typer.Option(min=1, help="Number of models kept in memory; the least recently used is closed."),
     ] = 3,
+    refresh: Annotated[
+        int | None,
+        typer.Option(
+            envvar="RESNEXT_REFRESH",
+            min=1,
+            metavar="SECONDS",
+            help="Ask the Hub this often for new commits of the open models, and show them without a "
+            "restart.",
+        ),
+    ] = None,
+    feedback_repo: Annotated[
+        str | None,
+        typer.Option(
+            envvar="RESNEXT_FEEDBACK_REPO",
+            metavar="OWNER/NAME",
+            help="Let visitors say which class is right, and store that with their photograph and consent in "
+            "this data set on the Hub, which is made private.",
+        ),
+    ] = None,
     host: Annotated[
         str | None,
         typer.Option(
@@ -66,14 +85,39 @@ def main(
     """Serve a web page that classifies photographs with a ResNeXt and shows how it was trained and tested."""
     if mcp and importlib.util.find_spec("mcp") is None:
         raise typer.BadParameter("it needs another package: pip install 'gradio[mcp]'.", param_hint="'--mcp'")
+    from resnext.hub import use_writable_cache
+    from resnext.page.feedback import Feedback
     from resnext.page.layout import build_page
-    from resnext.page.models import open_models
+    from resnext.page.upkeep import open_models
+    from resnext.repository import is_repo_id
 
+    prog = context.find_root().info_name
+
+    def report(line: str) -> None:
+        print(f"{prog}: {line}", file=sys.stderr, flush=True)
+
+    if feedback_repo and not ("/" in feedback_repo and is_repo_id(feedback_repo)):
+        raise typer.BadParameter(f"{feedback_repo!r} is not OWNER/NAME.", param_hint="'--feedback-repo'")
     more = [name.strip() for name in models.split(",") if name.strip()]
-    offered, warning = open_models(model or None, more, allow_any=allow_any_model, most=models_in_memory)
-    if warning:
-        print(f"{context.find_root().info_name}: {warning}", file=sys.stderr)
-    serve(build_page(offered, warning), host, port, mcp_server=mcp or None)
+    if moved := use_writable_cache([name for name in (model, *more) if name]):
+        report(moved)
+    offered = open_models(
+        model or None,
+        more,
+        refresh=refresh,
+        report=report,
+        allow_any=allow_any_model,
+        most=models_in_memory,
+    )
+    if feedback_repo:
+        offered.feedback = Feedback(feedback_repo, report)
+        offered.feedback.start()
+    try:
+        serve(build_page(offered), host, port, mcp_server=mcp or None)
+    finally:
+        # Not when Python exits: then the client cannot start the threads of an upload any more.
+        if offered.feedback:
+            offered.feedback.close()
 
 
 def serve(

@@ -7,8 +7,8 @@ from typing import Any
 import gradio as gr
 
 from resnext.page.header import facts, masthead, notice
-from resnext.page.i18n import request_language, translate, translate_lazy
-from resnext.page.models import Models
+from resnext.page.i18n import request_language, translate, translate_error, translate_lazy
+from resnext.page.models import BUNDLED_NAME, Model, Models, is_hub_id
 from resnext.page.tabs.batch import BatchTab
 from resnext.page.tabs.card import CardTab
 from resnext.page.tabs.classify import ClassifyTab
@@ -24,20 +24,20 @@ _UPDATE_ADDRESS = read_static("update_address.js")
 # Shows the download of a model.
 _PROGRESS = gr.Progress(track_tqdm=True)
 _COPY_LINK = "() => navigator.clipboard.writeText(location.href)"
+# Seconds between looks whether the page's default model is open, while another one stands in.
+_LOOK_AGAIN = 5
 _PAGE_IS_OPEN = "() => { window.pageIsOpen = true; }"
 
 
-def build_page(models: Models, warning: str = "") -> gr.Blocks:
+def build_page(models: Models) -> gr.Blocks:
     """Builds the whole page.
 
     Args:
-        models: The models that a visitor may choose. The first one is opened.
-        warning: A warning for every visitor, plain text.
+        models: The models that a visitor may choose. The first one is opened, or what stands in for it.
     """
-    header = Header(models, warning)
+    header = Header(models)
     tabs = [tab(models) for tab in TABS]
-    first = models.open(None)
-    with gr.Blocks(title=f"{first.name} · ResNeXt", fill_width=True, delete_cache=(600, 3600)) as page:
+    with gr.Blocks(title=f"{models.first} · ResNeXt", fill_width=True, delete_cache=(600, 3600)) as page:
         header.build()
         # On a phone, the tabs wrap to a second line.
         with gr.Tabs(overflow_behavior="wrap") as bar:
@@ -52,8 +52,8 @@ def build_page(models: Models, warning: str = "") -> gr.Blocks:
             filled = gr.State()
             outputs = (opened, filled, *tab.outputs)
             container.select(tab.fill, (header.in_use, filled), outputs, **UNQUEUED)
-            for event in (header.page.switched, arrived):
-                event.success(tab.fill, (header.in_use, filled, opened), outputs, **UNQUEUED)
+            for event in (header.page.switched.success, arrived.success, header.recovered.change):
+                event(tab.fill, (header.in_use, filled, opened), outputs, **UNQUEUED)
             update = f"() => ({_UPDATE_ADDRESS})('tab', '{tab.name}')"
             container.select(None, None, None, js=update, **PRIVATE)
         gr.api(header.model_info, queue=False)
@@ -67,23 +67,24 @@ class Header:
 
     Args:
         models: The models that the page offers.
-        warning: A warning for every visitor, plain text.
     """
 
-    def __init__(self, models: Models, warning: str = ""):
+    def __init__(self, models: Models):
         self.models = models
-        self.warning = warning
+        self._built: tuple = ()
 
     def build(self) -> None:
         """Makes the components and connects their events."""
         first = self.models.open(None)
+        self._built = (first.name, first.version)
         several = len(self.models.names()) > 1 or self.models.allow_any
         with gr.Row(equal_height=False, elem_classes="top"):
             self.head = gr.HTML(masthead(first), scale=1, min_width=320)
             with gr.Column(scale=0, min_width=360 if several else 100), gr.Row(elem_classes="choice"):
                 choice = gr.Dropdown(
                     self.models.names(),
-                    value=first.name,
+                    # Programs that name no model get the default, even if it is opened later.
+                    value=None if self._stands_in(first) else first.name,
                     label=translate_lazy("Model"),
                     filterable=self.models.allow_any,
                     allow_custom_value=self.models.allow_any,
@@ -91,9 +92,12 @@ class Header:
                     min_width=240,
                 )
                 link = gr.Button(translate_lazy("Copy link"), size="sm", min_width=90, scale=0)
-        note = gr.HTML(_notice_html(self.warning or notice(first)))
-        self.in_use = gr.State(first.name)
-        self.outputs = (choice, self.in_use, self.head, note)
+        note = gr.HTML(self._notice(first, "en"))
+        # None, for programs: the page's default model, which may change.
+        self.in_use = gr.State()
+        self.waiting = gr.Timer(_LOOK_AGAIN, active=False)
+        self.recovered = gr.State(0)
+        self.outputs = (choice, self.in_use, self.head, note, self.waiting)
         # With Gradio 6.31, `input` fires twice when an option of the list is chosen.
         chosen = choice.input if self.models.allow_any else choice.select
         switched = chosen(
@@ -103,26 +107,53 @@ class Header:
         update = f"value => ({_UPDATE_ADDRESS})('model', value)"
         switched.success(None, choice, None, js=update, **PRIVATE)
         link.click(None, None, None, js=_COPY_LINK, **PRIVATE)
-        self.page = Page(choice, self.in_use, switched)
+        # In the queue: only then does Gradio notice that a state has changed.
+        self.waiting.tick(
+            self.recover, (self.in_use, self.recovered), (*self.outputs, self.recovered), **PRIVATE
+        )
+        self.page = Page(choice, self.in_use, switched, self.recovered)
 
     def switch(self, name: str | None, request: gr.Request, progress: gr.Progress = _PROGRESS) -> tuple:
-        """Opens a model; returns the list of models, the model's name, the masthead and the notice."""
+        """Opens a model.
+
+        Returns:
+            The list of models, the model's name, the masthead, the notice, and the timer that looks whether
+            the page's default model can be opened by now.
+        """
         language = request_language(request)
         progress(0, translate(language, "Opening {model}", model=name))
         model = self.models.get(name, language)
         names = gr.Dropdown(choices=self.models.names(model), value=model.name)
-        return names, model.name, masthead(model, language), _notice_html(notice(model, language))
+        waiting = gr.Timer(active=self._stands_in(model) and is_hub_id(self.models.first))
+        return names, model.name, masthead(model, language), self._notice(model, language), waiting
 
     def arrive(self, request: gr.Request, progress: gr.Progress = _PROGRESS) -> tuple:
         """Opens the model that the page's address asks for, and returns what `switch` returns."""
         asked = request.query_params.get("model")
-        first = self.models.open(None).name
-        if request_language(request) == "en" and asked in (None, first):
-            return gr.Dropdown(choices=self.models.names()), *[gr.skip()] * 3
-        names, name, head, note = self.switch(asked or first, request, progress)
-        if self.warning and name == first:
-            note = _notice_html(self.warning)
-        return names, name, head, note
+        first = self.models.open(None)
+        # The model that the address asks for is shown as soon as it can be.
+        if self.models.warning and asked == self.models.first:
+            asked = None
+        shown = (first.name, first.version) == self._built and not self.models.warning
+        if shown and request_language(request) == "en" and asked in (None, first.name):
+            return gr.Dropdown(choices=self.models.names()), first.name, *[gr.skip()] * 3
+        return self.switch(asked or first.name, request, progress)
+
+    def recover(self, in_use: str | None, recovered: int, request: gr.Request) -> tuple:
+        """Shows the page's default model to a visitor who still sees what stood in for it."""
+        if self.models.warning:
+            return (gr.skip(),) * 6
+        if in_use != BUNDLED_NAME:
+            return *[gr.skip()] * 4, gr.Timer(active=False), gr.skip()
+        return *self.switch(self.models.first, request, lambda *progress: None), recovered + 1
+
+    def _stands_in(self, model: Model) -> bool:
+        return bool(self.models.warning) and model.name == self.models.default
+
+    def _notice(self, model: Model, language: str) -> str:
+        if self._stands_in(model):
+            return _notice_html(translate_error(language, self.models.warning))
+        return _notice_html(notice(model, language))
 
     def model_info(self, model: str = "") -> dict[str, Any]:
         """Describe a model.
@@ -137,9 +168,9 @@ class Header:
         return facts(self.models.get(model))
 
 
-def previous_model(in_use: str) -> str:
+def previous_model(in_use: str | None):
     """The value of the list of models after a model could not be opened: the name of the one in use."""
-    return in_use
+    return in_use or gr.skip()
 
 
 def selected_tab(request: gr.Request):

@@ -23,6 +23,7 @@ from resnext.int8 import has_int8
 from resnext.page.i18n import translate_error
 from resnext.preprocessing import open_image, preprocess
 
+BUNDLED_NAME = repository.bundled_title(repository.DEFAULT)  # stands in for a model that cannot be opened
 # After the name of a model: the same model, run by its int8 graph.
 INT8 = ", int8"
 MAX_EXAMPLES = 24
@@ -78,6 +79,11 @@ class Model:
         self._cache: dict[Hashable, Any] = {}
         self._lock = threading.Lock()
         self._cache_lock = threading.RLock()
+
+    @property
+    def version(self) -> tuple[bool, str | None]:
+        """Whether it was the newest commit when it was opened, and the commit."""
+        return self.classifier.repository.current, self.classifier.repository.revision
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -143,13 +149,20 @@ class Models:
     Args:
         offered: Folders, repository ids, names of bundled models, or None for the bundled flowers. The first
             is the page's default.
-        allow_any: Whether visitors may open any other Hub repository, which fills this machine's disk.
+        allow_any: Whether visitors may open any other Hub repository, which fills this machine's disk. The
+            Hub is asked for these without the owner's token.
         most: The number of models kept in memory.
+
+    Attributes:
+        warning: Why the bundled model stands in for the page's default; empty if it does not.
+        feedback: Where visitors' corrections are stored (`Feedback`), or None.
     """
 
     def __init__(self, offered: Iterable[str | None] = (None,), *, allow_any: bool = False, most: int = 3):
         self.allow_any = allow_any
         self.most = most
+        self.warning = ""
+        self.feedback: Any = None
         self.sources: dict[str, str] = {}
         for source in dict.fromkeys(map(_unambiguous, offered)):
             self.sources.setdefault(_page_name(source, self.sources), source)
@@ -162,6 +175,11 @@ class Models:
     def first(self) -> str:
         """The name of the page's default model."""
         return next(iter(self.sources))
+
+    @property
+    def default(self) -> str:
+        """The name of the model that a visitor sees first: the page's default, or what stands in for it."""
+        return BUNDLED_NAME if self.warning and BUNDLED_NAME in self.sources else self.first
 
     def names(self, opened: Model | None = None) -> list[str]:
         """The names that a visitor may choose: each model, followed by its int8 form if it has one.
@@ -200,28 +218,96 @@ class Models:
             RepositoryError: The page does not offer the model.
             ResNeXtError: The model cannot be downloaded or is invalid.
         """
-        name = repository.plain_name(name or self.first)
-        plain = name if name in self.sources else name.removesuffix(INT8)
+        name = repository.plain_name(name or self.default)
+        plain = self._plain(name)
         if plain not in self.sources and not (self.allow_any and is_hub_id(plain)):
             raise RepositoryError(f"{name[:200]} is not offered on this page: choose one from the list.")
         with self._lock:
+            if name in self._open:
+                self._open.move_to_end(name)
+                return self._open[name]
             opening = self._opening[name]
         # Two visitors who ask for the same model wait for the same download.
         with opening:
             with self._lock:
                 if name in self._open:
-                    self._open.move_to_end(name)
                     return self._open[name]
             try:
-                options = {"precision": "int8"} if name != plain else {}
-                source = repository.find_repository(self.sources.get(plain, plain))
-                classifier = Classifier.open(source, **options)
-                model = Model(classifier, name)
+                model = self._load(name, self._find(name))
             finally:
                 with self._lock:
                     self._opening.pop(name, None)
             self._keep(model)
             return model
+
+    def open_copy(self, name: str, reason: str) -> bool:
+        """Opens the copy of a Hub repository that was last downloaded, without asking the Hub.
+
+        Args:
+            name: The page's name of the model.
+            reason: Why the Hub is not asked, a sentence for the notice.
+
+        Returns:
+            Whether there is one, and it could be opened.
+        """
+        source = self.sources[name]
+        found = repository.find_copy_here(source, reason) if source else None
+        if found is None:
+            return False
+        try:
+            self._keep(self._load(name, found))
+        except ResNeXtError:
+            return False
+        return True
+
+    def followed(self) -> list[str]:
+        """The names of the open models that the Hub may have newer commits of."""
+        with self._lock:
+            names = list(self._open)
+        return [name for name in names if self._is_branch(self.sources.get(self._plain(name)) or "")]
+
+    def renew(self, name: str) -> bool:
+        """Loads the newest commit of an open model beside it, and puts it in the model's place.
+
+        Requests that have begun keep the model that they began with.
+
+        Args:
+            name: The page's name of the model.
+
+        Returns:
+            Whether the model is now the newest commit with all of its files.
+
+        Raises:
+            ResNeXtError: The newest commit cannot be loaded. The open model stays.
+        """
+        with self._lock:
+            old = self._open.get(name)
+        found = self._find(name)
+        if old is None or (found.current, found.revision) != old.version:
+            model = self._load(name, found)
+            with self._lock:
+                replaced = name in self._open
+                if replaced:
+                    self._open[name] = model
+            if not replaced and name == self.first:
+                self._keep(model)
+        return found.current
+
+    @staticmethod
+    def _is_branch(source: str) -> bool:
+        return is_hub_id(source) and not re.search("@[0-9a-f]{40}$", source)
+
+    def _plain(self, name: str) -> str:
+        return name if name in self.sources else name.removesuffix(INT8)
+
+    def _find(self, name: str) -> repository.Repository:
+        """Finds the repository of a model. The owner's token is for models that the owner has named."""
+        plain = self._plain(name)
+        return repository.find_repository(self.sources.get(plain, plain), anonymous=plain not in self.sources)
+
+    def _load(self, name: str, found: repository.Repository) -> Model:
+        options = {"precision": "int8"} if name != self._plain(name) else {}
+        return Model(Classifier.open(found, **options), name)
 
     def _keep(self, model: Model) -> None:
         with self._lock:
@@ -230,30 +316,6 @@ class Models:
                 self._with_int8.add(model.plain_name)
             while len(self._open) > self.most:
                 self._open.popitem(last=False)
-
-
-def open_models(model: str | None, more: Iterable[str] = (), **options) -> tuple[Models, str]:
-    """Opens the page's default model; the bundled model replaces one that cannot be opened.
-
-    Args:
-        model: A folder or repository id; the bundled model if None.
-        more: Further models to offer.
-        options: Options of `Models`.
-
-    Returns:
-        The models, and a warning for the page, which is empty if the model could be opened.
-    """
-    bundled = [repository.bundled_title(name) for name in repository.BUNDLED]
-    models = Models([model, *more, *bundled], **options)
-    try:
-        models.open(None)
-    except ResNeXtError as error:
-        if model is None:
-            raise
-        models = Models([None, model, *more, *bundled], **options)
-        models.open(None)
-        return models, f"{without_folders(str(error), model)} Until then, this page shows the bundled model."
-    return models, ""
 
 
 def without_folders(message: str, source: str | None) -> str:
@@ -278,9 +340,9 @@ def _folder_has_int8(source: str) -> bool:
 
 
 def _unambiguous(model: str | None) -> str:
-    """A name that still means the same bundled model when there is a folder of its name."""
+    """The plain name of a model; of a bundled one, the name that no folder has."""
     bundled = repository.bundled_name(model)
-    return repository.bundled_title(bundled) if bundled else model
+    return repository.bundled_title(bundled) if model is None or bundled else repository.plain_name(model)
 
 
 def _page_name(source: str, taken: Iterable[str]) -> str:

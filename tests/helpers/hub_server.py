@@ -114,6 +114,8 @@ class Repo:
         self.refs = {}
         self.lfs = {}
         self.variables = {}
+        self.secrets = {}
+        self.runtime = {}
         self.add("refs/heads/main", {".gitattributes": File(GIT_ATTRIBUTES)}, self.path)
 
     def add(self, ref, files, *identity):
@@ -170,6 +172,7 @@ class HubServer:
 
     Attributes:
         requests: The method, and the path with its query, of each request so far.
+        tokens: The access token of each request so far, empty if there was none.
         users: The names of users by access token.
         repos: The repositories by kind and id.
         gates: A `threading.Event` by part of a path. Requests of such paths wait until it is set.
@@ -179,6 +182,7 @@ class HubServer:
         self.lfs_threshold = lfs_threshold
         self.lock = threading.Lock()
         self.requests = []
+        self.tokens = []
         self.users = {TOKEN: USER}
         self.repos = {}
         self.faults = []
@@ -226,7 +230,10 @@ class _Handler(BaseHTTPRequestHandler):
             ("GET", f"{API}(?:/revision/{REV})?", "info"),
             ("GET", f"{API}/tree/{REV}", "tree"),
             ("GET", f"{API}/refs", "refs"),
-            ("POST", f"{API}/variables", "add_variable"),
+            ("GET|POST|DELETE", f"{API}/variables", "space_variables"),
+            ("GET|POST", f"{API}/secrets", "space_secrets"),
+            ("POST", f"{API}/hardware", "request_hardware"),
+            ("POST", f"{API}/sleeptime", "set_sleep_time"),
             ("POST", f"{API}/tag/{REV}", "create_tag"),
             ("POST", f"{API}/preupload/{REV}", "preupload"),
             ("POST", f"{WEB}.git/info/lfs/objects/batch", "lfs_batch"),
@@ -263,10 +270,11 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(b"" if self.command == "HEAD" else body[:sent])
 
-    do_GET = do_HEAD = do_POST = do_PUT = _answer
+    do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = _answer
 
     def _route(self, path):
         token = self.headers.get("Authorization", "").removeprefix("Bearer ")
+        self.hub.tokens.append(token)
         self.user = self.hub.users.get(token)
         if token and not self.user:
             raise HubError(401, None, "Invalid credentials in Authorization header")
@@ -368,11 +376,38 @@ class _Handler(BaseHTTPRequestHandler):
         repo.refs[ref] = repo.find(revision)[1]
         return {}
 
-    def add_variable(self):
-        variable = json.loads(self.content)
+    def space_variables(self):
         variables = self._repo(write=True).variables
-        variables[variable["key"]] = {"key": variable["key"], "value": variable["value"]}
+        if self.command == "POST":
+            variable = json.loads(self.content)
+            variables[variable["key"]] = {"key": variable["key"], "value": variable["value"]}
+        elif self.command == "DELETE":
+            del variables[json.loads(self.content)["key"]]
         return variables
+
+    def space_secrets(self):
+        secrets = self._repo(write=True).secrets
+        if self.command == "POST":
+            secret = json.loads(self.content)
+            secrets[secret["key"]] = secret["value"]
+        return {name: {"updatedAt": DATE} for name in secrets}
+
+    def request_hardware(self):
+        wanted = json.loads(self.content)
+        return self._runtime(flavor=wanted["flavor"], sleep_time=wanted.get("sleepTimeSeconds"))
+
+    def set_sleep_time(self):
+        return self._runtime(sleep_time=json.loads(self.content)["seconds"])
+
+    def _runtime(self, **changes):
+        repo = self._repo(write=True)
+        repo.runtime |= {name: value for name, value in changes.items() if value is not None}
+        flavor = repo.runtime.get("flavor", "cpu-basic")
+        return {
+            "stage": "BUILDING",
+            "hardware": {"current": None, "requested": flavor},
+            "gcTimeout": repo.runtime.get("sleep_time"),
+        }
 
     def preupload(self, revision):
         *_, present = self._repo(write="create_pr" not in self.query).find(revision)

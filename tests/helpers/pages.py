@@ -35,11 +35,21 @@ def served(*folders: pathlib.Path, warning: str = "", **options) -> Iterator[str
     Yields:
         The address of the page.
     """
-    from resnext.page.launch import serve
-    from resnext.page.layout import build_page
     from resnext.page.models import Models
 
-    page = build_page(Models(map(str, folders), **options), warning)
+    models = Models(map(str, folders), **options)
+    models.warning = warning
+    with served_models(models) as address:
+        yield address
+
+
+@contextlib.contextmanager
+def served_models(models) -> Iterator[str]:
+    """Serves a page of these `Models` in this process, and yields its address."""
+    from resnext.page.launch import serve
+    from resnext.page.layout import build_page
+
+    page = build_page(models)
     _, address, _ = serve(page, "127.0.0.1", free_port(), prevent_thread_lock=True, quiet=True)
     yield address
     page.close(verbose=False)

@@ -279,27 +279,6 @@ def test_an_interrupted_download_is_repeated(hub, run, pushed, photograph):
     assert result.returncode == 0, result.stderr
 
 
-def test_a_space_holds_the_page_and_names_the_model(hub, run, pushed):
-    for _ in range(2):  # the second command updates the Space
-        result = run("training", "space", "tester/page", "--model", "tester/colors")
-        assert result.returncode == 0, result.stderr
-    space = hub.repos["space", "tester/page"]
-    assert space.sdk == "gradio"
-    assert space.variables["RESNEXT_MODEL"]["value"] == "tester/colors"
-    _, _, files = space.find("main")
-    assert files["app.py"].content == (ROOT / "app.py").read_bytes()
-    assert "resnext/classifier.py" in files
-    assert "resnext/flowers/model.safetensors" in files
-    requirements = files["requirements.txt"].content.decode()
-    assert "openvino" in requirements
-    assert "tensorflow" not in requirements
-    readme = files["README.md"].content.decode()
-    assert "sdk: gradio" in readme
-    assert "app_file: app.py" in readme
-    assert '- "tester/colors"' in readme
-    assert not [name for name in files if "__pycache__" in name or name.startswith(("training/", "tests/"))]
-
-
 def test_a_repository_is_downloaded_to_a_folder_that_opens(
     run, pushed, tiny_repository, photograph, tmp_path
 ):

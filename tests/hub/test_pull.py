@@ -13,14 +13,17 @@ from tests.helpers.paths import ROOT
 
 pytestmark = pytest.mark.slow
 PROGRAM = """
-import json, sys
+import json, os, resource, sys
 from resnext import hub
 hub.MAX_WAIT = float(sys.argv[4])
 hub._TIMEOUT = 1
 from resnext.errors import RepositoryError
+if "megabytes" in os.environ:
+    most = int(float(os.environ["megabytes"]) * 2**20)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
 for optional in json.loads(sys.argv[1]):
     try:
-        pulled = hub.pull(sys.argv[2], sys.argv[3] or None, optional)
+        pulled = hub.pull(sys.argv[2], sys.argv[3] or None, optional, anonymous="anonymous" in os.environ)
         print(json.dumps([pulled.commit, pulled.notice, sorted(
             str(path.relative_to(pulled.folder)) for path in pulled.folder.rglob("*") if path.is_file())]))
     except RepositoryError as error:
@@ -198,11 +201,60 @@ def test_a_file_that_was_changed_in_the_cache_is_downloaded_again(hub, pull, tmp
     assert pull()[:2] == [commit, ""]
 
 
-def test_a_token_that_is_wrong_is_named_and_not_shown(pull):
+def test_a_wrong_token_does_not_keep_a_public_model_from_opening(hub, pull):
+    commit, notice, _ = pull(token="hf_wrong")
+    assert commit == hub.repos["model", "tester/tiny"].find("main")[1]
+    assert notice.startswith("The Hub does not accept the token that was sent, so tester/tiny was downloaded")
+    assert "hf_wrong" not in notice
+
+
+def test_a_wrong_token_on_a_private_model_is_named_and_not_shown(hub, pull):
+    hub.repos["model", "tester/tiny"].private = True
     error = pull(token="hf_wrong")[1]
     assert "does not accept the token that was sent" in error
     assert "hf_wrong" not in error
     assert TOKEN not in error
+
+
+def test_without_a_token_a_copy_that_a_token_opened_is_not_used(hub, pull):
+    hub.repos["model", "tester/tiny"].private = True
+    assert pull(token=TOKEN)[0]
+    hub.tokens.clear()
+    assert "is not on the Hub" in pull(token=TOKEN, anonymous="1")[1]
+    hub.fail_next(99, 503)
+    assert "HTTP 503" in pull(token=TOKEN, anonymous="1")[1]
+    assert not any(hub.tokens)
+
+
+def test_a_full_disk_is_named_and_the_next_run_works(hub, pull):
+    commit, error, _ = pull(megabytes="0.02")
+    assert commit is None
+    assert "because the disk of " in error
+    assert "is full: make room there" in error
+    before = pull()[0]
+    change(hub, "model.safetensors", b"")
+    change(hub)
+    repo = hub.repos["model", "tester/tiny"]
+    files = repo.find("main")[2]
+    larger = File(files["model.safetensors"].content + bytes(8), lfs=True)
+    repo.add("refs/heads/main", {**files, "model.safetensors": larger}, "larger")
+    commit, notice, _ = pull(megabytes="0.02")
+    assert commit == before
+    assert "is full" in notice
+    assert notice.endswith("is used.")
+
+
+def test_a_commit_that_was_preloaded_is_used_while_the_hub_is_down(hub, pull, tmp_path):
+    commit = pull()[0]
+    for record in tmp_path.rglob("refs/main"):  # who asks for a commit records no branch
+        record.unlink()
+    hub.requests.clear()
+    assert pull()[:2] == [commit, ""]
+    assert len(hub.requests) == 1
+    for record in tmp_path.rglob("refs/main"):
+        record.unlink()
+    hub.fail_next(99, 503)
+    assert pull()[0] == commit
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,12 @@ import threading
 import pytest
 from playwright.sync_api import expect
 
+from resnext.classifier import Classifier
+from resnext.page import layout
+from resnext.page.models import Model, Models
+from resnext.repository import Repository
 from tests.helpers.hub_server import TOKEN, HubServer, environment
-from tests.helpers.pages import PATIENCE, bars, page_process
+from tests.helpers.pages import PATIENCE, bars, page_process, served_models
 from tests.helpers.paths import ROOT
 from tests.helpers.repositories import make_repository
 
@@ -97,3 +101,29 @@ def test_the_int8_form_of_a_model_can_be_chosen_and_linked_to(browser, hub):
         "tester/flowers has no int8 graph: classifying in float32", timeout=PATIENCE
     )
     page.close()
+
+
+def test_an_open_page_changes_to_its_model_when_the_hub_is_back(browser, tmp_path, monkeypatch):
+    monkeypatch.setattr(layout, "_LOOK_AGAIN", 0.5)
+    folder = make_repository(tmp_path / "flowers")
+    models = Models(["tester/late", None])
+    models.warning = "tester/late is still being downloaded. Until then, this page shows the bundled model."
+    with served_models(models) as address:
+        page = browser.new_page()
+        page.goto(address)
+        expect(page.locator(".notice")).to_contain_text("still being downloaded", timeout=PATIENCE)
+        expect(page.get_by_role("heading", name="flowers (bundled)")).to_be_visible()
+        page.locator(".gallery button").first.click()
+        expect(bars(page)).to_have_count(5, timeout=PATIENCE)
+        answer = page.locator(".answer").text_content()
+        late = Repository("tester/late", folder, "a" * 40)
+        models._keep(Model(Classifier.open(late), "tester/late"))
+        models.warning = ""
+        expect(page.get_by_role("heading", name="tester/late")).to_be_visible(timeout=PATIENCE)
+        expect(page.locator(".notice")).to_have_count(0)
+        page.wait_for_function(
+            "before => document.querySelector('.answer')?.textContent != before", arg=answer
+        )
+        expect(page.get_by_label("Model", exact=True)).to_have_value("tester/late")
+        expect(page.locator(".gallery button").first).to_have_attribute("title", "example0", timeout=PATIENCE)
+        page.close()

@@ -44,10 +44,10 @@ def test_a_tab_shows_a_value_for_each_output(tabs, models, bare, name, language)
 def test_an_opened_tab_is_filled_once_for_each_model_and_language(tabs, ask, name):
     tab = tabs[name]
     opened, filled, *values = tab.fill("flowers", None, request=ask())
-    assert (opened, filled) == (name, ("flowers", "en"))
+    assert (opened, filled) == (name, ("flowers", (True, None), "en"))
     assert len(values) == len(tab.outputs)
     assert tab.fill("flowers", filled, request=ask()) == [name, *[gr.skip()] * (1 + len(values))]
-    assert tab.fill("flowers", filled, request=ask("zh-CN"))[1] == ("flowers", "zh")
+    assert tab.fill("flowers", filled, request=ask("zh-CN"))[1] == ("flowers", (True, None), "zh")
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -18,8 +18,8 @@ def test_the_page_never_imports_tensorflow(repository):
     program = (
         "import sys, app\n"
         "from resnext.page.layout import build_page\n"
-        "from resnext.page.models import open_models\n"
-        "build_page(open_models(sys.argv[1])[0])\n"
+        "from resnext.page.upkeep import open_models\n"
+        "build_page(open_models(sys.argv[1]))\n"
         "print(*sys.modules)"
     )
     modules = subprocess.run(

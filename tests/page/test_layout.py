@@ -10,14 +10,17 @@ import pytest
 import resnext.repository
 from resnext.page import header
 from resnext.page.layout import TABS, Header, build_page, selected_tab
-from resnext.page.models import Model, Models, open_models
+from resnext.page.models import BUNDLED_NAME, Model, Models
+from resnext.page.upkeep import open_models
 from resnext.repository import Repository
 from tests.helpers.repositories import HOSTILE, make_repository
 
 
 def page_text(folder: pathlib.Path, warning: str = "") -> str:
     """All that the page sends to a browser when it opens and when its tabs are opened, as JSON."""
-    config = build_page(Models([str(folder)]), warning).get_config_file()
+    models = Models([str(folder)])
+    models.warning = warning
+    config = build_page(models).get_config_file()
     return json.dumps([config, *tabs(folder)], default=str)
 
 
@@ -68,11 +71,11 @@ def test_a_corrupt_file_hides_only_what_it_would_have_shown(classifier, tmp_path
 
 def test_the_bundled_model_replaces_one_that_cannot_be_opened(repository, monkeypatch, tmp_path):
     monkeypatch.setitem(resnext.repository.BUNDLED, "flowers", repository)
-    models, warning = open_models(str(tmp_path))
+    models = open_models(str(tmp_path))
     assert models.open(None).folder == repository
-    assert "is not a model repository" in warning
-    assert "bundled" in warning
-    assert str(tmp_path.parent) not in warning
+    assert "is not a model repository" in models.warning
+    assert "bundled" in models.warning
+    assert str(tmp_path.parent) not in models.warning
 
 
 def test_a_stale_copy_is_shown_with_a_notice_and_a_link(classifier):
@@ -90,7 +93,7 @@ def test_a_stale_copy_is_shown_with_a_notice_and_a_link(classifier):
 def test_the_header_shows_another_model_in_the_language_of_the_visitor(tmp_path, models, ask):
     second = make_repository(tmp_path / "second", ["a", "b"], complete=False)
     top = Header(Models([*filter(None, models.sources.values()), str(second)]))
-    names, name, masthead, note = top.switch("second", ask("zh-CN"), lambda *progress: None)
+    names, name, masthead, note, _ = top.switch("second", ask("zh-CN"), lambda *progress: None)
     assert [choice for choice, _ in names.choices] == ["flowers", "gone", "second"]
     assert (names.value, name, note) == ("second", "second", "")
     assert "2 个类别" in masthead
@@ -99,16 +102,44 @@ def test_the_header_shows_another_model_in_the_language_of_the_visitor(tmp_path,
 
 
 def test_the_address_may_ask_for_a_model_and_a_tab(models, ask):
-    top = Header(models, "A warning.")
-    _, *unchanged = top.arrive(ask(), None)
-    assert unchanged == [gr.skip()] * 3
-    _, name, masthead, note = top.arrive(ask("zh-CN"), lambda *progress: None)
-    assert name == "flowers"
+    top = Header(models)
+    with gr.Blocks():
+        top.build()
+    _, name, *unchanged = top.arrive(ask(), None)
+    assert (name, unchanged) == ("flowers", [gr.skip()] * 3)
+    _, name, masthead, note, waiting = top.arrive(ask("zh-CN"), lambda *progress: None)
+    assert (name, note, waiting.active) == ("flowers", "", False)
     assert "5 个类别" in masthead
-    assert "A warning." in note
     assert selected_tab(ask(tab="test")).selected == "test"
     assert selected_tab(ask(tab="nowhere")) == gr.skip()
     assert selected_tab(ask()) == gr.skip()
+
+
+def test_a_visitor_of_the_bundled_model_gets_the_default_when_it_opens(classifier, ask):
+    def progress(*_):
+        return None
+
+    models = Models(["someone/flowers", None])
+    models.warning = "The Hub is down. Until then, this page shows the bundled model."
+    top = Header(models)
+    with gr.Blocks():
+        top.build()
+    _, name, masthead, note, waiting = top.arrive(ask(model="someone/flowers"), progress)
+    assert (name, waiting.active) == (BUNDLED_NAME, True)
+    assert "The Hub is down." in note
+    assert "先显示自带模型" in top.arrive(ask("zh-CN"), progress)[3]
+    assert top.recover(BUNDLED_NAME, 0, ask()) == (gr.skip(),) * 6
+
+    copied = copy.copy(classifier)
+    copied.repository = Repository("someone/flowers", classifier.repository.folder, "a" * 40)
+    models._keep(Model(copied, "someone/flowers"))
+    models.warning = ""
+    _, name, masthead, note, waiting, recovered = top.recover(BUNDLED_NAME, 0, ask())
+    assert (name, note, waiting.active, recovered) == ("someone/flowers", "", False, 1)
+    assert "aaaaaaa" in masthead
+    assert top.recover("another", 0, ask())[4].active is False
+    assert top.arrive(ask(), progress)[1] == "someone/flowers", "a new visitor, too"
+    assert models.get(None).name == "someone/flowers", "a program, too"
 
 
 def test_the_properties_of_a_model_are_described_for_programs(models):

@@ -10,11 +10,10 @@ from resnext.errors import RepositoryError, ResNeXtError
 from resnext.int8 import weights_digest
 from resnext.page import models as models_module
 from resnext.page.header import facts, notice
-from resnext.page.models import INT8, Models, is_hub_id, open_models
+from resnext.page.models import INT8, Models, is_hub_id
 from tests.helpers.repositories import make_repository
 
 FLOWERS = "flowers (bundled)"
-BACKBONE = "tiny-imagenet (bundled)"
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +48,7 @@ def test_a_model_is_opened_once_for_simultaneous_visitors(folders, monkeypatch):
     opened = []
     real = models_module.repository.find_repository
     monkeypatch.setattr(
-        models_module.repository, "find_repository", lambda source: opened.append(source) or real(source)
+        models_module.repository, "find_repository", lambda source, **_: opened.append(source) or real(source)
     )
     models = Models(folders)
     threads = [threading.Thread(target=models.open, args=("two",)) for _ in range(4)]
@@ -91,12 +90,6 @@ def test_a_model_that_cannot_be_opened_does_not_close_others(folders, tmp_path):
     assert models.open(None) is one
 
 
-def test_a_page_whose_model_cannot_be_opened_still_offers_it(tmp_path):
-    models, warning = open_models("someone/unreachable", ["someone/other"])
-    assert list(models.sources) == [FLOWERS, "someone/unreachable", "someone/other", BACKBONE]
-    assert warning.endswith("Until then, this page shows the bundled model.")
-
-
 def test_examples_are_copied_out_of_the_repository_once(folders):
     model = Models(folders).open(None)
     copies = model.examples()
@@ -123,7 +116,7 @@ def test_an_int8_graph_found_when_a_model_opens_is_offered_then(folders, tmp_pat
     (hub / "openvino_int8.xml").write_text("<net/>")
     (hub / "quantization.json").write_text(json.dumps({"weights_sha256": weights_digest(hub)}))
     real = models_module.repository.find_repository
-    monkeypatch.setattr(models_module.repository, "find_repository", lambda source: real(hub))
+    monkeypatch.setattr(models_module.repository, "find_repository", lambda source, **_: real(hub))
     models = Models([None, "someone/net"], allow_any=True)
     assert "someone/net, int8" not in models.names()
     models.open("someone/net")

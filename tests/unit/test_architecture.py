@@ -79,7 +79,7 @@ def test_features_only_gives_four_maps_with_strides_4_to_32():
 def test_an_unknown_name_gets_the_nearest_known_one():
     with pytest.raises(ConfigError, match="did you mean 'resnext50_32x4d'"):
         find_architecture("resnext50-32x4d")
-    with pytest.raises(ConfigError, match="known are resnet50"):
+    with pytest.raises(ConfigError, match="known are resnet26"):
         find_architecture("vit_base_patch16_224")
 
 

@@ -215,10 +215,10 @@ def test_the_small_network_is_written_as_a_name_and_args_of_timm():
         ({"label_names": ["a"]}, "label_names has 1 names, but num_classes is 1000"),
         ({"label_names": "abc"}, "label_names"),
         ({"label_names": {"1000": "a"}}, "label_names has an index '1000'"),
-        ({"label_names": {"0": 1}}, "label_names"),
+        ({"label_names": {"0": 1.5}}, "label_names"),
         ({"num_classes": 1, "label_names": ["a"], "label_descriptions": {"a": 1}}, "label_descriptions"),
         ({"num_classes": 1, "label_names": ["a"], "label_descriptions": ["a"]}, "label_descriptions"),
-        ({"model_args": {"in_chans": 1}}, "in_chans"),
+        ({"model_args": {"in_chans": 1}}, "1 channels"),
         ({"model_args": {"global_pool": "max"}}, "global_pool"),
         ({"model_args": [1]}, "model_args must be an object"),
         ({"model_args": {"output_stride": 8}}, "output_stride"),
@@ -276,3 +276,70 @@ def test_a_missing_and_a_huge_config_are_refused(tmp_path):
 def test_preprocessing_is_immutable():
     with pytest.raises(dataclasses.FrozenInstanceError):
         Preprocessing().image_size = 1
+
+
+@pytest.mark.parametrize(
+    "name, today",
+    [
+        ("resnext50_32x4d.a1h_in1k", "resnext50_32x4d"),
+        ("swsl_resnext101_32x8d", "resnext101_32x8d"),
+        ("ssl_resnext50_32x4d", "resnext50_32x4d"),
+        ("ig_resnext101_32x16d", "resnext101_32x16d"),
+        ("tv_resnet152", "resnet152"),
+        ("gluon_seresnext101_64x4d", "seresnext101_64x4d"),
+        ("gluon_resnet50_v1b", "resnet50"),
+        ("gluon_resnet50_v1c", "resnet50c"),
+        ("gluon_resnet101_v1d", "resnet101d"),
+        ("seresnext26tn_32x4d", "seresnext26t_32x4d"),
+    ],
+)
+def test_an_architecture_by_an_older_name_of_timm_is_the_one_of_today(name, today):
+    config = ModelConfig.from_json({**PUBLISHED, "architecture": name})
+    assert (config.name, config.architecture) == (today, find_architecture(today))
+
+
+def test_the_tag_after_an_architecture_says_what_the_classes_are():
+    values = {"architecture": "resnext50_32x4d.my_butterflies", "num_classes": 1000}
+    assert ModelConfig.from_json(values).label_names[7] == "class 7"
+    assert (
+        ModelConfig.from_json({**values, "architecture": "resnext50_32x4d.a1h_in1k"}).label_names[7] == "cock"
+    )
+
+
+@pytest.mark.parametrize(
+    "name, reason",
+    [
+        ("resnet50_gn", "has group norm"),
+        ("resnet18", "has basic blocks"),
+        ("seresnext26ts", "has SiLU"),
+        ("ecaresnet50d", "another kind of attention"),
+        ("resnetv2_50", "blocks of another form"),
+    ],
+)
+def test_a_network_of_other_parts_is_refused_by_name(name, reason):
+    with pytest.raises(ConfigError, match=f"{name} .*{reason}.*which this project does not build"):
+        ModelConfig.from_json({**PUBLISHED, "architecture": name})
+
+
+@pytest.mark.parametrize("key", ["resnet26", "resnet50d", "resnet101d"])
+def test_plain_resnets_are_built_in_their_variants(key):
+    assert ModelConfig.from_json({**PUBLISHED, "architecture": key}).architecture == find_architecture(key)
+
+
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        ({"model_args": {"in_chans": 1}}, "images of 1 channels"),
+        ({"pretrained_cfg": {"input_size": [1, 224, 224]}}, "images of 1 channels"),
+        ({"pretrained_cfg": {"input_size": [3, 224, 320]}}, "224 x 320 pixels.*square"),
+    ],
+)
+def test_inputs_that_are_not_square_rgb_images_are_refused_in_words(change, words):
+    with pytest.raises(ConfigError, match=words):
+        ModelConfig.from_json({**PUBLISHED, **change})
+
+
+@pytest.mark.parametrize("names", [[3, 1, 2], {"0": 3, "1": 1, "2": 2}])
+def test_numbers_may_be_names_of_classes(names):
+    values = {"architecture": "resnext50_32x4d", "num_classes": 3, "label_names": names}
+    assert ModelConfig.from_json(values).label_names == ("3", "1", "2")

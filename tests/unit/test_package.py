@@ -12,7 +12,7 @@ import tomllib
 import pytest
 
 import resnext
-from training import hub
+from training import space
 
 ROOT = pathlib.Path(__file__).parents[2]
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
@@ -162,11 +162,11 @@ except resnext.ResNeXtError as error:
 
 
 def test_the_app_of_a_space_is_app_py():
-    assert (ROOT / "app.py").read_text("utf-8") == hub._SPACE_APP
+    assert (ROOT / "app.py").read_text("utf-8") == space._SPACE_APP
 
 
 def test_an_installed_package_makes_the_same_space_as_a_checkout(monkeypatch, tmp_path):
-    checkout = hub._project()
+    checkout = space._project()
     metadata = email.message.Message()
     for line in PROJECT["dependencies"]:
         metadata["Requires-Dist"] = line
@@ -174,6 +174,6 @@ def test_an_installed_package_makes_the_same_space_as_a_checkout(monkeypatch, tm
         for line in lines:
             metadata["Requires-Dist"] = f'{line}; extra == "{extra}"'
     metadata["Description"] = (ROOT / "README.md").read_text("utf-8")
-    monkeypatch.setattr(hub, "_PACKAGE", tmp_path / "site-packages" / "resnext")
+    monkeypatch.setattr(space, "_PACKAGE", tmp_path / "site-packages" / "resnext")
     monkeypatch.setattr(importlib.metadata, "metadata", lambda name: metadata)
-    assert hub._project() == checkout
+    assert space._project() == checkout

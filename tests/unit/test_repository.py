@@ -5,7 +5,14 @@ import pathlib
 import pytest
 
 from resnext.errors import RepositoryError
-from resnext.repository import BUNDLED, Repository, find_repository, plain_name
+from resnext.repository import (
+    BUNDLED,
+    Repository,
+    find_repository,
+    load_config,
+    load_tensors,
+    plain_name,
+)
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -65,3 +72,25 @@ def test_a_bundled_model_that_is_not_there_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(BUNDLED, "tiny-imagenet", tmp_path)
     with pytest.raises(RepositoryError, match="tiny-imagenet has no config.json: install the package again"):
         find_repository("tiny-imagenet")
+
+
+def test_weights_of_another_name_are_opened_as_timm_opens_them(tiny_repository):
+    (tiny_repository / "model.safetensors").rename(tiny_repository / "swa.safetensors")
+    repository = find_repository(tiny_repository)
+    assert load_tensors(repository, load_config(repository))["fc.bias"].shape == (3,)
+
+
+@pytest.mark.parametrize(
+    "files, words",
+    [
+        (["pytorch_model.bin"], "only as a pickle, pytorch_model.bin, which is not opened: convert it"),
+        (["a-1-of-2.safetensors", "a-2-of-2.safetensors"], "in 2 files, such as a-1-of-2.*: merge them"),
+        ([], "is not a model repository: it has no model.safetensors.*`resnext fit`"),
+    ],
+)
+def test_a_folder_without_one_file_of_weights_says_what_to_do(files, words, tiny_repository):
+    (tiny_repository / "model.safetensors").unlink()
+    for name in files:
+        (tiny_repository / name).write_bytes(b"")
+    with pytest.raises(RepositoryError, match=words):
+        find_repository(tiny_repository)

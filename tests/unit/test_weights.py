@@ -144,3 +144,17 @@ def test_label_names_that_do_not_fit_the_model_are_refused(tmp_path, tiny_config
     with pytest.raises(ConfigError, match="4 outputs, but label_names has 3 names"):
         save_pretrained(build_model(tiny_config.architecture, 4), tmp_path / "out", tiny_config.label_names)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "_orig_mod.module."])
+def test_prefixes_of_pytorch_s_wrappers_are_left_out(prefix, tmp_path):
+    value = np.ones(2, np.float32)
+    save_tensors({f"{prefix}fc.bias": value}, tmp_path / "model.safetensors")
+    assert list(read_tensors(tmp_path / "model.safetensors", {"fc.bias": (2,)})) == ["fc.bias"]
+
+
+def test_two_tensors_that_differ_by_a_prefix_are_refused(tmp_path):
+    value = np.ones(2, np.float32)
+    save_tensors({"module.fc.bias": value, "fc.bias": value}, tmp_path / "model.safetensors")
+    with pytest.raises(WeightsError, match="the same name but for a prefix"):
+        read_tensors(tmp_path / "model.safetensors")

@@ -9,6 +9,7 @@ from PIL import Image
 
 from resnext.errors import ImageError
 from resnext.page.cam import evidence_overlay, explanation_html
+from resnext.page.feedback import NONE_OF_THESE
 from resnext.page.fetch import fetch_image
 from resnext.page.i18n import request_language, translate, translate_error, translate_lazy
 from resnext.page.markup import Picture
@@ -89,10 +90,9 @@ class ClassifyTab(Tab):
         )
         classified.success(self.describe, inputs, description, **UNQUEUED)
         classified.failure(no_photograph, outputs=photograph, **UNQUEUED)
-        again = page.switched.success(
-            self.classify, inputs, bars, api_visibility="private", show_progress="minimal"
-        )
-        again.success(self.describe, inputs, description, **UNQUEUED)
+        for changed in (page.switched.success, page.recovered.change):
+            again = changed(self.classify, inputs, bars, api_visibility="private", show_progress="minimal")
+            again.success(self.describe, inputs, description, **UNQUEUED)
         bars.select(self.choose_bar, inputs, label, **UNQUEUED)
         label.change(self.explain_class, (photograph, label, page.in_use), explanation, **UNQUEUED)
         opacity.input(None, opacity, js=_SET_OPACITY, **PRIVATE)
@@ -100,6 +100,9 @@ class ClassifyTab(Tab):
             fetch, url, photograph, api_visibility="private", show_progress="minimal", show_progress_on=url
         )
         gallery.click(self.choose_example, page.in_use, photograph, **UNQUEUED)
+        outputs = [gallery, credits]
+        if self.models.feedback:
+            outputs.append(self._build_feedback(photograph, page))
         # An endpoint for programs only.
         gr.Button(visible=False).click(
             self.explain,
@@ -107,10 +110,53 @@ class ClassifyTab(Tab):
             gr.Image(format="png", visible=False),
             api_name="explain",
         )
-        return gallery, credits
+        return outputs
+
+    def _build_feedback(self, photograph: gr.Image, page: Page) -> gr.Dropdown:
+        """Makes the form of corrections, and returns its list of classes."""
+        with gr.Accordion(translate_lazy("Wrong?"), open=False, elem_classes="feedback"):
+            label = gr.Dropdown([], label=translate_lazy("Right class"), interactive=True)
+            consent = gr.Checkbox(
+                label=translate_lazy(
+                    "I agree that my photograph and its class are stored in a data set on the Hub."
+                ),
+                info=self.models.feedback.repo_id,
+            )
+            send = gr.Button(translate_lazy("Send"), size="sm")
+            answer = gr.HTML()
+        send.click(
+            self.correct,
+            (photograph, label, consent, page.in_use),
+            (answer, consent),
+            api_visibility="private",
+            show_progress="minimal",
+        )
+        photograph.change(lambda: ("", None), None, (answer, label), **UNQUEUED)
+        return label
+
+    def correct(
+        self, image: str | None, label: str | None, consent: bool, name: str | None, request: gr.Request
+    ) -> tuple[str, bool]:
+        """Stores the right class of a photograph; returns a sentence, and the checkbox."""
+        language = request_language(request)
+        model = self.models.get(name)
+        if image is None or label is None or (label != NONE_OF_THESE and label not in model.labels):
+            text = "Choose a photograph and its right class first."
+        elif not consent:
+            text = "Tick the box first: without your consent nothing is stored."
+        elif self.models.feedback.store(model, model.classify(image), label):
+            return _status(translate(language, "Thank you: it was stored.")), False
+        else:
+            text = "No more corrections can be stored at the moment."
+        return _status(translate(language, text)), consent
 
     def show(self, model: Model, language: str):
-        return example_gallery(model, language), _credits(model, language)
+        shown = [example_gallery(model, language), _credits(model, language)]
+        if self.models.feedback:
+            none = (translate(language, "none of these classes"), NONE_OF_THESE)
+            choices = [*((label, label) for label in dict.fromkeys(model.labels)), none]
+            shown.append(gr.Dropdown(choices=choices, value=None))
+        return shown
 
     def classify(self, image: str | None, top_k: float, name: str, request: gr.Request) -> dict[str, float]:
         """Classify an image with the page's own model.
@@ -249,6 +295,10 @@ def _answer(labels: tuple[str, ...], best: int, classification: Classification, 
         state = " unsure" if probability < UNSURE else ""
         text = in_words(labels[best], probability, len(labels), language)
     return f'<p class="answer{state}" role="status">{html.escape(text)}</p>'
+
+
+def _status(text: str) -> str:
+    return f'<p class="quiet" role="status">{html.escape(text)}</p>'
 
 
 def _times(classification: Classification, language: str) -> str:

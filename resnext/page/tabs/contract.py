@@ -24,13 +24,15 @@ class Page:
 
     Args:
         choice: The list of models. Its value may name a model that has not been opened yet.
-        in_use: The name of the model that is open for this visitor.
+        in_use: The name of the model that is open for this visitor; None for the page's default.
         switched: The event of opening another model.
+        recovered: A state that changes when the page's default model takes the place of the bundled one.
     """
 
     choice: gr.Dropdown
     in_use: gr.State
     switched: Dependency
+    recovered: gr.State
 
 
 class Tab(abc.ABC):
@@ -72,25 +74,27 @@ class Tab(abc.ABC):
 
     def fill(
         self,
-        name: str,
-        filled: tuple[str, str] | None,
+        name: str | None,
+        filled: tuple | None,
         opened: str | None = None,
         request: gr.Request = None,
     ) -> list:
         """Fills the tab, unless it is filled for this model and language already or another tab is open.
 
         Args:
-            name: The name of the model in use.
-            filled: The model's name and the language that the tab was filled for last.
+            name: The name of the model in use; None for the page's default.
+            filled: The model's name and version, and the language, that the tab was filled for last.
             opened: The name of the open tab; this one if left out.
             request: Its headers say which language the visitor reads.
 
         Returns:
             The name of the open tab, what the tab is filled for now, and the values of the outputs.
         """
-        state = (name, request_language(request))
         if opened not in (None, self.name):
             return [gr.skip()] * (2 + len(self.outputs))
+        language = request_language(request)
+        model = self.models.get(name)
+        state = (model.name, model.version, language)
         if state == filled:
             return [self.name, *[gr.skip()] * (1 + len(self.outputs))]
-        return [self.name, state, *self.show(self.models.get(name), request_language(request))]
+        return [self.name, state, *self.show(model, language)]

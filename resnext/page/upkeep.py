@@ -1,0 +1,143 @@
+"""Opens the page's default model in time, and in the background what the Hub could not give yet."""
+
+import itertools
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+
+from resnext.errors import ResNeXtError
+from resnext.page.models import BUNDLED_NAME, Models, is_hub_id, without_folders
+from resnext.repository import BUNDLED, bundled_title, plain_name
+
+# Seconds that the start of a page waits for its model. Its imports take a few more.
+PATIENCE = 8.0
+_STANDS_IN = "Until then, this page shows the bundled model."
+
+
+def open_models(
+    model: str | None,
+    more: Iterable[str] = (),
+    *,
+    refresh: float | None = None,
+    patience: float = PATIENCE,
+    report: Callable[[str], None] = lambda line: print(line, file=sys.stderr, flush=True),
+    **options,
+) -> Models:
+    """Opens the page's default model, whatever the Hub does.
+
+    If that takes too long or fails, the copy that was last downloaded stands in, or else the bundled model.
+    The default model then opens by itself as soon as the Hub gives it.
+
+    Args:
+        model: A folder or repository id; the bundled model if None.
+        more: Further models to offer.
+        refresh: Seconds between questions to the Hub for new commits of the open models; None for none.
+        patience: Seconds to wait for the default model.
+        report: Prints a line for the page's owner.
+        options: Options of `Models`.
+    """
+    model = plain_name(model) if model else None
+    models = Models([model, *more, *map(bundled_title, BUNDLED)], **options)
+    upkeep = Upkeep(models, refresh, report)
+    if model is None or not is_hub_id(model):
+        upkeep.open_folder()
+    else:
+        upkeep.open_from_hub(patience)
+    return models
+
+
+class Upkeep:
+    """Opens models in the background, and replaces them by newer commits.
+
+    Args:
+        models: The models of the page.
+        refresh: Seconds between questions for new commits, or None.
+        report: Prints a line for the page's owner.
+    """
+
+    def __init__(self, models: Models, refresh: float | None, report: Callable[[str], None]):
+        self.models = models
+        self.refresh = refresh
+        self.report = report
+        self._said: dict[str, str] = {}
+
+    def open_folder(self) -> None:
+        """Opens a default model that is on this machine; the bundled model stands in for an invalid one."""
+        models = self.models
+        try:
+            models.open(models.first)
+        except ResNeXtError as error:
+            if models.first == BUNDLED_NAME:
+                raise
+            models.warning = self._stand_in(str(error))
+            self.report(models.warning)
+            models.open(None)
+        self._start(self._follow)
+
+    def open_from_hub(self, patience: float) -> None:
+        """Opens a default model that is on the Hub, and goes on trying in the background."""
+        tried = threading.Event()
+        models = self.models
+        models.warning = self._stand_in(f"{models.first} is still being downloaded.")
+        self._start(self._open_default, tried)
+        if not tried.wait(patience):
+            reason = f"The Hub did not answer within {patience:.0f} seconds."
+            if models.open_copy(models.first, reason):
+                models.warning = ""
+        warning = models.warning
+        if warning:
+            self.report(warning)
+        models.open(None)
+
+    def _open_default(self, tried: threading.Event) -> None:
+        models = self.models
+        try:
+            for pause in itertools.chain([0], _pauses()):
+                time.sleep(pause)
+                try:
+                    current = models.renew(models.first)
+                except ResNeXtError as error:
+                    if models.warning:
+                        models.warning = self._stand_in(str(error))
+                else:
+                    if models.warning and tried.is_set():
+                        self.report(f"{models.first} is open now.")
+                    models.warning = ""
+                    if current:
+                        break
+                tried.set()
+        finally:
+            tried.set()
+        self._follow()
+
+    def _follow(self) -> None:
+        """Asks for new commits for as long as the page runs."""
+        while self.refresh:
+            time.sleep(self.refresh)
+            self.look()
+
+    def look(self) -> None:
+        """Asks once for new commits of the open models, and says what cannot be loaded, once each."""
+        for name in self.models.followed():
+            try:
+                self.models.renew(name)
+            except ResNeXtError as error:
+                said = f"{error} Until then, this page keeps the commit of {name} that is open."
+            else:
+                said = ""
+            if said and said != self._said.get(name):
+                self.report(said)
+            self._said[name] = said
+
+    def _stand_in(self, reason: str) -> str:
+        source = self.models.sources[self.models.first]
+        return f"{without_folders(reason, source)} {_STANDS_IN}"
+
+    def _start(self, task: Callable[..., None], *arguments) -> None:
+        threading.Thread(target=task, args=arguments, daemon=True, name="upkeep").start()
+
+
+def _pauses() -> Iterator[float]:
+    """Seconds between tries to open a model: short ones first, then a minute each."""
+    return itertools.chain([5, 10, 20, 40], itertools.repeat(60))

@@ -1,0 +1,321 @@
+"""Spaces: what is checked and sent, what is kept of the owner's, and that the folder runs on its own."""
+
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tempfile
+import time
+
+import httpx
+import huggingface_hub
+import pytest
+from gradio_client import Client, handle_file
+from typer.testing import CliRunner
+
+from resnext.page.upkeep import open_models
+from tests.helpers.hub_client import connect, forget, publish, until
+from tests.helpers.hub_server import TOKEN, File, HubServer, Repo, environment
+from tests.helpers.pages import free_port
+from tests.helpers.paths import ROOT
+from tests.helpers.repositories import make_repository
+from training import space
+from training.cli import app
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return make_repository(tmp_path_factory.mktemp("models") / "net")
+
+
+@pytest.fixture(autouse=True)
+def hub(folder, monkeypatch, tmp_path):
+    """A Hub with the models tester/net and, private, tester/secret; its user is logged in."""
+    with HubServer() as server:
+        connect(monkeypatch, server, tmp_path, TOKEN)
+        publish(server, "tester/net", folder)
+        publish(server, "tester/secret", folder, private=True)
+        yield server
+
+
+def run(*arguments):
+    """Runs `training space ARGUMENTS...` in this process."""
+    return CliRunner().invoke(app, ["space", *map(str, arguments)])
+
+
+def refused(*arguments):
+    """The message of an error, after checks that nothing was sent and that it is one line without secrets."""
+    result = run(*arguments)
+    message = str(result.exception) + result.output
+    assert result.exit_code in (1, 2), message
+    assert TOKEN not in message
+    return message
+
+
+def page(hub):
+    """The Space tester/page and the text of its files."""
+    repo = hub.repos["space", "tester/page"]
+    return repo, {
+        name: file.content.decode("utf-8", "replace") for name, file in repo.find("main")[2].items()
+    }
+
+
+def test_a_space_holds_the_page_and_names_its_models(hub):
+    result = run("tester/page", "--model", "tester/net", "--model", "hf-hub:tester/net@main")
+    assert result.exit_code == 0, result.exception
+    assert result.stdout.strip().endswith("/spaces/tester/page")
+    repo, files = page(hub)
+    assert (repo.sdk, repo.private) == ("gradio", False)
+    assert {name: variable["value"] for name, variable in repo.variables.items()} == {
+        "RESNEXT_MODEL": "tester/net",
+        "RESNEXT_MODELS": "tester/net@main",
+    }
+    assert files["app.py"] == (ROOT / "app.py").read_text("utf-8")
+    assert {"resnext/classifier.py", "resnext/page/static/page.css", "resnext/flowers/config.json"} < set(
+        files
+    )
+    assert not [name for name in files if "__pycache__" in name or name.startswith(("training/", "tests/"))]
+    assert "openvino" in files["requirements.txt"]
+    assert "tensorflow" not in files["requirements.txt"]
+    card = huggingface_hub.SpaceCard(files["README.md"])
+    assert (card.data["sdk"], card.data["app_file"], card.data["title"]) == ("gradio", "app.py", "ResNeXt")
+    assert card.data["models"] == ["tester/net"]
+    assert card.text.strip() == "Shows `tester/net`, `tester/net@main`."
+
+
+def test_a_second_command_changes_what_it_must_and_restarts_nothing(hub):
+    run("tester/page", "--model", "tester/net", "--model", "tester/net@main")
+    before = page(hub)[0].refs["refs/heads/main"]
+    hub.requests.clear()
+    assert run("tester/page", "--model", "tester/net", "--model", "tester/net@main").exit_code == 0
+    assert page(hub)[0].refs["refs/heads/main"] == before
+    assert not [path for method, path in hub.requests if path.endswith("variables") and method != "GET"]
+    assert run("tester/page", "--model", "tester/net").exit_code == 0
+    assert "RESNEXT_MODELS" not in page(hub)[0].variables
+
+
+def test_what_the_owner_wrote_is_kept_and_own_files_that_a_version_dropped_are_removed(hub):
+    run("tester/page", "--model", "tester/net")
+    repo, files = page(hub)
+    card = huggingface_hub.SpaceCard(files["README.md"])
+    for field, value in {"title": "Mine", "emoji": "🌻", "pinned": True, "sdk_version": "5.0"}.items():
+        card.data[field] = value
+    card.text = "\n# My page\n\nAbout it.\n"
+    changed = {
+        **repo.find("main")[2],
+        "README.md": File(str(card).encode()),
+        "resnext/notes.py": File(b"# the owner's\n"),
+        "resnext/dropped.py": File(b"# ours\n"),
+        "resnext/space_files.txt": File((files["resnext/space_files.txt"] + "resnext/dropped.py\n").encode()),
+    }
+    repo.add("refs/heads/main", changed, "the owner's")
+    assert run("tester/page", "--model", "tester/net@main").exit_code == 0
+    _, after = page(hub)
+    card = huggingface_hub.SpaceCard(after["README.md"])
+    assert (card.data["title"], card.data["emoji"], card.data["pinned"]) == ("Mine", "🌻", True)
+    assert card.data["sdk_version"] != "5.0"
+    assert card.text.strip() == "# My page\n\nAbout it."
+    assert "resnext/notes.py" in after
+    assert "resnext/dropped.py" not in after
+    assert run("tester/page", "--model", "tester/net", "--title", "Another").exit_code == 0
+    assert huggingface_hub.SpaceCard(page(hub)[1]["README.md"]).data["title"] == "Another"
+
+
+def test_hardware_sleep_time_visibility_and_secrets_are_set_and_no_value_is_printed(hub, monkeypatch):
+    monkeypatch.setenv("OTHER", "hf_another_value")
+    result = run(
+        *("tester/page", "--model", "tester/secret", "--private", "--hardware", "cpu-upgrade"),
+        *("--sleep-time", 600, "--secret", "HF_TOKEN", "--secret", "OTHER"),
+    )
+    assert result.exit_code == 0, result.exception
+    repo, files = page(hub)
+    assert repo.private
+    assert repo.runtime == {"flavor": "cpu-upgrade", "sleep_time": 600}
+    assert repo.secrets == {"HF_TOKEN": TOKEN, "OTHER": "hf_another_value"}
+    shown = result.output + "".join(files.values())
+    assert TOKEN not in shown
+    assert "hf_another_value" not in shown
+    assert "preload_from_hub" not in files["README.md"], "the Hub builds a Space without its secrets"
+    assert run("tester/page", "--model", "tester/secret").exit_code == 0, "the Space has its secret"
+    assert run("tester/page", "--model", "tester/secret", "--sleep-time", 900).exit_code == 0
+    assert repo.runtime["sleep_time"] == 900
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        (["page", "--model", "tester/net"], "is not the name of a Space: give OWNER/NAME"),
+        (["tester/page", "--model", "tester/none"], "tester/none is not on the Hub"),
+        (["tester/page", "--model", "net"], "'net' is not a Hub repository such as OWNER/NAME"),
+        (["tester/page", "--model", "tester/net@v9"], "has no revision 'v9'"),
+        (
+            ["tester/page", "--model", str(ROOT / "resnext" / "flowers")],
+            "is a folder here, which a Space cannot",
+        ),
+        (
+            ["tester/page", "--model", "tester/secret"],
+            "so the Space needs a token that may read it: add --secret",
+        ),
+        (["tester/page", "--model", "tester/net", "--secret", "NOT_SET"], "The secret NOT_SET has no value"),
+        (
+            ["tester/page", "--model", "tester/net", "--hardware", "abacus"],
+            "'abacus' is not one of cpu-basic",
+        ),
+        (
+            ["tester/page", "--model", "tester/net", "--hardware", "cpu-basic", "--sleep-time", "9"],
+            "cpu-basic always sleeps",
+        ),
+        (["other/page", "--model", "tester/net"], "does not let you write to the Space other/page"),
+        (["tester/page", "--model", "tester/net", "--dry-run", str(ROOT)], "exists already"),
+    ],
+)
+def test_what_cannot_work_is_refused_before_anything_is_sent(arguments, words, hub):
+    assert words in refused(*arguments)
+    assert not [key for key in hub.repos if key[0] == "space"]
+
+
+def test_a_public_space_is_not_made_private_silently(hub):
+    run("tester/page", "--model", "tester/net")
+    assert "is public already" in refused("tester/page", "--model", "tester/net", "--private")
+
+
+@pytest.mark.parametrize(
+    "readme, words", [(b"---\na: [\n---\n", "is not valid YAML"), (b"\xff\xfe", "is not UTF-8")]
+)
+def test_a_readme_that_cannot_be_read_is_not_overwritten(readme, words, hub):
+    repo = hub.repos["space", "tester/page"] = Repo("space", "tester/page")
+    commit = repo.add("refs/heads/main", {"README.md": File(readme)}, "x")
+    assert words in refused("tester/page", "--model", "tester/net")
+    assert repo.refs["refs/heads/main"] == commit
+
+
+@pytest.mark.parametrize(
+    "fault, words",
+    [
+        ((99, 503, "/commit/"), "has a fault of its own (HTTP 503)"),
+        ((99, 429, "/api/repos"), "asks for fewer requests"),
+        ((99, 412, "/commit/"), "was changed in the meantime"),
+        ((99, 400, "/api/repos"), "HTTP 400 (Injected fault)"),
+        ((99, 401, "/api/repos"), "does not accept your token"),
+    ],
+)
+def test_a_fault_of_the_hub_is_one_line_and_the_next_command_works(fault, words, hub, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", lambda seconds: None)
+    hub.fail_next(*fault)
+    assert words in refused("tester/page", "--model", "tester/net")
+    hub.faults.clear()
+    assert run("tester/page", "--model", "tester/net").exit_code == 0
+
+
+def test_a_cold_start_downloads_nothing(hub, tmp_path, monkeypatch):
+    run("tester/page", "--model", "tester/net")
+    (entry,) = huggingface_hub.SpaceCard(page(hub)[1]["README.md"]).data["preload_from_hub"]
+    repo_id, names, commit = entry.split(" ")
+    assert (repo_id, commit) == ("tester/net", hub.repos["model", "tester/net"].find("main")[1])
+    forget(tmp_path)
+    for name in names.split(","):  # as the Hub does when it builds the Space
+        huggingface_hub.hf_hub_download(repo_id, name, revision=commit)
+    hub.requests.clear()
+    model = open_models("tester/net").open(None)
+    assert model.version == (True, commit)
+    assert model.examples()
+    assert len(hub.requests) == 1, "what the newest commit is"
+    hub.fail_next(99, 503)
+    assert open_models("tester/net").open(None).version == (False, commit)
+
+
+def test_a_dry_run_writes_the_folder_and_sends_nothing(hub, tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", "")
+    hub.requests.clear()
+    result = run("tester/page", "--model", "tester/net", "--dry-run", tmp_path / "page")
+    assert result.exit_code == 0, result.exception
+    assert "Nothing was sent. The page reads these variables: RESNEXT_MODEL=tester/net." in result.output
+    assert {method for method, _ in hub.requests} <= {"GET", "HEAD"}
+    written = {
+        path.relative_to(tmp_path / "page").as_posix()
+        for path in (tmp_path / "page").rglob("*")
+        if path.is_file()
+    }
+    assert written == set((tmp_path / "page" / space._OWN_FILES).read_text().splitlines())
+
+
+def unprivileged():
+    """A Python that uid 1000, as which a Space runs, may use, and options and variables for `subprocess`.
+
+    Where this user may not change to it, or it may not read this Python, the page runs as this user.
+    """
+    options = {"user": 1000, "group": 1000, "extra_groups": []}
+    another = f"/usr/bin/python3.{sys.version_info.minor}"
+    for program, variables in (
+        (sys.executable, {}),
+        (another, {"PYTHONPATH": sysconfig.get_path("purelib")}),
+    ):
+        command = [program, "-c", "import typer"]
+        try:
+            subprocess.run(
+                command, check=True, capture_output=True, env=os.environ | variables, cwd="/", **options
+            )
+        except (OSError, subprocess.CalledProcessError):
+            continue
+        return program, options, variables
+    return sys.executable, {}, {}
+
+
+@pytest.mark.slow
+def test_the_folder_alone_starts_and_classifies(hub, folder):
+    """With the packages of its requirements alone, a cache that cannot be written, and a model of the Hub."""
+    with tempfile.TemporaryDirectory() as place:
+        top = pathlib.Path(place)
+        os.chmod(top, 0o755)
+        run("tester/page", "--model", "tester/net", "--dry-run", top / "page")
+        shutil.copy(ROOT / "tests" / "helpers" / "alone.py", top / "alone.py")
+        (top / "home").mkdir()
+        (top / "file").touch()
+        port = free_port()
+        variables = environment(hub.url, top / "file" / "cache") | {
+            "HOME": str(top / "home"),
+            "HF_TOKEN_PATH": str(top / "home" / "token"),
+            "GRADIO_TEMP_DIR": str(top / "home"),
+            "GRADIO_SERVER_PORT": str(port),
+            "RESNEXT_MODEL": "tester/net",
+            "PYTHONDONTWRITEBYTECODE": "1",
+        }
+        program, options, more = unprivileged()
+        if options:
+            os.chown(top / "home", 1000, 1000)
+        with (top / "output").open("w+") as output:
+            process = subprocess.Popen(
+                [program, "../alone.py"],
+                cwd=top / "page",
+                env=os.environ | variables | more,
+                stdout=output,
+                stderr=output,
+                **options,
+            )
+            try:
+                page = wait_for(f"http://127.0.0.1:{port}", process)
+                # On a busy machine, the bundled model stands in at first.
+                until(lambda: page.predict(api_name="/model_info")["model"] == "tester/net")
+                image = next(folder.glob("examples/*.jpg"))
+                assert page.predict(handle_file(image), 3, api_name="/classify")["confidences"]
+            finally:
+                process.terminate()
+                status = process.wait(30)
+            output.seek(0)
+            text = output.read()
+        assert status == 143, text
+        assert "cannot be written, so downloads go to" in text
+        assert "Traceback" not in text
+        assert TOKEN not in text
+
+
+def wait_for(address, process):
+    for _ in range(600):
+        assert process.poll() is None
+        try:
+            return Client(address, verbose=False)
+        except (OSError, ValueError, httpx.HTTPError):
+            time.sleep(0.2)
+    return pytest.fail("the page did not start within two minutes")

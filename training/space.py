@@ -1,0 +1,371 @@
+"""Makes Spaces on the Hugging Face Hub whose page shows models of the Hub."""
+
+import contextlib
+import dataclasses
+import importlib.metadata
+import os
+import pathlib
+import re
+import tempfile
+import tomllib
+from collections.abc import Callable, Iterator, Sequence
+
+import httpx2
+import huggingface_hub
+from huggingface_hub import errors, repocard
+
+import resnext
+from resnext.errors import RepositoryError, printable
+from resnext.hub import Listing, choose_files, list_files
+from resnext.repository import OPTIONAL, is_repo_id, plain_name
+
+_PACKAGE = pathlib.Path(resnext.__file__).parent
+# Folders of the package that a Space does without. `training` is in it only where the package is installed.
+_NOT_IN_A_SPACE = {"__pycache__", "training"}
+# The list of the files that this command has put into a Space, so that a later version removes its own only.
+_OWN_FILES = "resnext/space_files.txt"
+_MAX_PRELOADED = 200  # files of a model
+# Fields of the Space's README.md that the command sets again each time. The owner's others are kept.
+_OWN_FIELDS = ("sdk", "sdk_version", "python_version", "app_file")
+_OWN_TEXT = re.compile(r"\s*Shows `[^`]+`(, `[^`]+`)*\.\s*")
+# The checkout's app.py, which an installed package does not have. A test compares the two.
+_SPACE_APP = '''\
+"""The web page's command, and the entry point of a Space: classify photographs with ResNeXts from the Hub."""
+
+import typer
+
+from resnext.command import run
+from resnext.page.launch import main
+
+if __name__ == "__main__":
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    app.command()(main)
+    run(app, "app.py")
+'''
+
+
+@dataclasses.dataclass(frozen=True)
+class SpaceOptions:
+    """What a Space is made of.
+
+    Args:
+        models: The Hub repositories, OWNER/NAME or OWNER/NAME@REVISION. The page shows the first one.
+        private: Whether a Space that is created is private.
+        hardware: The Hub's name of the hardware, such as "cpu-upgrade"; None to leave it as it is.
+        sleep_time: Seconds without visitors after which the Space sleeps, -1 for never; None to leave it.
+        secrets: Names of secrets. Their values are read from the environment, HF_TOKEN also from the login.
+        title: The title of the Space; None to leave it as it is.
+    """
+
+    models: Sequence[str]
+    private: bool = False
+    hardware: str | None = None
+    sleep_time: int | None = None
+    secrets: Sequence[str] = ()
+    title: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class _Space:
+    """A Space on the Hub.
+
+    Args:
+        commit: The newest commit.
+        files: The names of its files.
+        readme: Its README.md.
+        own_files: The names of the files that this command has put there.
+    """
+
+    commit: str
+    files: frozenset[str]
+    readme: str
+    own_files: frozenset[str]
+
+
+def make_space(
+    repo_id: str,
+    options: SpaceOptions,
+    dry_run: pathlib.Path | None = None,
+    report: Callable[[str], None] = print,
+) -> str:
+    """Creates or updates a Gradio Space whose page shows models of the Hub.
+
+    Everything is checked before anything is sent. What the owner wrote into the Space's README.md is kept.
+
+    Args:
+        repo_id: The Space, OWNER/NAME. It is created if it does not exist.
+        options: What it is made of.
+        dry_run: A folder to write the files to. Then nothing is sent.
+        report: Prints a line for the user.
+
+    Returns:
+        The URL of the Space, or the folder.
+
+    Raises:
+        RepositoryError: A model cannot be shown, the login is missing, or the Hub refuses or does not answer.
+    """
+    if "/" not in repo_id or not is_repo_id(repo_id):
+        raise RepositoryError(f"{repo_id!r} is not the name of a Space: give OWNER/NAME.")
+    listings = {name: _find_model(name) for name in dict.fromkeys(map(plain_name, options.models))}
+    secrets = {name: _secret(name) for name in options.secrets}
+    with tempfile.TemporaryDirectory() as folder, _explained(repo_id):
+        api = huggingface_hub.HfApi()
+        if dry_run is None:
+            api.whoami()
+        space = _find_space(api, repo_id, options.private)
+        _check_secrets(api, repo_id, listings, secrets, known=space is not None, dry_run=dry_run is not None)
+        files = _space_files(listings, options.title, space, dry_run or pathlib.Path(folder))
+        if dry_run is not None:
+            _copy(files, dry_run)
+            report(f"Nothing was sent. The page reads these variables: {_listed(_variables(listings))}.")
+            return str(dry_run)
+        url = api.create_repo(
+            repo_id, repo_type="space", space_sdk="gradio", private=options.private or None, exist_ok=True
+        )
+        _configure(api, repo_id, options, _variables(listings), secrets)
+        dropped = (space.own_files & space.files) - files.keys() if space else set()
+        changes: list = [huggingface_hub.CommitOperationAdd(name, file) for name, file in files.items()]
+        changes += [huggingface_hub.CommitOperationDelete(name) for name in sorted(dropped)]
+        api.create_commit(
+            repo_id,
+            changes,
+            commit_message=f"Show {', '.join(listings)}",
+            repo_type="space",
+            parent_commit=space.commit if space else None,
+        )
+    return str(url)
+
+
+def _find_model(name: str) -> Listing:
+    """Checks that a model can be shown by a Space, which sees only the Hub."""
+    if os.path.isdir(os.path.expanduser(name)):
+        raise RepositoryError(
+            f"{name} is a folder here, which a Space cannot see: push it with `resnext push {name} "
+            "OWNER/NAME`, and name that repository."
+        )
+    repo_id, _, revision = name.partition("@")
+    if "/" not in repo_id or not is_repo_id(repo_id):
+        raise RepositoryError(f"{name[:200]!r} is not a Hub repository such as OWNER/NAME.")
+    return list_files(repo_id, revision or None)
+
+
+def _secret(name: str) -> str:
+    value = os.environ.get(name) or (huggingface_hub.get_token() if name == "HF_TOKEN" else None)
+    if not value:
+        raise RepositoryError(f"The secret {name} has no value: set the environment variable of this name.")
+    return value
+
+
+def _check_secrets(
+    api: huggingface_hub.HfApi,
+    repo_id: str,
+    listings: dict[str, Listing],
+    secrets: dict[str, str],
+    *,
+    known: bool,
+    dry_run: bool,
+) -> None:
+    """Refuses a Space that could not read its models."""
+    restricted = [name for name, listing in listings.items() if listing.restricted]
+    if not restricted or "HF_TOKEN" in secrets or dry_run:
+        return
+    if known and "HF_TOKEN" in api.get_space_secrets(repo_id):
+        return
+    raise RepositoryError(
+        f"{restricted[0]} is private or gated, so the Space needs a token that may read it: add --secret "
+        "HF_TOKEN, which takes HF_TOKEN or your login's."
+    )
+
+
+def _find_space(api: huggingface_hub.HfApi, repo_id: str, private: bool) -> _Space | None:
+    """The Space as it is on the Hub, or None if there is none."""
+    try:
+        info = api.space_info(repo_id)
+    except errors.RepositoryNotFoundError:
+        return None
+    if private and not info.private:
+        raise RepositoryError(
+            f"The Space {repo_id} is public already: leave --private out, or make it private on the Hub."
+        )
+    commit = str(info.sha)
+    files = frozenset(str(file.rfilename) for file in info.siblings or ())
+
+    def read(name: str) -> str:
+        if name not in files:
+            return ""
+        with tempfile.TemporaryDirectory() as folder:
+            path = api.hf_hub_download(repo_id, name, repo_type="space", revision=commit, local_dir=folder)
+            try:
+                return pathlib.Path(path).read_text("utf-8")
+            except UnicodeDecodeError:
+                raise RepositoryError(
+                    f"The {name} of the Space {repo_id} is not UTF-8: save it as UTF-8, or delete it."
+                ) from None
+
+    return _Space(commit, files, read("README.md"), frozenset(read(_OWN_FILES).split("\n")) - {""})
+
+
+def _variables(listings: dict[str, Listing]) -> dict[str, str]:
+    first, *more = listings
+    return {"RESNEXT_MODEL": first, **({"RESNEXT_MODELS": ",".join(more)} if more else {})}
+
+
+def _listed(variables: dict[str, str]) -> str:
+    return ", ".join(f"{name}={value}" for name, value in variables.items())
+
+
+def _configure(
+    api: huggingface_hub.HfApi,
+    repo_id: str,
+    options: SpaceOptions,
+    variables: dict[str, str],
+    secrets: dict[str, str],
+) -> None:
+    """Sets what is not a file. Each change restarts the Space, so what is as it should be is left alone."""
+    present = {name: variable.value for name, variable in api.get_space_variables(repo_id).items()}
+    for name, value in variables.items():
+        if present.get(name) != value:
+            api.add_space_variable(repo_id, name, value)
+    if "RESNEXT_MODELS" in present.keys() - variables.keys():
+        api.delete_space_variable(repo_id, "RESNEXT_MODELS")
+    for name, value in secrets.items():
+        api.add_space_secret(repo_id, name, value)
+    if options.hardware is not None:
+        hardware = huggingface_hub.SpaceHardware(options.hardware)
+        api.request_space_hardware(repo_id, hardware, sleep_time=options.sleep_time)
+    elif options.sleep_time is not None:
+        api.set_space_sleep_time(repo_id, options.sleep_time)
+
+
+def _space_files(
+    listings: dict[str, Listing], title: str | None, space: _Space | None, folder: pathlib.Path
+) -> dict[str, pathlib.Path]:
+    """The files of a Space by their names there. The generated ones are written to the folder."""
+    requirements, readme = _project()
+    files = {}
+    for file in sorted(_PACKAGE.rglob("*")):
+        inside = file.relative_to(_PACKAGE)
+        if file.is_file() and _NOT_IN_A_SPACE.isdisjoint(inside.parts):
+            files[f"resnext/{inside.as_posix()}"] = file
+    texts = {
+        "app.py": _SPACE_APP,
+        "requirements.txt": "\n".join(requirements) + "\n",
+        "README.md": _readme(readme, listings, title, space.readme if space else ""),
+    }
+    texts[_OWN_FILES] = "\n".join(sorted([*files, *texts, _OWN_FILES])) + "\n"
+    for name, text in texts.items():
+        files[name] = folder / name
+        files[name].parent.mkdir(parents=True, exist_ok=True)
+        files[name].write_text(text, encoding="utf-8")
+    return files
+
+
+def _readme(project: str, listings: dict[str, Listing], title: str | None, owners: str) -> str:
+    """README.md of a Space: its configuration, and a text.
+
+    Args:
+        project: The project's README.md, whose header configures a Space.
+        listings: The files of each model on the Hub.
+        title: The title, or None.
+        owners: The Space's README.md so far, of which the owner may have written anything; empty if new.
+    """
+    defaults = _card(project).data.to_dict()
+    card = _card(owners) if owners.strip() else huggingface_hub.SpaceCard("---\n{}\n---\n")
+    # The Hub makes a README.md of its own for a new Space.
+    configured = "models" in card.data.to_dict()
+    for field, value in defaults.items():
+        if field in _OWN_FIELDS or (not configured and field not in card.data.to_dict()):
+            card.data[field] = value
+    if title is not None:
+        card.data["title"] = title
+    card.data["models"] = list(dict.fromkeys(name.partition("@")[0] for name in listings))
+    preloaded = [_preload(name, listing) for name, listing in listings.items() if not listing.restricted]
+    card.data["preload_from_hub"] = preloaded or None
+    if not card.text.strip() or _OWN_TEXT.fullmatch(card.text):
+        card.text = f"\nShows {', '.join(f'`{name}`' for name in listings)}.\n"
+    return str(card)
+
+
+def _card(text: str) -> huggingface_hub.SpaceCard:
+    """A README.md with its header as data."""
+    try:
+        return huggingface_hub.SpaceCard(text)
+    except (ValueError, TypeError, repocard.yaml.YAMLError):
+        raise RepositoryError(
+            "The header of the Space's README.md is not valid YAML: correct it on the Hub, or delete it."
+        ) from None
+
+
+def _preload(name: str, listing: Listing) -> str:
+    """An entry of `preload_from_hub`: the files that the page reads, and the commit that has them all."""
+    names = ["config.json", listing.weights, *choose_files(listing.sizes, OPTIONAL)]
+    # The entry separates with spaces and commas.
+    names = [file for file in names if not re.search(r"[\s,]", file)][:_MAX_PRELOADED]
+    return f"{name.partition('@')[0]} {','.join(names)} {listing.commit}"
+
+
+def _copy(files: dict[str, pathlib.Path], folder: pathlib.Path) -> None:
+    for name, file in files.items():
+        target = folder / name
+        if target != file:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(file.read_bytes())
+
+
+def _project() -> tuple[list[str], str]:
+    """The page's requirements and README.md, from the checkout or the metadata of the installed package."""
+    root = _PACKAGE.parent
+    if (root / "pyproject.toml").is_file():
+        project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+        requirements = project["dependencies"] + project["optional-dependencies"]["page"]
+        return sorted(requirements), (root / "README.md").read_text(encoding="utf-8")
+    metadata = importlib.metadata.metadata("resnext")
+    requirements = []
+    for line in metadata.get_all("Requires-Dist"):
+        requirement, _, marker = line.partition(";")
+        if marker.strip() in ("", 'extra == "page"'):
+            requirements.append(requirement.strip())
+    return sorted(requirements), metadata["Description"]
+
+
+@contextlib.contextmanager
+def _explained(repo_id: str) -> Iterator[None]:
+    """Turns the errors of the Hub's client into a RepositoryError of one sentence, without addresses."""
+    try:
+        yield
+    except errors.LocalTokenNotFoundError:
+        raise RepositoryError(
+            f"To make the Space {repo_id}, log in with `hf auth login` or set HF_TOKEN."
+        ) from None
+    except errors.HFValidationError:
+        raise RepositoryError(f"{repo_id!r} is not the name of a Space: give OWNER/NAME.") from None
+    except errors.HfHubHTTPError as error:
+        raise RepositoryError(_refusal(error, repo_id)) from None
+    except (httpx2.HTTPError, OSError) as error:
+        if isinstance(error, OSError) and error.filename:
+            raise
+        raise RepositoryError(
+            f"The Hub cannot be reached to make the Space {repo_id}: check the connection, and try again."
+        ) from None
+
+
+def _refusal(error: errors.HfHubHTTPError, repo_id: str) -> str:
+    status = error.response.status_code
+    said = error.server_message or ""
+    reason = f" ({printable(said)[:200]})" if said and "://" not in said else ""
+    if status == 401:
+        return f"The Hub does not accept your token for the Space {repo_id}: log in with `hf auth login`."
+    if status in (403, 404):
+        return (
+            f"The Hub does not let you write to the Space {repo_id}{reason}: use a token that has write "
+            "access, or another owner."
+        )
+    if status == 412:
+        return f"The Space {repo_id} was changed in the meantime: run the command again."
+    if status == 429:
+        return f"The Hub asks for fewer requests, so the Space {repo_id} was not updated: try again later."
+    if status >= 500:
+        return (
+            f"The Hub has a fault of its own (HTTP {status}): the Space {repo_id} was not updated, try later."
+        )
+    return f"The Hub refused the Space {repo_id} (HTTP {status}{reason}): correct that, and try again."
