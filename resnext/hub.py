@@ -1,11 +1,14 @@
 """Downloads model repositories from the Hugging Face Hub: only the needed files, verified, with retries."""
 
 import atexit
+import collections
 import contextlib
 import contextvars
+import dataclasses
 import errno
 import fnmatch
 import hashlib
+import logging
 import math
 import os
 import pathlib
@@ -31,16 +34,35 @@ MAX_EXAMPLES = 24
 MAX_WAIT = 60  # total seconds between retries of a request
 _TIMEOUT = 15  # seconds without an answer, after which a request has failed
 _ATTEMPTS = 4
+_UPLOAD_TRIES = 2  # of a request, after which the client's own retries end
 _RETRIED = (408, 429, 500, 502, 503, 504)
 _MAX_OPTIONAL_BYTES = 32 * 2**20  # of a file that is not needed to classify
 _PICKLES = (".bin", ".pth", ".pt", ".pth.tar")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 # What the Hub's client raises at malformed answers, which no Hub would give.
-_MALFORMED = (ValueError, TypeError, KeyError, AttributeError, RecursionError)
+MALFORMED = (ValueError, TypeError, KeyError, AttributeError, RecursionError)
 _T = TypeVar("_T")
-# Until when this thread's requests may be repeated, in the seconds of `time.monotonic`; None outside of
-# `_bounded_requests`.
-_deadline: contextvars.ContextVar[float | None] = contextvars.ContextVar("deadline", default=None)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Bounds:
+    """What bounds the requests of one attempt.
+
+    Args:
+        until: When a request may be repeated for the last time, in the seconds of `time.monotonic`.
+        uploading: Whether it is an upload, whose requests may begin late and be answered late.
+        tries: How often each request was made.
+    """
+
+    until: float
+    uploading: bool = False
+    tries: collections.Counter = dataclasses.field(default_factory=collections.Counter)
+
+
+# The bounds of this thread's requests; None outside of `_bounded_requests`.
+_bounds: contextvars.ContextVar[_Bounds | None] = contextvars.ContextVar("bounds", default=None)
+# Those of an upload, for the threads that the client makes for it: they get no context.
+_upload_bounds: list[_Bounds] = []
 
 
 class Pulled(NamedTuple):
@@ -157,7 +179,7 @@ def list_files(repo_id: str, revision: str | None, token: bool | None = None) ->
         api = HfApi(token=token)
         return api.model_info(repo_id, revision=revision, files_metadata=True, timeout=_TIMEOUT)
 
-    info = _with_retries(ask, where)
+    info = with_retries(ask, where)
     with _explained(where):
         commit = str(info.sha)
         sizes = {str(file.rfilename): int(file.size or 0) for file in info.siblings}
@@ -197,7 +219,7 @@ def _fetch(repo_id: str, commit: str, name: str, where: str, token: bool | None)
     def download():
         return hf_hub_download(repo_id, name, revision=commit, etag_timeout=_TIMEOUT, token=token)
 
-    path = pathlib.Path(_with_retries(download, where))
+    path = pathlib.Path(with_retries(download, where))
     if not _matches_its_name(path):
         # Or else the client would take the same bytes again.
         path.resolve().unlink(missing_ok=True)
@@ -371,19 +393,32 @@ def _matches_its_name(link: pathlib.Path) -> bool:
         return hashlib.file_digest(opened, lambda: digest).hexdigest() == announced
 
 
-def _with_retries(ask: Callable[[], _T], where: str) -> _T:
-    """Calls `ask`, and retries on 408, 429 and server errors, with `MAX_WAIT` seconds of waiting in total."""
+def with_retries(
+    ask: Callable[[], _T],
+    where: str,
+    explained: "Callable[[str], contextlib.AbstractContextManager[None]] | None" = None,
+    *,
+    uploading: bool = False,
+) -> _T:
+    """Calls `ask`, and retries on 408, 429 and server errors, with `MAX_WAIT` seconds of waiting in total.
+
+    Args:
+        ask: Makes one or more requests with the Hub's client. All of them are repeated.
+        where: The repository, as messages name it.
+        explained: Turns an error into a message. Default: that of a download.
+        uploading: Whether the requests are those of an upload.
+    """
     waited = 0.0
     for attempt in range(_ATTEMPTS):
         try:
-            with _bounded_requests():
+            with _bounded_requests(uploading):
                 return ask()
         except Exception as error:
-            status = _status(error)
-            pause = _retry_after(error) or 2.0**attempt
+            status = http_status(error)
+            pause = retry_after(error) or 2.0**attempt
             last = attempt == _ATTEMPTS - 1 or waited + pause > MAX_WAIT
             if status not in _RETRIED or last:
-                with _explained(where):
+                with (explained or _explained)(where):
                     raise
         time.sleep(pause)
         waited += pause
@@ -391,13 +426,15 @@ def _with_retries(ask: Callable[[], _T], where: str) -> _T:
 
 
 @contextlib.contextmanager
-def _bounded_requests() -> Iterator[None]:
+def _bounded_requests(uploading: bool = False) -> Iterator[None]:
     """Bounds the requests that this thread makes with the client.
 
     Some of its requests wait for ever, and where the Hub asks to wait for an hour, it does.
     """
     from huggingface_hub import utils
 
+    # Its warnings of retries show addresses, which may be signed.
+    logging.getLogger("huggingface_hub.utils._http").addFilter(_is_unbounded)
     client = utils.get_session()
     hooks = client.event_hooks
     if _limit not in hooks["request"]:
@@ -405,37 +442,55 @@ def _bounded_requests() -> Iterator[None]:
             "request": [*hooks["request"], _limit],
             "response": [*hooks["response"], _hand_over],
         }
-    token = _deadline.set(time.monotonic() + MAX_WAIT)
+    bounds = _Bounds(time.monotonic() + MAX_WAIT, uploading)
+    token = _bounds.set(bounds)
+    if uploading:
+        _upload_bounds.append(bounds)
     try:
         yield
     finally:
-        _deadline.reset(token)
+        _bounds.reset(token)
+        if uploading:
+            _upload_bounds.remove(bounds)
+
+
+def _current_bounds() -> _Bounds | None:
+    return _bounds.get() or next(iter(_upload_bounds), None)
+
+
+def _is_unbounded(record: logging.LogRecord) -> bool:
+    return _current_bounds() is None
 
 
 def _limit(request: "httpx2.Request") -> None:
-    """Gives a request without a time limit one, and ends the client's retries after the deadline."""
-    deadline = _deadline.get()
-    if deadline is None:
+    """Gives a request without a time limit one, and ends the client's own retries."""
+    bounds = _current_bounds()
+    if bounds is None:
         return
-    if time.monotonic() > deadline and request.method == "HEAD":
-        raise _NoAnswerError
-    most = _TIMEOUT if request.method == "HEAD" else math.inf  # the client waits a minute, five times
+    if bounds.uploading:
+        bounds.tries[request.method, str(request.url)] += 1
+        if bounds.tries[request.method, str(request.url)] > _UPLOAD_TRIES:
+            raise NoAnswerError
+    elif time.monotonic() > bounds.until and request.method == "HEAD":
+        raise NoAnswerError
+    longest = MAX_WAIT if bounds.uploading and request.method in ("POST", "PUT") else _TIMEOUT
+    most = longest if request.method == "HEAD" else math.inf  # the client waits a minute, five times
     given = request.extensions.get("timeout") or {}
-    limits = {key: min(given.get(key) or _TIMEOUT, most) for key in ("connect", "read", "write", "pool")}
+    limits = {key: min(given.get(key) or longest, most) for key in ("connect", "read", "write", "pool")}
     request.extensions["timeout"] = limits
 
 
 def _hand_over(response: "httpx2.Response") -> None:
-    """Lets `_with_retries` decide when a request is repeated."""
-    if _deadline.get() is not None and response.status_code in _RETRIED:
-        raise _BusyError(response.status_code, response.headers.get("retry-after", ""))
+    """Lets `with_retries` decide when a request is repeated."""
+    if _current_bounds() is not None and response.status_code in _RETRIED:
+        raise BusyError(response.status_code, response.headers.get("retry-after", ""))
 
 
-class _NoAnswerError(Exception):
+class NoAnswerError(Exception):
     """The Hub did not answer before the deadline."""
 
 
-class _BusyError(Exception):
+class BusyError(Exception):
     """The Hub is busy or has a fault.
 
     Args:
@@ -449,10 +504,10 @@ class _BusyError(Exception):
         self.retry_after = float(retry_after) if retry_after.isdecimal() else None
 
 
-_OWN = (_BusyError, _NoAnswerError)
+OWN_ERRORS = (BusyError, NoAnswerError)
 
 
-def _chain(error: BaseException) -> Iterator[BaseException]:
+def error_chain(error: BaseException) -> Iterator[BaseException]:
     """An error and what caused it: the client hides answers behind errors of its own."""
     seen: set[int] = set()
     current: BaseException | None = error
@@ -462,10 +517,10 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
         current = current.__cause__ or current.__context__
 
 
-def _status(error: BaseException) -> int | None:
+def http_status(error: BaseException) -> int | None:
     """The HTTP status that an error stands for, if the Hub has answered."""
-    for one in _chain(error):
-        if isinstance(one, _BusyError):
+    for one in error_chain(error):
+        if isinstance(one, BusyError):
             return one.status
         response = getattr(one, "response", None)
         if response is not None:
@@ -473,8 +528,8 @@ def _status(error: BaseException) -> int | None:
     return None
 
 
-def _retry_after(error: BaseException) -> float | None:
-    waits = (one.retry_after for one in _chain(error) if isinstance(one, _BusyError))
+def retry_after(error: BaseException) -> float | None:
+    waits = (one.retry_after for one in error_chain(error) if isinstance(one, BusyError))
     return next(waits, None)
 
 
@@ -503,8 +558,8 @@ def _explained(where: str) -> Iterator[None]:
         ) from None
     except errors.HFValidationError as error:
         raise _Refused(f"{where} is not a valid repository id: {error}") from None
-    except (httpx2.HTTPError, httpx2.InvalidURL, OSError, ImportError, *_OWN, *_MALFORMED) as error:
-        kind = _BadToken if _status(error) == 401 else RepositoryError
+    except (httpx2.HTTPError, httpx2.InvalidURL, OSError, ImportError, *OWN_ERRORS, *MALFORMED) as error:
+        kind = _BadToken if http_status(error) == 401 else RepositoryError
         raise kind(_reason(error, where)) from None
 
 
@@ -513,10 +568,10 @@ def _reason(error: Exception, where: str) -> str:
     import httpx2
     from huggingface_hub import constants, errors
 
-    chain = list(_chain(error))
-    status = _status(error)
+    chain = list(error_chain(error))
+    status = http_status(error)
     if status is not None:
-        return _status_reason(status, _retry_after(error), chain, where)
+        return _status_reason(status, retry_after(error), chain, where)
     if any(isinstance(one, errors.OfflineModeIsEnabled) for one in chain):
         return f"HF_HUB_OFFLINE is set, so {where} cannot be downloaded: unset it, or name a folder."
     if any(
@@ -531,7 +586,12 @@ def _reason(error: Exception, where: str) -> str:
             f"{where} could not be downloaded: a SOCKS proxy needs another package (pip install socksio), or "
             "unset ALL_PROXY."
         )
-    if any(isinstance(one, (httpx2.TimeoutException, _NoAnswerError)) for one in chain):
+    if any(isinstance(one, UnicodeEncodeError) for one in chain):
+        return (
+            f"HF_TOKEN has characters that no token has, so {where} could not be downloaded: correct it, or "
+            "unset it."
+        )
+    if any(isinstance(one, (httpx2.TimeoutException, NoAnswerError)) for one in chain):
         return f"{where} could not be downloaded, because the Hub did not answer in time: try again later."
     if any(isinstance(one, httpx2.TransportError) for one in chain):
         return f"The Hub cannot be reached, so {where} could not be downloaded: check the connection."
@@ -546,7 +606,8 @@ def _reason(error: Exception, where: str) -> str:
                 "folder that can."
             )
         return f"{where} could not be downloaded ({os.strerror(system.errno or 0).lower()}): try again."
-    if any(isinstance(one, _MALFORMED) or "onsistency check" in str(one) for one in chain):
+    malformed = (*MALFORMED, errors.FileMetadataError)
+    if any(isinstance(one, malformed) or "onsistency check" in str(one) for one in chain):
         return (
             f"{where} could not be downloaded, because the answer is not one of the Hub's: try again, or "
             "look for a proxy or a login page that answers in its place."

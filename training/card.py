@@ -4,25 +4,25 @@ import itertools
 import json
 import math
 import pathlib
-import re
 
+import numpy as np
 from huggingface_hub import EvalResult, ModelCardData
 
 from resnext.atomic import write_atomically
 from resnext.config import ModelConfig
+from resnext.errors import ConfigError
 from resnext.int8 import GRAPH, NOTES, WEIGHTS
 from resnext.repository import weights_digest
 from resnext.results import Evaluation, best_epoch, calibration_error, read_evaluation, read_history
 from resnext.shapes import network_modules
 
-from .run_folder import recorded_temperature
+from .readme import DATASET_TYPE, METRICS, TAGS, TASK, Card, Generated, merge, render
+from .run_folder import JSON_ERRORS, recorded_commands, recorded_temperature
 
-# A card with this line may be overwritten. Published cards have it: never change it.
-MADE_HERE = "<!-- Written by `python -m training`; remove this line to keep your own changes. -->"
-_INT8_BEGIN = "<!-- int8: written by `python -m training quantize` -->"
-_INT8_END = "<!-- int8: end -->"
 SPLIT_NAMES = {"val": "validation", "test": "test"}  # in quantization.json, and in sentences
 _MAX_NAMED_CLASSES = 20
+_FEW_IMAGES = 1000  # of a test set, below which the card states how exact its accuracy is
+_MAX_BALANCE_ROWS = 100  # classes, above which the table of their images is left out
 MAX_EVALUATION_BYTES = 2**28  # above that of 4,000 classes, the most that `evaluate` accepts
 # What the card calls the recipe's settings.
 _SETTINGS = {
@@ -56,57 +56,70 @@ _FINE_TUNING_SETTINGS = {
 def write_card(folder: pathlib.Path, repo_id: str | None = None) -> None:
     """Writes README.md of a model repository.
 
-    A card that a person has changed is kept, except for its section on the int8 graph.
+    What a person has written in it is kept.
 
     Args:
         folder: The model repository.
         repo_id: The repository id that the card states. Default: OWNER/ and the folder's name.
 
     Raises:
-        ConfigError: config.json is missing or invalid.
+        ConfigError: config.json is missing or invalid, or recipe.json or quantization.json is invalid.
         DataError: evaluation.json or history.csv is invalid.
+        RepositoryError: The card that is there is not UTF-8, or has invalid metadata.
     """
     path = folder / "README.md"
-    repo_id = repo_id or f"OWNER/{folder.resolve().name}"
-    int8 = _int8_section(folder, repo_id)
-    text = path.read_text(encoding="utf-8") if path.exists() else MADE_HERE
-    if MADE_HERE in text:
-        write_atomically(path, _generate(folder, repo_id, int8))
-    elif int8 or _INT8_BEGIN in text:
-        write_atomically(path, _replace_int8_section(text, int8))
+    generated = generate(folder, repo_id or f"OWNER/{folder.resolve().name}")
+    if not path.exists():
+        write_atomically(path, render(generated))
+        return
+    content = path.read_bytes()
+    card = Card.parse(content, str(path))
+    text = merge(card, generated, keep_metadata=card.is_own)
+    if text.encode() != content:
+        write_atomically(path, text)
 
 
-def _generate(folder: pathlib.Path, repo_id: str, int8: str) -> str:
+def generate(folder: pathlib.Path, repo_id: str, license: str | None = None) -> Generated:
+    """Generates the metadata and the sections of a card.
+
+    Args:
+        folder: The model repository.
+        repo_id: The repository id that the card states.
+        license: The license, as the Hub names it, if it is known.
+
+    Raises:
+        ConfigError: config.json is missing or invalid, or recipe.json or quantization.json is invalid.
+        DataError: evaluation.json or history.csv is invalid.
+    """
     config = ModelConfig.read(folder / "config.json")
-    recipe = _read_json(folder / "recipe.json")
+    recipe = _read_recipe(folder)
     evaluation = _complete_evaluation(folder)
     dataset = recipe.get("dataset", {}).get("name", "unknown")
     pretrained = recipe.get("pretrained") or {}
+    base_model = pretrained["name"] if pretrained.get("revision") else None
     metadata = ModelCardData(
+        license=license,
         library_name="timm",
-        pipeline_tag="image-classification",
-        tags=["image-classification", "resnext", "timm", "keras", "openvino"],
-        model_name=repo_id.split("/")[-1],
-        base_model=pretrained["name"] if pretrained.get("revision") else None,
-        eval_results=_eval_results(dataset, evaluation) if evaluation else None,
+        pipeline_tag=TASK,
+        tags=list(TAGS),
+        base_model=base_model,
+        base_model_relation="finetune" if base_model else None,
+        # The images are a folder of the user's: its name is not that of a data set on the Hub.
+        datasets=[DATASET_TYPE],
         metrics=["accuracy"] if evaluation else None,
+        eval_results=_eval_results(dataset, evaluation) if evaluation else None,
+        model_name=repo_id.split("/")[-1] if evaluation else None,
     )
-    sections = [
-        _introduction(repo_id, config, dataset),
-        _results_section(evaluation, folder, bool(pretrained)) if evaluation else "",
-        int8,
-        _training_section(recipe, folder) if recipe else "",
-        _use_section(repo_id),
-    ]
-    body = "\n\n".join(section for section in sections if section)
-    return f"---\n{metadata.to_yaml()}\n---\n{MADE_HERE}\n\n{body}\n"
-
-
-def _replace_int8_section(card: str, int8: str) -> str:
-    """A person's own card with its section on the int8 graph replaced, or removed if `int8` is empty."""
-    kept = re.sub(f"\\n*{_INT8_BEGIN}.*?{_INT8_END}\\n*", "\n\n", card, flags=re.DOTALL).rstrip()
-    section = f"\n\n{_INT8_BEGIN}\n\n{int8}\n\n{_INT8_END}" if int8 else ""
-    return f"{kept}{section}\n"
+    sections = {
+        "introduction": _introduction(repo_id, config, dataset),
+        "uses": _uses_section(config),
+        "results": _results_section(evaluation, folder, bool(pretrained)) if evaluation else "",
+        "int8": _int8_section(folder, repo_id),
+        "training": _training_section(recipe, config, folder) if recipe else "",
+        "limits": _limits_section(evaluation, config),
+        "use": _use_section(repo_id, config, bool(_read_notes(folder))),
+    }
+    return Generated(metadata.to_dict(), sections)
 
 
 def _complete_evaluation(folder: pathlib.Path) -> Evaluation | None:
@@ -119,21 +132,21 @@ def _complete_evaluation(folder: pathlib.Path) -> Evaluation | None:
 
 
 def _eval_results(dataset: str, evaluation: Evaluation) -> list[EvalResult]:
-    metrics = [("accuracy", "Top-1 accuracy", evaluation.top1)]
+    values = {"accuracy": evaluation.top1}
     if len(evaluation.classes) > 5:  # with fewer classes, top-5 accuracy is always 1
-        metrics.append(("top_5_accuracy", "Top-5 accuracy", evaluation.top5))
+        values["top_5_accuracy"] = evaluation.top5
     return [
         EvalResult(
-            task_type="image-classification",
+            task_type=TASK,
             task_name="Image classification",
-            dataset_type="imagefolder",
+            dataset_type=DATASET_TYPE,
             dataset_name=dataset,
             dataset_split="test",
             metric_type=metric,
-            metric_name=name,
+            metric_name=METRICS[metric],
             metric_value=round(value, 4),
         )
-        for metric, name, value in metrics
+        for metric, value in values.items()
     ]
 
 
@@ -150,6 +163,16 @@ def _introduction(repo_id: str, config: ModelConfig, dataset: str) -> str:
         f"{parameters / 1e6:.2f} million parameters, takes images of {size} x {size} pixels, and was trained "
         f"on the images in {_escape(dataset)}. The files are in timm's format, safetensors and JSON: loading "
         f"them does not execute any code."
+    )
+
+
+def _uses_section(config: ModelConfig) -> str:
+    return (
+        "## Intended use\n\n"
+        f"For photographs that show one of these {config.num_classes} classes and were taken like those it "
+        "was trained on, and as a start for fine-tuning on photographs of your own.\n\n"
+        "Not for images of anything else: it answers with one of its classes for every image, also for a "
+        "drawing or noise. Not for decisions about people, their health or their safety."
     )
 
 
@@ -242,9 +265,28 @@ def _independence(evaluation: Evaluation, pretrained: bool) -> str:
 
 def _int8_section(folder: pathlib.Path, repo_id: str) -> str:
     """The section on the int8 graph; empty if there is none, or a stale one."""
-    notes = _read_json(folder / NOTES)
-    if not notes or not (folder / GRAPH).is_file() or notes["weights_sha256"] != weights_digest(folder):
+    notes = _read_notes(folder)
+    if not notes:
         return ""
+    try:
+        return _describe_int8(notes, repo_id)
+    except JSON_ERRORS:
+        raise ConfigError(f"{folder / NOTES} is not valid: make it again with `resnext quantize`.") from None
+
+
+def _read_notes(folder: pathlib.Path) -> dict:
+    """quantization.json; empty if there is none, or one of other weights."""
+    path = folder / NOTES
+    if not path.is_file() or not (folder / GRAPH).is_file():
+        return {}
+    try:
+        notes = json.loads(path.read_bytes())
+        return notes if notes["weights_sha256"] == weights_digest(folder) else {}
+    except JSON_ERRORS:
+        raise ConfigError(f"{path} is not valid: make it again with `resnext quantize`.") from None
+
+
+def _describe_int8(notes: dict, repo_id: str) -> str:
     split = SPLIT_NAMES[notes.get("split", "test")]
     lines = [
         "## Int8 quantization",
@@ -279,7 +321,7 @@ def _describe_decision(decision: dict) -> str:
     return f"{found} This is a significant loss of {loss:.2f} points; the graph was kept with `--force`."
 
 
-def _training_section(recipe: dict, folder: pathlib.Path) -> str:
+def _training_section(recipe: dict, config: ModelConfig, folder: pathlib.Path) -> str:
     settings = recipe["recipe"]
     pretrained = recipe.get("pretrained")
     names = _SETTINGS | (_FINE_TUNING_SETTINGS if pretrained else {})
@@ -287,16 +329,90 @@ def _training_section(recipe: dict, folder: pathlib.Path) -> str:
     if pretrained:
         lines += [f"The network was initialized with the weights of {_link(pretrained)}.", ""]
     history = read_history(folder)
-    if history:
+    if history and "dataset" in recipe:
         lines += [_describe_run(recipe, history), ""]
+    lines += _describe_balance(recipe, config)
     lines += ["| setting | value |", "| --- | --- |"]
     for name, title in names.items():
         if name in settings and settings[name] != _UNUSED.get(name):
-            lines.append(f"| {title} | {settings[name]} |")
+            lines.append(f"| {title} | {_escape(str(settings[name]))} |")
     lines += ["", "`recipe.json` has all settings and package versions, `history.csv` the metrics by epoch."]
     if (folder / "figures" / "curves.png").exists():
         lines += ["", "![Loss and accuracy by epoch](figures/curves.png)"]
-    return "\n".join([*lines, "", "Reproduce:", "", "```", *recipe["commands"], "```"])
+    commands = recorded_commands(folder)
+    if commands:
+        lines += ["", "Reproduce:", "", "```", *commands, "```"]
+    return "\n".join(lines)
+
+
+def _describe_balance(recipe: dict, config: ModelConfig) -> list[str]:
+    """The images of each class by split, as far as recipe.json has them."""
+    counts = recipe.get("class_images")
+    if not counts or len(counts["train"]) != config.num_classes:
+        return []
+    names = [_escape(name) for name in config.label_names]
+    train = np.array(counts["train"])
+    least, most = int(train.argmin()), int(train.argmax())
+    if train[least] == train[most]:
+        lines = [f"Each class has {train[most]} training images.", ""]
+    else:
+        ratio = f", {train[most] / train[least]:.1f} times as many" if train[least] else ""
+        lines = [
+            f"Class balance: from {train[least]} training images ({names[least]}) to {train[most]} "
+            f"({names[most]}){ratio}.",
+            "",
+        ]
+    if len(names) > _MAX_BALANCE_ROWS:
+        return lines
+    lines += [f"| class | {' | '.join(counts)} |", f"| --- |{' ---: |' * len(counts)}"]
+    for name, *row in zip(names, *counts.values(), strict=True):
+        lines.append(f"| {name} | {' | '.join(str(int(count)) for count in row)} |")
+    return [*lines, ""]
+
+
+def _limits_section(evaluation: Evaluation | None, config: ModelConfig) -> str:
+    points = [
+        f"It knows {config.num_classes} classes and no others. A high probability does not mean that the "
+        "image shows one of them.",
+    ]
+    if evaluation is None:
+        points.append("Its accuracy has not been measured, or was measured on other weights.")
+    else:
+        points.append(
+            "Its accuracy was measured on images of the same source as the training images. On photographs "
+            "of another place, camera or season it is lower."
+        )
+        points += _weak_points(evaluation)
+    return "\n".join(["## Limits", "", *(f"- {point}" for point in points)])
+
+
+def _weak_points(evaluation: Evaluation) -> list[str]:
+    """What the test has shown."""
+    points = []
+    tested = [row for row in evaluation.per_class if row.support]
+    if len(tested) > 1:
+        weakest = sorted(tested, key=lambda row: row.recall)[: min(3, len(tested) - 1)]
+        names = ", ".join(f"{_escape(row.label)} ({row.recall:.0%} of {row.support})" for row in weakest)
+        points.append(f"The classes that it recognizes least often: {names}.")
+    if evaluation.samples < _FEW_IMAGES:
+        error = 1.96 * math.sqrt(evaluation.top1 * (1 - evaluation.top1) / evaluation.samples)
+        points.append(
+            f"The test set is small: with {evaluation.samples} images, the accuracy is known to within "
+            f"{100 * error:.0f} points (95% confidence, normal approximation)."
+        )
+    if evaluation.overlap:
+        points.append(
+            f"{evaluation.overlap} of the test images were also used for training, so the accuracy is "
+            "overstated."
+        )
+    if evaluation.corruptions:
+        clean, *rest = evaluation.corruptions
+        worst = min(rest, key=lambda score: score.top1, default=clean)
+        points.append(
+            f"On worse images it is less accurate: {worst.top1:.0%} instead of {clean.top1:.0%} at "
+            f"{_escape(worst.name)} ({_escape(worst.unit)} {worst.level:g})."
+        )
+    return points
 
 
 def _link(pretrained: dict) -> str:
@@ -320,7 +436,7 @@ def _describe_run(recipe: dict, history: list[dict[str, float]]) -> str:
         f"Images: {images}. The weights{average} are those of epoch {kept['epoch']} of "
         f"{history[-1]['epoch']}, "
         f"{reason} ({kept['val_loss']:.4f}, at a validation accuracy of {kept['val_accuracy']:.2%}). "
-        f"{_duration(history)}{recipe['hardware']}"
+        f"{_duration(history)}{_escape(str(recipe.get('hardware', '')))}"
     )
 
 
@@ -334,7 +450,7 @@ def _duration(history: list[dict[str, float]]) -> str:
     return f"Training took {seconds / 3600:.1f} hours. "
 
 
-def _use_section(repo_id: str) -> str:
+def _use_section(repo_id: str, config: ModelConfig, has_int8: bool) -> str:
     return f"""## Use
 
 With the `resnext` package, which classifies with OpenVINO and trains with Keras:
@@ -342,7 +458,7 @@ With the `resnext` package, which classifies with OpenVINO and trains with Keras
 ```python
 from resnext import Classifier, from_pretrained
 
-Classifier.from_pretrained("{repo_id}")("photo.jpg", top_k=5)
+predictions = Classifier.from_pretrained("{repo_id}")("photo.jpg", top_k=5)
 model = from_pretrained("{repo_id}", num_classes=10)  # a Keras model with a new classifier
 ```
 
@@ -355,14 +471,92 @@ With [timm](https://huggingface.co/docs/timm) (PyTorch):
 
 ```python
 import timm
+from PIL import Image
 
 model = timm.create_model("hf_hub:{repo_id}", pretrained=True).eval()
 transform = timm.data.create_transform(**timm.data.resolve_model_data_config(model), is_training=False)
+image = transform(Image.open("photo.jpg").convert("RGB"))
+probabilities = model(image[None]).softmax(1)[0]
+```
+
+{_openvino_use(repo_id, config, has_int8)}"""
+
+
+def _openvino_use(repo_id: str, config: ModelConfig, has_int8: bool) -> str:
+    """How to use the network where this project is not installed, and only OpenVINO runs."""
+    prep = config.preprocessing
+    size, side = prep.image_size, prep.resize_to
+    if has_int8:
+        start = "With OpenVINO alone, in int8:"
+        graph = f"""from huggingface_hub import hf_hub_download
+
+hf_hub_download("{repo_id}", "{WEIGHTS}")
+graph = hf_hub_download("{repo_id}", "{GRAPH}")"""
+        export = ""
+    else:
+        start = "With OpenVINO alone, once the `resnext` package has written a graph:"
+        graph = 'graph = "graph.xml"'
+        export = f"""
+
+```python
+import openvino
+from resnext.openvino_graph import build_graph
+from resnext.repository import find_repository, load_config, load_tensors
+
+repository = find_repository("{repo_id}", optional=())
+config = load_config(repository)
+openvino.save_model(build_graph(config, load_tensors(repository, config)), "graph.xml")
+```"""
+    return f"""{start}{export}
+
+```python
+import numpy
+import openvino
+from PIL import Image, ImageOps
+
+{graph}
+image = ImageOps.exif_transpose(Image.open("photo.jpg")).convert("RGB")
+size = [{side} * edge // min(image.size) for edge in image.size]
+image = image.resize(size, Image.Resampling.{prep.interpolation.upper()})
+left, top = [round((edge - {size}) / 2) for edge in size]
+image = image.crop((left, top, left + {size}, top + {size}))
+model = openvino.compile_model(graph, "CPU")
+probabilities = model(numpy.asarray(image)[None])["probabilities"][0]  # by class, as in config.json
 ```"""
 
 
-def _read_json(path: pathlib.Path) -> dict:
-    return json.loads(path.read_bytes()) if path.exists() else {}
+def _read_recipe(folder: pathlib.Path) -> dict:
+    """recipe.json; empty if there is none.
+
+    Raises:
+        ConfigError: It is not one that `fit` writes.
+    """
+    path = folder / "recipe.json"
+    if not path.exists():
+        return {}
+    try:
+        recipe = json.loads(path.read_bytes())
+        _check_recipe(recipe)
+    except (*JSON_ERRORS, ConfigError):
+        raise ConfigError(
+            f"{path} is not a valid recipe: restore it from a copy, or delete it; the card then leaves the "
+            "training out."
+        ) from None
+    return recipe
+
+
+def _check_recipe(recipe: dict) -> None:
+    """Raises one of `JSON_ERRORS` if it lacks what the card states."""
+    dict(recipe["recipe"])
+    if "dataset" in recipe:
+        str(recipe["dataset"]["name"])
+        {split: int(count) for split, count in recipe["dataset"]["images"].items()}
+    if recipe.get("pretrained"):
+        str(recipe["pretrained"]["name"]), recipe["pretrained"]["revision"]
+    if "class_images" in recipe:
+        lengths = {len([int(count) for count in counts]) for counts in recipe["class_images"].values()}
+        if len(lengths) != 1 or "train" not in recipe["class_images"]:
+            raise ValueError("its numbers of images do not fit its classes")
 
 
 def _escape(text: str) -> str:

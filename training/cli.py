@@ -7,6 +7,7 @@ import os
 import pathlib
 import shlex
 import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated
 
 # Where the processor lacks AVX-512, TensorFlow leaves oneDNN off, which makes grouped convolutions four times
@@ -25,7 +26,9 @@ from .options import default_in_recipes, recipe_options
 from .recipe import RECIPES, Recipe, find_recipe, finetuning_epochs
 
 if TYPE_CHECKING:
+    from .background_push import BackgroundPush
     from .data import ImageFolders
+    from .push import PushOptions
     from .run_folder import RunFolder
 
 
@@ -59,6 +62,20 @@ NoPictures = Annotated[
         "--no-pictures",
         help="Keep no pictures of the data set in the model repository, such as thumbnails of mistakes: for "
         "images that must not be published.",
+    ),
+]
+
+
+Private = Annotated[
+    bool,
+    typer.Option("--private", help="Make the Hub repository private; one that is public already is refused."),
+]
+License = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ID",
+        help="License that the model card states, such as apache-2.0 or mit. Default: the one it states, or "
+        "what you answer when asked for it, once.",
     ),
 ]
 
@@ -112,8 +129,18 @@ def fit_command(
     ] = None,
     push_to_hub: Annotated[
         str | None,
-        typer.Option(metavar="REPO", help="Push the result to this Hub repository (OWNER/NAME)."),
+        typer.Option(
+            metavar="REPO", help="Push the result to this Hub repository (OWNER/NAME), checked beforehand."
+        ),
     ] = None,
+    push_every: Annotated[
+        int,
+        typer.Option(
+            min=0, metavar="N", help="Also push in the background after every Nth epoch. 0: only the result."
+        ),
+    ] = 0,
+    private: Private = False,
+    license: License = None,
     **settings,
 ):
     """Train a network on folders of images, keep the weights of the best epoch, and evaluate them."""
@@ -127,10 +154,7 @@ def fit_command(
     recipe = recipe or ("finetune" if repository else "scratch")
     chosen = _choose_recipe(recipe, settings, repository)
     _check_output(output, data)
-    if push_to_hub is not None and not dry_run:
-        from .hub import check_push
-
-        check_push(push_to_hub)
+    publication = _plan_publication(push_to_hub, push_every, private, license, check=not dry_run)
     images = find_images(data, seed=chosen.seed, skip_bad_files=skip_bad_files)
     check_trainable(images)
     if recipe == "finetune" and settings["epochs"] is None:
@@ -155,6 +179,8 @@ def fit_command(
     # Of several hosts, the first one writes and tells.
     with run.lock() if is_chief() else contextlib.nullcontext():
         with shown(output, reports or ()) if is_chief() else contextlib.nullcontext(()) as callbacks:
+            if is_chief() and publication:
+                callbacks = [*callbacks, *publication.callbacks(output)]
             fit(
                 images,
                 output,
@@ -169,10 +195,90 @@ def fit_command(
             )
         if is_chief():
             with can_be_continued(run, typer.echo):
-                _finish(run, images, push_to_hub, pictures=not no_pictures)
+                _finish(run, images, publication, pictures=not no_pictures)
 
 
-def _finish(run: "RunFolder", images: "ImageFolders", push_to_hub: str | None, pictures: bool) -> None:
+@dataclasses.dataclass
+class _Publication:
+    """Where a run is pushed to.
+
+    Args:
+        repo_id: The Hub repository, OWNER/NAME.
+        options: How (`push.PushOptions`).
+        every: The number of epochs between two pushes in the background; 0 for none.
+        background: The callback that makes these pushes.
+    """
+
+    repo_id: str
+    options: "PushOptions"
+    every: int
+    background: "BackgroundPush | None" = None
+
+    def callbacks(self, output: pathlib.Path) -> "list[BackgroundPush]":
+        """The callbacks of training that push."""
+        if not self.every:
+            return []
+        from .background_push import BackgroundPush
+
+        self.background = BackgroundPush(output, self.repo_id, self.options, self.every, typer.echo)
+        return [self.background]
+
+    def push(self, folder: pathlib.Path) -> None:
+        """Pushes the finished run.
+
+        Raises:
+            RepositoryError: That failed. The message has the command that does it later.
+        """
+        from .push import command_line, push
+
+        try:
+            url = push(folder, self.repo_id, self.options, report=typer.echo, notify=_warn)
+        except RepositoryError as error:
+            command = command_line(folder, self.repo_id, self.options)
+            raise RepositoryError(f"{error} Nothing has to be trained again: {_PROGRAM} {command}") from None
+        if url:
+            typer.echo(url)
+
+
+def _plan_publication(
+    repo_id: str | None, every: int, private: bool, license: str | None, *, check: bool
+) -> _Publication | None:
+    """Where a run will be pushed to, once it is checked that it can be."""
+    if repo_id is None:
+        for option, value in (("--push-every", every), ("--private", private), ("--license", license)):
+            if value:
+                raise typer.BadParameter(
+                    "give the Hub repository with --push-to-hub, too.", param_hint=f"'{option}'"
+                )
+        return None
+    if not check:
+        return None
+    from .push import PushOptions, check_push
+
+    options = PushOptions(private=private, license=license)
+    license = check_push(repo_id, options, _license_question())
+    return _Publication(repo_id, dataclasses.replace(options, license=license), every)
+
+
+def _license_question() -> Callable[[], str] | None:
+    """Asks for the license of a model; None where nobody can be asked."""
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return None
+
+    def ask() -> str:
+        question = "License of the model, such as apache-2.0 or mit (empty for none)"
+        return typer.prompt(question, default="", show_default=False, err=True)
+
+    return ask
+
+
+def _warn(line: str) -> None:
+    typer.echo(line, err=True)
+
+
+def _finish(
+    run: "RunFolder", images: "ImageFolders", publication: _Publication | None, pictures: bool
+) -> None:
     """Takes a trained run on: evaluation and model card, then the Hub. What is done already is left out."""
     before = run.state, run.published_to
     if run.state == "trained":
@@ -182,11 +288,11 @@ def _finish(run: "RunFolder", images: "ImageFolders", push_to_hub: str | None, p
             _draw_curves(run.path)
         _write_card(run.path)
         run.set_state("tested")
-    if push_to_hub and run.published_to != push_to_hub:
-        from .hub import push
-
-        typer.echo(push(run.path, push_to_hub))
-        run.set_state("published", push_to_hub)
+    if publication and publication.background:
+        publication.background.finish()
+    if publication and run.published_to != publication.repo_id:
+        publication.push(run.path)
+        run.set_state("published", publication.repo_id)
     if (run.state, run.published_to) == before:
         typer.echo(f"{run.path} is {run.state} already: there is nothing left to do.")
 
@@ -302,17 +408,33 @@ def push_command(
     repo: Annotated[
         str, typer.Argument(help="Hub repository (OWNER/NAME), which is created if it does not exist.")
     ],
-    private: Annotated[
-        bool, typer.Option("--private", help="Make the repository private, if it is created.")
-    ] = False,
+    private: Private = False,
+    license: License = None,
+    message: Annotated[
+        str | None, typer.Option(help="First line of the commit. Default: Upload, and the folder's name.")
+    ] = None,
+    revision: Annotated[
+        str | None,
+        typer.Option(metavar="BRANCH", help="Branch to commit to, which is created if it does not exist."),
+    ] = None,
+    tag: Annotated[str | None, typer.Option(help="Tag for the commit.")] = None,
     create_pr: Annotated[
         bool, typer.Option("--create-pr", help="Open a pull request instead of committing to main.")
     ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be pushed, after all checks, and push nothing.")
+    ] = False,
 ):
-    """Push a model repository to the Hugging Face Hub in one commit, with a model card that names REPO."""
-    from .hub import push
+    """Push a model repository to the Hugging Face Hub in one commit, with a model card that names REPO.
 
-    typer.echo(push(folder, repo, private=private, create_pr=create_pr))
+    What you wrote in the card on the Hub is kept: only its generated sections and metadata change.
+    """
+    from .push import PushOptions, push
+
+    options = PushOptions(private, message, revision, tag, license, create_pr, dry_run)
+    url = push(folder, repo, options, report=typer.echo, notify=_warn, ask_license=_license_question())
+    if url:
+        typer.echo(url)
 
 
 @app.command("summary")

@@ -424,6 +424,8 @@ def make_record(
             "fingerprint": data.fingerprint(),
             "images": {name: len(split) for name, split in data.splits.items()},
         },
+        # In the order of config.json's label_names.
+        "class_images": {name: data.counts(name).tolist() for name in data.splits},
         "versions": {
             "python": platform.python_version(),
             "tensorflow": tf.__version__,

@@ -1,12 +1,19 @@
 """A Hugging Face Hub in memory, on the loopback interface, for the real huggingface_hub client."""
 
 import base64
+import contextlib
 import hashlib
+import io
 import json
+import os
 import re
+import socket
+import struct
 import threading
+import typing
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path, PurePosixPath
+from unittest import mock
 from urllib.parse import parse_qs, unquote, urlsplit
 
 TOKEN = "hf_testtoken"
@@ -14,6 +21,7 @@ USER = "tester"
 DATE = "2025-01-01T00:00:00.000Z"
 LFS_SUFFIXES = (".safetensors", ".png", ".jpg", ".h5", ".keras", ".onnx", ".bin", ".npz", ".zip")
 TEXT_SUFFIXES = (".py", ".md", ".json", ".txt", ".csv", ".yaml", ".toml", ".css", ".html", ".js")
+LICENSES = ("apache-2.0", "mit", "cc-by-4.0", "other")  # some of those that the Hub knows
 GIT_ATTRIBUTES = "".join(
     f"*{suffix} filter=lfs diff=lfs merge=lfs -text\n" for suffix in LFS_SUFFIXES
 ).encode()
@@ -49,6 +57,38 @@ def environment(url, home, token=""):
     }
 
 
+@contextlib.contextmanager
+def in_this_process(url, home, token=TOKEN, **variables):
+    """Lets the client in this process, which read its settings when it was imported, use a Hub.
+
+    Args:
+        url: The address of the Hub.
+        home: The folder of its cache.
+        token: The access token, if it has one.
+        variables: Further environment variables, such as proxies.
+    """
+    from huggingface_hub import constants
+    from huggingface_hub.utils import close_session
+    from huggingface_hub.utils.tqdm import progress_bar_states
+
+    settings = {
+        "ENDPOINT": url,
+        "HUGGINGFACE_CO_URL_TEMPLATE": url + "/{repo_id}/resolve/{revision}/{filename}",
+        "HF_HUB_CACHE": str(Path(home) / "hub"),
+        "HF_TOKEN_PATH": str(Path(home) / "token"),
+    }
+    with (
+        mock.patch.dict(os.environ, environment(url, home, token) | variables),
+        mock.patch.multiple(constants, **settings),
+        mock.patch.dict(progress_bar_states, {"_global": False}),
+    ):
+        close_session()  # a client keeps the proxies of its time
+        try:
+            yield
+        finally:
+            close_session()
+
+
 class HubError(Exception):
     """An error response.
 
@@ -69,6 +109,36 @@ class HubError(Exception):
             **({"X-Error-Code": code} if code else {}),
             **(headers or {}),
         }
+
+
+class _Answer(Exception):
+    """What is sent instead of an error in JSON: status, headers and body."""
+
+
+class Fault(typing.NamedTuple):
+    """A fault that a request meets; see `HubServer.fail_next`."""
+
+    status: int | str
+    path: str
+    method: str
+    content: bytes | None
+    headers: dict
+
+    def fits(self, request):
+        """Whether a request meets it."""
+        return self.path in request.path and self.method in ("", request.command)
+
+    def answer(self):
+        """Raises what is sent, unless the request is to be carried out."""
+        if callable(self.status):
+            return self.status()
+        if self.status == "reset":
+            raise ConnectionResetError
+        if self.content is not None:
+            raise _Answer(self.status, self.headers, self.content)
+        if self.status != "lost":
+            raise HubError(self.status, None, "Injected fault", self.headers)
+        return None
 
 
 class File:
@@ -173,7 +243,9 @@ class HubServer:
     Attributes:
         requests: The method, and the path with its query, of each request so far.
         tokens: The access token of each request so far, empty if there was none.
+        bodies: The body of each request so far.
         users: The names of users by access token.
+        roles: The roles of tokens by user: "read", or "write", which is the default.
         repos: The repositories by kind and id.
         gates: A `threading.Event` by part of a path. Requests of such paths wait until it is set.
     """
@@ -184,6 +256,8 @@ class HubServer:
         self.requests = []
         self.tokens = []
         self.users = {TOKEN: USER}
+        self.roles = {}
+        self.bodies = []
         self.repos = {}
         self.faults = []
         self.truncations = []
@@ -203,10 +277,21 @@ class HubServer:
         """Adds a user with an access token that has write access."""
         self.users[token] = name
 
-    def fail_next(self, count=1, status=503, path="", **headers):
-        """Fails the next `count` requests whose path contains `path` with an HTTP status and headers."""
+    def fail_next(self, count=1, status=503, path="", *, method="", content=None, **headers):
+        """Fails the next `count` requests whose path contains `path`.
+
+        Args:
+            count: How many.
+            status: The HTTP status, or "reset" (the connection ends without an answer), or "lost" (the same,
+                once the request has been carried out), or a function that is called before the request is
+                carried out as usual.
+            path: A part of the path.
+            method: The method of these requests. Default: any.
+            content: What is sent instead of an error in JSON, as bytes.
+            headers: Further headers, with _ for -.
+        """
         headers = {name.replace("_", "-"): value for name, value in headers.items()}
-        self.faults.extend([(status, path, headers)] * count)
+        self.faults.extend([Fault(status, path, method, content, headers)] * count)
 
     def truncate_next_download(self, count=1):
         """Cuts the body of the next `count` downloads in half, with an unchanged Content-Length."""
@@ -235,6 +320,8 @@ class _Handler(BaseHTTPRequestHandler):
             ("POST", f"{API}/hardware", "request_hardware"),
             ("POST", f"{API}/sleeptime", "set_sleep_time"),
             ("POST", f"{API}/tag/{REV}", "create_tag"),
+            ("POST|DELETE", f"{API}/branch/(?P<branch>[^/]+)", "branch"),
+            ("DELETE", "/api/repos/delete", "delete_repo"),
             ("POST", f"{API}/preupload/{REV}", "preupload"),
             ("POST", f"{WEB}.git/info/lfs/objects/batch", "lfs_batch"),
             ("PUT|POST", f"{API}/lfs/(?P<oid>.+)", "lfs_file"),
@@ -244,6 +331,10 @@ class _Handler(BaseHTTPRequestHandler):
     ]
 
     def _answer(self):
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # a client that has given up
+            self._respond()
+
+    def _respond(self):
         url = urlsplit(self.path)
         sent = None  # bytes of the body, all by default
         self.content = self.rfile.read(int(self.headers.get("Content-Length", 0)))
@@ -252,15 +343,24 @@ class _Handler(BaseHTTPRequestHandler):
             gate.wait(60)
         with self.hub.lock:
             self.hub.requests.append((self.command, self.path))
+            self.hub.bodies.append(self.content)
             try:
-                if fault := next((fault for fault in self.hub.faults if fault[1] in self.path), None):
+                fault = next((fault for fault in self.hub.faults if fault.fits(self)), None)
+                if fault:
                     self.hub.faults.remove(fault)
-                    raise HubError(fault[0], None, "Injected fault", fault[2])
+                    fault.answer()
                 response = self._route(url.path)
+                if fault and fault.status == "lost":
+                    raise ConnectionResetError
                 if self.command == "GET" and "/resolve/" in url.path and self.hub.truncations:
                     sent = self.hub.truncations.pop() and len(response[2]) // 2
             except HubError as error:
                 response = error.status, error.headers, error.payload
+            except _Answer as answer:
+                response = answer.args
+            except ConnectionResetError:
+                self._hang_up()
+                return
         status, headers, body = response if isinstance(response, tuple) else (200, {}, response)
         body = body if isinstance(body, bytes) else json.dumps(body).encode()
         self.send_response_only(status)
@@ -269,6 +369,13 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header(name, str(value))
         self.end_headers()
         self.wfile.write(b"" if self.command == "HEAD" else body[:sent])
+
+    def _hang_up(self):
+        """Ends the connection without an answer."""
+        self.close_connection = True
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.wfile = self.rfile = io.BytesIO()
+        self.connection.close()
 
     do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = _answer
 
@@ -300,7 +407,8 @@ class _Handler(BaseHTTPRequestHandler):
     def whoami(self):
         if not self.user:
             raise HubError(401, None, "Invalid username or password.")
-        return {"type": "user", "name": self.user, "orgs": [], "auth": {"accessToken": {"role": "write"}}}
+        role = self.hub.roles.get(self.user, "write")
+        return {"type": "user", "name": self.user, "orgs": [], "auth": {"accessToken": {"role": role}}}
 
     def validate_yaml(self):
         start, *rest = re.split(r"^---\s*$", json.loads(self.content)["content"], flags=re.MULTILINE)
@@ -308,6 +416,9 @@ class _Handler(BaseHTTPRequestHandler):
         errors = (
             [{"message": "YAML metadata is not closed by ---"}] if not warnings and len(rest) == 1 else []
         )
+        license = re.search(r"^license: (\S*)", rest[0], re.MULTILINE) if rest else None
+        if license and license[1] not in LICENSES:
+            errors.append({"message": f'"license" must be one of [{", ".join(LICENSES)}, ...]'})
         return 400 if errors else 200, {}, {"errors": errors, "warnings": warnings}
 
     def create_repo(self):
@@ -374,6 +485,26 @@ class _Handler(BaseHTTPRequestHandler):
         if ref in repo.refs:
             raise HubError(409, None, f"Reference already exists: {ref}")
         repo.refs[ref] = repo.find(revision)[1]
+        return {}
+
+    def branch(self, branch):
+        repo = self._repo(write=True)
+        ref = f"refs/heads/{branch}"
+        if self.command == "DELETE":
+            repo.refs.pop(ref)
+        elif ref in repo.refs:
+            raise HubError(409, None, f"Reference already exists: {ref}")
+        else:
+            repo.refs[ref] = repo.find("main")[1]
+        return {}
+
+    def delete_repo(self):
+        wanted = json.loads(self.content)
+        self.kind = wanted.get("type", "model")
+        self.repo_id = f"{wanted['organization'] or self.user}/{wanted['name']}"
+        self.owned = self.repo_id.startswith(f"{self.user}/")
+        self._repo(write=True)
+        del self.hub.repos[self.kind, self.repo_id]
         return {}
 
     def space_variables(self):

@@ -268,8 +268,9 @@ def test_the_last_download_is_used_while_the_hub_is_down(hub, run, pushed, photo
 
 
 def test_a_push_that_failed_on_the_hub_can_be_repeated(hub, run, tiny_repository):
-    hub.fail_next(1, 500, "/commit/")
+    hub.fail_next(9, 500, "/commit/", Retry_After=3600)
     assert "HTTP 500" in one_line(run("training", "push", tiny_repository, "tester/colors"))
+    hub.faults.clear()
     assert run("training", "push", tiny_repository, "tester/colors").returncode == 0
 
 

@@ -1,6 +1,7 @@
 """What a download from the Hub does when something goes wrong: it says why, and keeps the copy that works."""
 
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -8,7 +9,9 @@ import time
 
 import pytest
 
-from tests.helpers.hub_server import TOKEN, File, HubServer, Repo, environment
+from resnext import hub as client
+from resnext.errors import RepositoryError
+from tests.helpers.hub_server import TOKEN, File, HubServer, Repo, environment, in_this_process
 from tests.helpers.paths import ROOT
 
 pytestmark = pytest.mark.slow
@@ -277,6 +280,35 @@ def test_what_keeps_the_hub_from_being_asked_is_said(variables, words, hub, pull
     commit, notice, _ = pull(**variables)
     assert commit == before
     assert notice.endswith("is used.")
+
+
+@pytest.mark.parametrize(
+    "token, content, words",
+    [
+        ("", b"<html>Log in</html>", "the answer is not one of the Hub's"),
+        ("", b"[1, 2]", "the answer is not one of the Hub's"),
+        ("hf_schlüssel", None, "HF_TOKEN has characters that no token has"),
+    ],
+)
+def test_a_page_that_answers_for_the_hub_and_a_broken_token_are_named(token, content, words, hub, tmp_path):
+    if content:
+        hub.fail_next(9, 200, "config.json", method="HEAD", content=content)
+    with in_this_process(hub.url, tmp_path / "home", token), pytest.raises(RepositoryError, match=words):
+        client.pull("tester/tiny", None)
+
+
+def test_the_client_s_warnings_do_not_show_addresses(hub, tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr(client, "MAX_WAIT", 0.5)
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)
+    logger = logging.getLogger("huggingface_hub")
+    monkeypatch.setattr(logger, "propagate", True)
+    hub.fail_next(9, "reset", "model.safetensors")
+    with (
+        in_this_process(hub.url, tmp_path / "home"),
+        pytest.raises(RepositoryError, match="cannot be reached"),
+    ):
+        client.pull("tester/tiny", None)
+    assert hub.url not in caplog.text
 
 
 def test_a_cache_that_cannot_be_written_is_named(pull, tmp_path):

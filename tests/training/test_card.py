@@ -1,15 +1,24 @@
 """The model card: what it states, what it keeps of a person's own words, and names that look like markup."""
 
+import contextlib
 import dataclasses
+import importlib.util
 import json
 import math
+import re
 import shutil
 
 import pytest
 from huggingface_hub import ModelCard
+from PIL import Image
 
+from resnext.classifier import Classifier
+from resnext.errors import ResNeXtError
 from resnext.repository import BUNDLED
-from resnext.results import read_evaluation
+from resnext.results import CorruptionScore, read_evaluation
+from tests.helpers.hub_server import HubServer, in_this_process
+from tests.helpers.photographs import save_image
+from tests.helpers.training import run_training
 from training.card import _duration, write_card
 
 
@@ -33,6 +42,105 @@ def test_the_bundled_card_is_what_this_version_writes(tmp_path):
     before = (folder / "README.md").read_text("utf-8")
     write_card(folder)
     assert (folder / "README.md").read_text("utf-8") == before
+
+
+@pytest.fixture
+def flowers(tmp_path):
+    """A copy of the bundled repository."""
+    return shutil.copytree(BUNDLED["flowers"], tmp_path / "flowers")
+
+
+def test_the_card_says_what_the_network_is_for_and_what_it_was_trained_on(flowers):
+    text = (flowers / "README.md").read_text("utf-8")
+    for words in (
+        "## Intended use",
+        "Not for images of anything else",
+        "Class balance: from 355 training images (daisy) to 547 (dandelion), 1.5 times as many.",
+        "| daisy | 355 | 63 | 110 |",
+        "| daisy | 0.944 | 0.918 | 0.931 | 110 |",
+        "expected calibration error",
+        "figures/heatmap.png",
+        "figures/curves.png",
+        "## Limits",
+        "The classes that it recognizes least often: roses (81% of 93), tulips (84% of 122)",
+        "with 550 images, the accuracy is known to within 3 points",
+        "With [timm]",
+        "With OpenVINO alone",
+    ):
+        assert words in text, words
+
+
+def test_limits_name_what_the_test_has_shown(flowers):
+    scores = (CorruptionScore("none", "", 0, 0.9), CorruptionScore("blur", "pixels", 4, 0.3))
+    result = dataclasses.replace(read_evaluation(flowers), overlap=3, corruptions=scores)
+    result.write(flowers)
+    write_card(flowers)
+    text = (flowers / "README.md").read_text("utf-8")
+    assert "3 of the test images were also used for training, so the accuracy is overstated." in text
+    assert "30% instead of 90% at blur (pixels 4)" in text.replace("&#40;", "(").replace("&#41;", ")")
+    (flowers / "evaluation.json").unlink()
+    write_card(flowers)
+    assert "Its accuracy has not been measured" in (flowers / "README.md").read_text("utf-8")
+
+
+def test_a_fine_tuned_network_names_its_base_model(flowers):
+    path = flowers / "recipe.json"
+    record = json.loads(path.read_bytes())
+    record["pretrained"] = {"name": "timm/resnext50_32x4d.a1h_in1k", "revision": "a" * 40}
+    path.write_text(json.dumps(record))
+    write_card(flowers)
+    data = ModelCard.load(flowers / "README.md").data
+    assert data.base_model == "timm/resnext50_32x4d.a1h_in1k"
+    assert data["base_model_relation"] == "finetune"
+    assert data.datasets == ["imagefolder"]
+    assert data.model_name == "flowers"
+
+
+@pytest.mark.parametrize(
+    "name, content",
+    [
+        *(
+            (name, text)
+            for name in ("recipe.json", "evaluation.json", "quantization.json")
+            for text in ("[1]", "{}")
+        ),
+        ("recipe.json", '{"recipe": 3}'),
+        ("quantization.json", "\0"),
+        ("history.csv", "a,b\n1,2\n"),
+    ],
+)
+def test_a_broken_file_is_one_sentence(name, content, flowers):
+    (flowers / name).write_text(content)
+    with pytest.raises(ResNeXtError, match=rf"{name} is not (a )?valid"):
+        write_card(flowers)
+
+
+def test_the_snippets_of_a_pushed_card_run(tiny_repository, tmp_path):
+    save_image(tmp_path / "photo.jpg", seed=3)
+    with HubServer() as hub, in_this_process(hub.url, tmp_path / "home"):
+        assert run_training("push", tiny_repository, "tester/colors").returncode == 0
+        card = hub.repos["model", "tester/colors"].find("main")[2]["README.md"].content.decode()
+        snippets = re.findall(r"```python\n(.*?)```", card, re.DOTALL)
+        timm = [snippet for snippet in snippets if "import timm" in snippet]
+        ours, *openvino = [snippet for snippet in snippets if snippet not in timm]
+        assert (len(timm), len(openvino)) == (1, 2)
+        with contextlib.chdir(tmp_path):
+            ran = {}
+            exec(ours, ran)
+            assert ran["predictions"] == Classifier.from_pretrained("tester/colors")("photo.jpg", 5)
+            assert ran["model"].output_shape == (None, 10)
+            for snippet in openvino:
+                exec(snippet, ran)
+            compile(timm[0], "timm", "exec")
+            if importlib.util.find_spec("timm"):
+                exec(timm[0], ran_timm := {})
+    expected = Classifier.from_pretrained(tiny_repository, precision="float32")
+    with Image.open(tmp_path / "photo.jpg") as image:
+        probabilities = {row.label: row.probability for row in expected(image, 3)}
+    by_class = [probabilities[name] for name in ("ant", "bee", "cat")]
+    assert ran["probabilities"] == pytest.approx(by_class, abs=0.02)
+    if importlib.util.find_spec("timm"):
+        assert ran_timm["probabilities"].tolist() == pytest.approx(by_class, abs=0.02)
 
 
 def test_a_card_that_a_person_changed_is_kept(tmp_path):

@@ -24,8 +24,9 @@ from resnext.int8 import weights_digest
 from resnext.openvino_graph import build_graph
 from resnext.repository import PATTERNS, find_repository
 from resnext.weights import save_tensors
-from tests.helpers.hub_server import TOKEN, HubServer, environment
+from tests.helpers.hub_server import TOKEN, HubServer, environment, in_this_process
 from tests.helpers.repositories import random_tensors
+from tests.helpers.training import run_training
 from training.card import write_card
 from training.cli import app
 from training.data import find_images
@@ -241,6 +242,20 @@ def test_a_pushed_graph_classifies_from_the_hub(quantized, data):
     )
     assert json.loads(without.stdout)["predictions"][0]["label"] == "green"
     assert not quantized.called.exists()
+
+
+def test_the_card_s_snippet_for_openvino_alone_runs(copy, quantized, data, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(next((data / "test" / "green").iterdir()), "photo.jpg")
+    with in_this_process(quantized.hub.url, tmp_path / "home"):
+        assert run_training("push", copy, "tester/snippet").returncode == 0
+        card = (copy / "README.md").read_text("utf-8")
+        (snippet,) = [
+            text for text in re.findall(r"```python\n(.*?)```", card, re.DOTALL) if "openvino\n" in text
+        ]
+        exec(snippet, ran := {})
+    best = Classifier.from_pretrained(copy, precision="int8")(tmp_path / "photo.jpg", 1)[0]
+    assert max(ran["probabilities"]) == pytest.approx(best.probability, abs=0.05)
 
 
 def test_a_hub_repository_needs_an_output(quantized, data):

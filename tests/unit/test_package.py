@@ -21,7 +21,7 @@ EXTRAS = PROJECT["optional-dependencies"]
 SETUPTOOLS = PYPROJECT["tool"]["setuptools"]
 OUR_PACKAGES = {"resnext", "training"}
 # Distributions whose module has another name.
-MODULES = {"markdown-it-py": "markdown_it", "pillow": "PIL"}
+MODULES = {"markdown-it-py": "markdown_it", "pillow": "PIL", "pyyaml": "yaml"}
 # Files of resnext/ that only somebody who trains or runs Keras imports.
 KERAS_FILES = {
     "batch_norm.py",

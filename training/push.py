@@ -1,0 +1,801 @@
+"""Pushes a model repository to the Hugging Face Hub: one commit, which keeps what its owner wrote there."""
+
+import contextlib
+import dataclasses
+import errno
+import functools
+import json
+import os
+import pathlib
+import re
+import shlex
+import sys
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator
+
+import httpx2
+import huggingface_hub
+from huggingface_hub import CommitOperationAdd, CommitOperationDelete, errors, utils
+from huggingface_hub.utils import logging
+from huggingface_hub.utils.sha import git_hash, sha_fileobj
+
+from resnext.atomic import UNFINISHED, write_atomically
+from resnext.config import ModelConfig
+from resnext.errors import RepositoryError, printable
+from resnext.hub import (
+    MALFORMED,
+    OWN_ERRORS,
+    NoAnswerError,
+    error_chain,
+    http_status,
+    retry_after,
+    with_retries,
+)
+from resnext.int8 import GRAPH, NOTES, WEIGHTS, is_stale
+from resnext.repository import NEEDED, PATTERNS, Repository, load_tensors, plain_name
+from resnext.results import EVALUATION, read_evaluation
+from resnext.shapes import tensor_shapes
+from resnext.weights import check_shapes
+
+from .card import MAX_EVALUATION_BYTES, generate
+from .readme import Card, Generated, merge, render
+from .run_folder import JSON_ERRORS, PRIVATE, RunFolder
+
+_README = "README.md"
+_KEPT_README = "README.local.md"
+_PUSHES = "pushes.json"  # in the private folder: what a person had written in each card that was pushed
+_ROUNDS = 2  # of reading the Hub's head and committing to it: another commit may come between
+_MAX_UPLOADS = 200  # files of one request; the client repeats requests of more than 256
+_ROLES_WITHOUT_WRITING = {"read"}
+_NAME = re.compile(r"[\w.-]+", re.ASCII)
+
+Report = Callable[[str], object]
+
+
+@dataclasses.dataclass(frozen=True)
+class PushOptions:
+    """How a repository is pushed.
+
+    Args:
+        private: Whether the repository is to be private. One that is public already is refused.
+        message: The first line of the commit. Default: "Upload", and the folder's name.
+        revision: The branch to commit to, which is created if it does not exist. Default: the main branch.
+        tag: A tag for the commit.
+        license: The license that the card states, as the Hub names it. Default: the one it states already.
+        create_pr: Whether to open a pull request instead of committing.
+        dry_run: Whether to say what would be pushed, and push nothing.
+
+    Raises:
+        RepositoryError: Two of them exclude each other, or a name is not valid.
+    """
+
+    private: bool = False
+    message: str | None = None
+    revision: str | None = None
+    tag: str | None = None
+    license: str | None = None
+    create_pr: bool = False
+    dry_run: bool = False
+
+    def __post_init__(self):
+        if self.create_pr and self.revision:
+            raise RepositoryError(
+                "A pull request is opened against main: leave --revision or --create-pr out."
+            )
+        if self.create_pr and self.tag:
+            raise RepositoryError("A pull request cannot be tagged: leave --tag or --create-pr out.")
+        if self.message is not None and not self.message.strip():
+            raise RepositoryError("--message is empty: give the first line of the commit, or leave it out.")
+        for option, value in (("--revision", self.revision), ("--tag", self.tag)):
+            if value is not None and (not _NAME.fullmatch(value) or ".." in value or value.endswith(".lock")):
+                raise RepositoryError(
+                    f"{option} {value!r} is not a valid name: use letters, digits, '.', '_' and '-'."
+                )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Head:
+    """The state of a branch on the Hub.
+
+    Args:
+        commit: The commit at its head; None if the repository does not exist.
+        private: Whether the repository is private.
+        files: Size and hash of each file by its path.
+        card: Its README.md, if it has one.
+        branch_exists: Whether the branch exists, or only the repository.
+    """
+
+    commit: str | None = None
+    private: bool = False
+    files: dict[str, tuple[int, str]] = dataclasses.field(default_factory=dict)
+    card: Card | None = None
+    branch_exists: bool = True
+
+
+@dataclasses.dataclass(frozen=True)
+class _Plan:
+    """What a commit consists of.
+
+    Args:
+        card: The text of the new README.md.
+        add: The contents to add or change by their paths in the repository.
+        delete: The paths to delete.
+        notices: What the user should know.
+        own_card: The local card, if its own text is not pushed because the Hub's was changed, too.
+    """
+
+    card: str
+    add: dict[str, pathlib.Path | bytes]
+    delete: list[str]
+    notices: list[str]
+    own_card: bytes | None = None
+
+
+def push(
+    folder: pathlib.Path,
+    repo_id: str,
+    options: PushOptions = PushOptions(),
+    *,
+    report: Report = print,
+    notify: Report | None = None,
+    ask_license: Callable[[], str] | None = None,
+) -> str | None:
+    """Pushes a model repository to the Hub as one commit, and makes its model card name the Hub repository.
+
+    What its owner wrote on the Hub is kept: only generated sections and metadata of its card change. A stale
+    int8 graph and stale test results, which are of other weights, are not pushed. A push that fails leaves
+    nothing on the Hub, and writes nothing here.
+
+    Args:
+        folder: The model repository, with at least config.json and model.safetensors.
+        repo_id: The Hub repository, OWNER/NAME. It is created if it does not exist.
+        options: How.
+        report: Called with each line of a dry run, and if there is nothing to push.
+        notify: Called with each line that the user should know. Default: `report`.
+        ask_license: Asks the user for the license, if no card states one and it was not asked for before.
+
+    Returns:
+        The URL of the commit or pull request; None if there was nothing to push, or in a dry run.
+
+    Raises:
+        ResNeXtError: The folder is incomplete or does not fit together, the login is missing, or the Hub
+            refuses or cannot be reached.
+    """
+    repo_id = plain_name(repo_id)
+    _check_folder(folder)
+    run = RunFolder(folder)
+    with run.lock(), _quiet_client():
+        run.repair()
+        run.sweep()
+        pushing = _Push(folder, repo_id, options, report, notify or report, ask_license)
+        return pushing.run()
+
+
+def check_push(
+    repo_id: str,
+    options: PushOptions = PushOptions(),
+    ask_license: Callable[[], str] | None = None,
+) -> str | None:
+    """Checks what a later push needs, before anything is trained.
+
+    Args:
+        repo_id: The Hub repository, OWNER/NAME.
+        options: How it will be pushed.
+        ask_license: Asks the user for the license, if the card on the Hub states none.
+
+    Returns:
+        The license, if it is known.
+
+    Raises:
+        RepositoryError: The name is invalid, the login is missing or invalid, the repository is not one that
+            it may write to, the license is not known to the Hub, or the Hub cannot be reached.
+    """
+    repo_id = plain_name(repo_id)
+    with _quiet_client():
+        api = _log_in(repo_id, options)
+        head = _read_head(api, repo_id, options)
+        _check_visibility(repo_id, head, options)
+        chosen = options.license or (head.card.metadata.get("license") if head.card else None)
+        if not chosen and ask_license:
+            chosen = ask_license().strip()
+        chosen = chosen if chosen and isinstance(chosen, str) else None
+        metadata = {"license": chosen} if chosen else {"tags": []}
+        _validate(render(Generated(metadata, {})), repo_id)
+    return chosen
+
+
+def command_line(folder: pathlib.Path, repo_id: str, options: PushOptions) -> str:
+    """The arguments of the command line that pushes a folder by hand."""
+    words = ["push", str(folder), repo_id, *["--private"] * options.private]
+    words += ["--license", options.license] if options.license else []
+    return shlex.join(words)
+
+
+class _Push:
+    """One push.
+
+    Args:
+        folder: The model repository, which is locked.
+        repo_id: The Hub repository.
+        options: How.
+        report: Called with each line of a dry run, and if there is nothing to push.
+        notify: Called with each line that the user should know.
+        ask_license: Asks the user for the license.
+    """
+
+    def __init__(
+        self,
+        folder: pathlib.Path,
+        repo_id: str,
+        options: PushOptions,
+        report: Report,
+        notify: Report,
+        ask_license: Callable[[], str] | None,
+    ):
+        self.folder = folder
+        self.repo_id = repo_id
+        self.options = options
+        self.report = report
+        self.notify = notify
+        self.ask_license = ask_license
+        self.license = options.license
+        self.tag = options.tag
+        self.record = _read_record(folder)
+        # Read before the first request: what is broken here is said without one.
+        self.local_card = _read_local_card(folder)
+        generate(folder, repo_id)
+        self.stale = _stale_files(folder)
+
+    def run(self) -> str | None:
+        """Pushes, and returns the URL."""
+        self.api = _log_in(self.repo_id, self.options)
+        sent = False
+        for last in (False,) * (_ROUNDS - 1) + (True,):
+            head = _read_head(self.api, self.repo_id, self.options)
+            _check_visibility(self.repo_id, head, self.options)
+            if head.commit is None and self.options.create_pr:
+                raise RepositoryError(
+                    f"{self.repo_id} does not exist, so it can have no pull request: leave --create-pr out."
+                )
+            plan = self._plan(head)
+            unchanged = not plan.add and not plan.delete and head.branch_exists
+            self._check_tag(head, unchanged)
+            if self.options.dry_run:
+                self._describe(head, plan)
+                return None
+            if unchanged:
+                return self._finish_unchanged(head, plan, sent)
+            _validate(plan.card, self.repo_id)
+            try:
+                url, commit = self._commit(head, plan)
+                break
+            except _MovedError as moved:
+                sent = True
+                if last:
+                    raise RepositoryError(self._describe_move(moved)) from None
+        self._finish(plan)
+        self._tag(commit)
+        return url
+
+    def _describe_move(self, moved: "_MovedError") -> str:
+        if moved.sent:
+            return f"The connection to the Hub broke twice while {self.repo_id} was pushed: push again."
+        return (
+            f"{self.repo_id} was changed on the Hub twice while it was pushed: nothing was overwritten; push "
+            "again when nobody else does."
+        )
+
+    def _plan(self, head: _Head) -> _Plan:
+        """What differs from the Hub."""
+        chosen, own, notices = self._choose_card(head)
+        self._choose_license(chosen, notices)
+        generated = generate(self.folder, self.repo_id, self.license)
+        text = merge(chosen, generated) if chosen else render(generated)
+        local: dict[str, pathlib.Path | bytes] = {_README: text.encode()}
+        for pattern in PATTERNS:
+            for path in sorted(self.folder.glob(pattern)):
+                name = path.relative_to(self.folder).as_posix()
+                if (
+                    name != _README
+                    and path.is_file()
+                    and not path.match(UNFINISHED)
+                    and name not in self.stale
+                ):
+                    local[name] = path
+        add = {
+            name: content for name, content in local.items() if not _is_same(content, head.files.get(name))
+        }
+        delete = []
+        if EVALUATION in local:  # a new evaluation replaces the pictures of the old one
+            pictures = (name for name in head.files if pathlib.PurePosixPath(name).match("mistakes/*.jpg"))
+            delete = sorted(name for name in pictures if name not in local)
+        return _Plan(text, add, delete, notices, own)
+
+    def _choose_card(self, head: _Head) -> tuple[Card | None, bytes | None, list[str]]:
+        """The card whose own text is kept: the Hub's, unless only the local one was changed since a push."""
+        local = self.local_card
+        if head.card is None or local is None:
+            return head.card or local, None, []
+        pushed = self.record.get("cards", {}).get(self._card_key())
+        here, there = local.fingerprint(), head.card.fingerprint()
+        if here in (there, pushed) or local.is_generated:
+            return head.card, None, []
+        if there == pushed or head.card.is_generated:
+            return local, None, []
+        notice = (
+            f"README.md was changed both here and in {self.repo_id} on the Hub: the Hub's words are kept, "
+            f"and yours are in {self.folder / _KEPT_README}."
+        )
+        return head.card, (self.folder / _README).read_bytes(), [notice]
+
+    def _card_key(self) -> str:
+        return f"{self.repo_id}@{self.options.revision or 'main'}"
+
+    def _choose_license(self, card: Card | None, notices: list[str]) -> None:
+        if self.license or (card and card.metadata.get("license")):
+            return
+        if self.ask_license and not self.record.get("license_asked") and not self.options.dry_run:
+            self.license = self.ask_license().strip() or None
+            self.record["license_asked"] = True
+        if not self.license:
+            notices.append(
+                f"The card of {self.repo_id} states no license: add one with --license, such as apache-2.0."
+            )
+
+    def _describe(self, head: _Head, plan: _Plan) -> None:
+        """The report of a dry run."""
+        if head.commit is None:
+            kind = "private" if self.options.private else "public"
+            self.report(f"Would create the {kind} repository {self.repo_id}.")
+        elif not head.branch_exists:
+            self.report(f"Would create the branch {self.options.revision}.")
+        for name, content in plan.add.items():
+            verb = "change" if name in head.files else "add"
+            self.report(f"Would {verb} {name} ({_size(content):,} bytes).")
+        for name in plan.delete:
+            self.report(f"Would delete {name}.")
+        if not plan.add and not plan.delete:
+            self.report(f"{self.repo_id} has this content already: nothing would be pushed.")
+        if self.options.tag:
+            self.report(f"Would tag the commit {self.options.tag}.")
+        for notice in plan.notices:
+            self.notify(notice)
+
+    def _finish_unchanged(self, head: _Head, plan: _Plan, sent: bool) -> str | None:
+        assert head.commit is not None
+        self._finish(plan)
+        self._tag(head.commit)
+        if sent:  # the commit was made, and its answer was lost
+            return f"{self.api.endpoint}/{self.repo_id}/commit/{head.commit}"
+        self.report(f"{self.repo_id} has this content already: nothing was pushed.")
+        return None
+
+    def _finish(self, plan: _Plan) -> None:
+        """Writes the local card as it was pushed, and what to compare it with next time.
+
+        Raises:
+            RepositoryError: That failed.
+        """
+        for notice in plan.notices:
+            self.notify(notice)
+        try:
+            self._write_card(plan)
+        except OSError as error:
+            raise RepositoryError(
+                f"{self.repo_id} was pushed, but its card cannot be written to {self.folder} "
+                f"({error.strerror}): correct that, then push again."
+            ) from None
+
+    def _write_card(self, plan: _Plan) -> None:
+        if plan.own_card is not None:
+            write_atomically(self.folder / _KEPT_README, plan.own_card)
+        write_atomically(self.folder / _README, plan.card)
+        if not self.options.create_pr:
+            pushed = Card.parse(plan.card.encode(), _README).fingerprint()
+            self.record["cards"] = {**self.record.get("cards", {}), self._card_key(): pushed}
+        write_atomically(self.folder / PRIVATE / _PUSHES, json.dumps(self.record) + "\n")
+
+    def _commit(self, head: _Head, plan: _Plan) -> tuple[str, str]:
+        """Makes the commit, with what it needs: the repository and the branch."""
+        created = head.commit is None
+        branched = bool(self.options.revision) and (created or not head.branch_exists)
+        parent = head.commit
+        try:
+            parent = parent or self._create_repository()
+            if branched:
+                self._ask(lambda: self.api.create_branch(self.repo_id, branch=self.options.revision))
+            return self._upload(parent, plan)
+        except _ConflictError:  # made by somebody else meanwhile, or by a request whose answer was lost
+            raise _MovedError(sent=False) from None
+        except (RepositoryError, KeyboardInterrupt):
+            if parent:
+                self._undo(created, branched, parent)
+            raise
+
+    def _create_repository(self) -> str:
+        self._ask(lambda: self.api.create_repo(self.repo_id, private=self.options.private))
+        head = _read_head(self.api, self.repo_id, dataclasses.replace(self.options, revision=None))
+        if head.commit is None:
+            raise RepositoryError(f"{self.repo_id} was created on the Hub, but is not there: push again.")
+        return head.commit
+
+    def _upload(self, parent: str, plan: _Plan) -> tuple[str, str]:
+        additions = [CommitOperationAdd(name, content) for name, content in plan.add.items()]
+        deletions = [CommitOperationDelete(name) for name in plan.delete]
+        where = {"revision": self.options.revision, "create_pr": self.options.create_pr}
+
+        def upload(part: list[CommitOperationAdd]) -> None:
+            self.api.preupload_lfs_files(self.repo_id, part, free_memory=False, **where)
+
+        def commit():
+            return self.api.create_commit(
+                self.repo_id,
+                [*additions, *deletions],
+                commit_message=self.options.message or f"Upload {self.folder.resolve().name}",
+                parent_commit=parent,
+                **where,
+            )
+
+        for first in range(0, len(additions), _MAX_UPLOADS):
+            part = additions[first : first + _MAX_UPLOADS]
+            self._ask(functools.partial(upload, part))
+        info = self._ask(commit)
+        return info.pr_url or info.commit_url, info.oid
+
+    def _undo(self, created: bool, branched: bool, parent: str) -> None:
+        """Removes what this push has created for a commit that failed, if it is still empty."""
+        with contextlib.suppress(RepositoryError):
+            if not created and not branched:
+                return
+            options = PushOptions() if created else self.options
+            if _read_head(self.api, self.repo_id, options).commit != parent:
+                return
+            if created:
+                self._ask(lambda: self.api.delete_repo(self.repo_id, missing_ok=True))
+            else:
+                self._ask(lambda: self.api.delete_branch(self.repo_id, branch=self.options.revision))
+
+    def _check_tag(self, head: _Head, unchanged: bool) -> None:
+        """Refuses a tag that is another commit's, and leaves out one that is there already."""
+        if not self.tag or head.commit is None:
+            return
+        refs = self._ask(lambda: self.api.list_repo_refs(self.repo_id))
+        there = next((ref.target_commit for ref in refs.tags if ref.name == self.tag), None)
+        if there and unchanged and there == head.commit:
+            self.tag = None
+        elif there:
+            raise RepositoryError(f"{self.repo_id} has a tag {self.tag} already: choose another --tag.")
+
+    def _tag(self, commit: str) -> None:
+        if not self.tag:
+            return
+        try:
+            self._ask(lambda: self.api.create_tag(self.repo_id, tag=self.tag, revision=commit))
+        except RepositoryError as error:
+            raise RepositoryError(
+                f"{self.repo_id} was pushed, but not tagged: {error} The same command tags it."
+            ) from None
+
+    def _ask(self, ask: Callable):
+        return _ask(ask, self.repo_id)
+
+
+class _MovedError(Exception):
+    """The head of the branch is not what it was.
+
+    Args:
+        sent: Whether that may be because this commit was made, and its answer was lost.
+    """
+
+    def __init__(self, *, sent: bool):
+        super().__init__()
+        self.sent = sent
+
+
+class _ConflictError(RepositoryError):
+    """What is to be created exists."""
+
+
+def _check_folder(folder: pathlib.Path) -> None:
+    """Checks that the weights are there and fit config.json."""
+    missing = [name for name in NEEDED if not (folder / name).is_file()]
+    if missing:
+        raise RepositoryError(f"{folder} has no {missing[0]}: make a model repository with the fit command.")
+    config = ModelConfig.read(folder / "config.json")
+    tensors = load_tensors(Repository(str(folder), folder), config)
+    check_shapes(
+        tensors, tensor_shapes(config.architecture, config.num_classes), folder / "model.safetensors"
+    )
+
+
+def _read_local_card(folder: pathlib.Path) -> Card | None:
+    path = folder / _README
+    return Card.parse(path.read_bytes(), str(path)) if path.exists() else None
+
+
+def _read_record(folder: pathlib.Path) -> dict:
+    try:
+        return dict(json.loads((folder / PRIVATE / _PUSHES).read_bytes()))
+    except JSON_ERRORS:
+        return {}
+
+
+def _stale_files(folder: pathlib.Path) -> set[str]:
+    """The files that belong to other weights."""
+    files = {GRAPH, WEIGHTS, NOTES} if is_stale(folder) else set()
+    evaluation = read_evaluation(folder, MAX_EVALUATION_BYTES)
+    if evaluation and evaluation.is_stale(folder):
+        files |= {EVALUATION, "figures/heatmap.png", "figures/samples.png"}
+        files |= {path.relative_to(folder).as_posix() for path in folder.glob("mistakes/*")}
+    return files
+
+
+def _size(content: pathlib.Path | bytes) -> int:
+    return len(content) if isinstance(content, bytes) else content.stat().st_size
+
+
+def _is_same(content: pathlib.Path | bytes, there: tuple[int, str] | None) -> bool:
+    """Whether a file has the size and the hash (SHA-256 in LFS, otherwise Git's) that the Hub announces."""
+    if there is None or there[0] != _size(content):
+        return False
+    if len(there[1]) == 40:
+        return git_hash(content if isinstance(content, bytes) else content.read_bytes()) == there[1]
+    if isinstance(content, bytes):
+        return False  # never in LFS
+    with content.open("rb") as file:
+        return sha_fileobj(file).hex() == there[1]
+
+
+def _log_in(repo_id: str, options: PushOptions) -> huggingface_hub.HfApi:
+    """The Hub's client, once name and login are checked."""
+    owner, _, name = repo_id.partition("/")
+    if not owner or not name:
+        raise RepositoryError(f"{repo_id!r} is not a valid repository id: give OWNER/NAME.")
+    try:
+        utils.validate_repo_id(repo_id)
+    except errors.HFValidationError as error:
+        raise RepositoryError(
+            f"{repo_id!r} is not a valid repository id, such as OWNER/NAME: {error}"
+        ) from None
+    token = huggingface_hub.get_token()
+    if not token:
+        raise RepositoryError(f"To push to {repo_id}, log in with `hf auth login` or set HF_TOKEN.")
+    if not token.isascii() or not token.isprintable():
+        raise RepositoryError(
+            f"To push to {repo_id}, correct HF_TOKEN, which has characters that no token has, or unset it "
+            "and log in with `hf auth login`."
+        )
+    api = huggingface_hub.HfApi()
+
+    def ask() -> tuple[set[str], str]:
+        try:
+            user = api.whoami()
+        except errors.HfHubHTTPError as error:
+            if error.response.status_code != 404:
+                raise
+            user = {}  # not a Hub: each of them knows its users
+        names = {user["name"], *(organization["name"] for organization in user.get("orgs", ()))}
+        role = ((user.get("auth") or {}).get("accessToken") or {}).get("role", "")
+        return {str(name).casefold() for name in names}, str(role)
+
+    names, role = _ask(ask, repo_id)
+    if role in _ROLES_WITHOUT_WRITING:
+        raise RepositoryError(
+            f"Nothing was pushed to {repo_id}, because your token can only read: make one with write access "
+            "at huggingface.co/settings/tokens, then log in with `hf auth login`."
+        )
+    if owner.casefold() not in names and not options.create_pr:
+        raise RepositoryError(
+            f"Nothing was pushed to {repo_id}, because your account is neither {owner} nor in an "
+            "organization of that name: push to a repository of your own, or add --create-pr."
+        )
+    return api
+
+
+def _read_head(api: huggingface_hub.HfApi, repo_id: str, options: PushOptions) -> _Head:
+    """Reads what the Hub has: the head of the branch, its files and its card."""
+
+    def ask(revision: str | None) -> _Head | None:
+        try:
+            info = api.model_info(repo_id, revision=revision, files_metadata=True)
+        except errors.RevisionNotFoundError:
+            return None
+        except errors.RepositoryNotFoundError:
+            return _Head()
+        files = {
+            str(file.rfilename): (int(file.size or 0), str(file.lfs.sha256 if file.lfs else file.blob_id))
+            for file in info.siblings
+        }
+        if not re.fullmatch("[0-9a-f]{40}", info.sha):
+            raise ValueError("its commit is not one")
+        return _Head(info.sha, bool(info.private), files)
+
+    head = _ask(lambda: ask(options.revision), repo_id)
+    if head is None:  # a new branch begins at the head of main
+        head = dataclasses.replace(_ask(lambda: ask(None), repo_id), branch_exists=False)
+    if _README not in head.files:
+        return head
+
+    def download() -> bytes:
+        with tempfile.TemporaryDirectory() as folder, no_progress_bars():
+            path = api.hf_hub_download(repo_id, _README, revision=head.commit, local_dir=folder)
+            return pathlib.Path(path).read_bytes()
+
+    content = _ask(download, repo_id)
+    if not _is_same(content, head.files[_README]):
+        raise RepositoryError(f"README.md of {repo_id} arrived damaged, so nothing was pushed: push again.")
+    return dataclasses.replace(head, card=Card.parse(content, f"README.md of {repo_id} on the Hub"))
+
+
+def _check_visibility(repo_id: str, head: _Head, options: PushOptions) -> None:
+    if options.private and head.commit is not None and not head.private:
+        raise RepositoryError(
+            f"{repo_id} is public, so nothing was pushed: make it private in its settings on the Hub, choose "
+            "another name, or leave --private out."
+        )
+
+
+def _validate(card: str, repo_id: str) -> None:
+    """Lets the Hub check the metadata of a card, before anything is changed there."""
+
+    def ask() -> str:
+        try:
+            huggingface_hub.ModelCard(card).validate()
+        except ValueError as error:
+            if not isinstance(error.__context__, errors.HfHubHTTPError):
+                raise
+            return _said_of_card(str(error))
+        return ""
+
+    fault = _ask(ask, repo_id)
+    if fault:
+        raise RepositoryError(
+            f"Nothing was pushed to {repo_id}, because the Hub does not accept the metadata of its card "
+            f"({fault}): correct README.md, or give another --license."
+        )
+
+
+def _said_of_card(answer: str) -> str:
+    try:
+        values = json.loads(answer)
+        said = "; ".join(str(one["message"]) for one in values.get("errors", ())) or str(values["error"])
+    except JSON_ERRORS:
+        said = "without a reason"
+    return printable(" ".join(said.split()))[:300]
+
+
+@contextlib.contextmanager
+def no_progress_bars() -> Iterator[None]:
+    """Switches the progress bars of the Hub's client off."""
+    were_off = utils.are_progress_bars_disabled()
+    utils.disable_progress_bars()
+    try:
+        yield
+    finally:
+        if not were_off:
+            utils.enable_progress_bars()
+
+
+@contextlib.contextmanager
+def _quiet_client() -> Iterator[None]:
+    """Keeps the Hub's client from printing warnings, which show addresses, and bars that nobody sees."""
+    level = logging.get_verbosity()
+    logging.set_verbosity_error()
+    warnings.filterwarnings("ignore", message="Warnings while validating metadata")
+    try:
+        with contextlib.nullcontext() if sys.stderr.isatty() else no_progress_bars():
+            yield
+    finally:
+        logging.set_verbosity(level)
+
+
+def _ask(ask: Callable, repo_id: str):
+    return with_retries(ask, repo_id, _explained, uploading=True)
+
+
+@contextlib.contextmanager
+def _explained(repo_id: str) -> Iterator[None]:
+    """Turns the errors of the Hub's client into one sentence each, without addresses, which may be signed."""
+    try:
+        yield
+    except RepositoryError:
+        raise
+    except (
+        httpx2.HTTPError,
+        httpx2.InvalidURL,
+        OSError,
+        ImportError,
+        RuntimeError,
+        *OWN_ERRORS,
+        *MALFORMED,
+    ) as error:
+        status = http_status(error)
+        if _is_commit(error) and (status == 412 or status is None):
+            raise _MovedError(sent=status is None) from None
+        kind = _ConflictError if status == 409 else RepositoryError
+        raise kind(_reason(error, repo_id)) from None
+
+
+def _is_commit(error: BaseException) -> bool:
+    """Whether it is the error of a commit that was refused, or whose request or answer was lost."""
+    lost = (httpx2.ReadError, httpx2.WriteError, httpx2.RemoteProtocolError, httpx2.ReadTimeout)
+    for one in error_chain(error):
+        if isinstance(one, (*lost, httpx2.HTTPStatusError, errors.HfHubHTTPError)):
+            with contextlib.suppress(RuntimeError):  # an error without its request
+                return "/commit/" in one.request.url.path and "create_pr" not in one.request.url.params
+    return False
+
+
+def _reason(error: Exception, repo_id: str) -> str:
+    """Why nothing was pushed, in one sentence, and what to do."""
+    chain = list(error_chain(error))
+    nothing = f"Nothing was pushed to {repo_id}"
+    failed = f"nothing was pushed to {repo_id}"
+    status = http_status(error)
+    if status is not None:
+        return _status_reason(status, retry_after(error), _said(chain), repo_id)
+    if any(isinstance(one, errors.OfflineModeIsEnabled) for one in chain):
+        return f"HF_HUB_OFFLINE is set, so {failed}: unset it."
+    if any(
+        isinstance(one, (httpx2.ProxyError, httpx2.InvalidURL, httpx2.UnsupportedProtocol)) for one in chain
+    ):
+        return (
+            f"{nothing}, because the proxy of HTTP_PROXY, HTTPS_PROXY or ALL_PROXY or the address of "
+            "HF_ENDPOINT is not valid: correct or unset it."
+        )
+    if any(isinstance(one, ImportError) for one in chain):
+        return f"{nothing}, because a SOCKS proxy needs a package: pip install socksio, or unset ALL_PROXY."
+    if any(isinstance(one, (httpx2.TimeoutException, NoAnswerError)) for one in chain):
+        return f"{nothing}, because the Hub did not answer in time: try again later."
+    if any(isinstance(one, httpx2.TransportError) for one in chain):
+        return f"The Hub cannot be reached to push to {repo_id}: check the connection, then push again."
+    system = next((one for one in chain if isinstance(one, OSError) and one.errno), None)
+    if system is not None:
+        if system.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            return f"{nothing}, because the disk of {tempfile.gettempdir()} is full: make room there."
+        fault = os.strerror(system.errno or 0).lower()
+        return f"{nothing} ({system.filename or 'the system'}: {fault}): correct that, then push again."
+    malformed = (*MALFORMED, errors.FileMetadataError)
+    if any(isinstance(one, malformed) or "onsistency check" in str(one) for one in chain):
+        return (
+            f"{nothing}, because the answer is not one of the Hub's: try again, or look for a proxy or a "
+            "login page that answers in its place."
+        )
+    return f"{nothing} ({type(error).__name__}): try again."
+
+
+def _said(chain: list[BaseException]) -> str:
+    """The Hub's own reason, in brackets; empty if it gives none, or one with an address."""
+    said = next((getattr(one, "server_message", None) for one in chain if hasattr(one, "server_message")), "")
+    words = printable(" ".join((said or "").split()))[:300]
+    return f" ({words})" if words and "://" not in words and not words.startswith("<") else ""
+
+
+def _status_reason(status: int, wait: float | None, said: str, repo_id: str) -> str:
+    failed = f"nothing was pushed to {repo_id}"
+    if status == 401:
+        return (
+            f"The Hub does not accept the token that was sent, so {failed}: log in with `hf auth login`, or "
+            "correct HF_TOKEN."
+        )
+    if status == 403:
+        return (
+            f"The Hub does not let you write to {repo_id}{said}: log in with `hf auth login` and a token "
+            "that has write access to it."
+        )
+    if status == 404:
+        return f"The Hub has no {repo_id}, or part of it is gone{said}, so {failed}: push again."
+    if status == 409:
+        return f"{repo_id} is being changed on the Hub{said}, so {failed}: push again."
+    if status == 413:
+        return (
+            f"The Hub says that the push to {repo_id} is too large{said}: delete large figures or examples, "
+            "then push again."
+        )
+    if status == 429:
+        later = f"in {wait:.0f} s" if wait else "later"
+        return f"The Hub asks for fewer requests, so {failed}: try again {later}."
+    if status >= 500:
+        return f"The Hub has a fault of its own (HTTP {status}), so {failed}: try again later."
+    return f"The Hub refused the push to {repo_id} (HTTP {status}){said}: correct that, then push again."
