@@ -171,7 +171,7 @@ def _uses_section(config: ModelConfig) -> str:
         "## Intended use\n\n"
         f"For photographs that show one of these {config.num_classes} classes and were taken like those it "
         "was trained on, and as a start for fine-tuning on photographs of your own.\n\n"
-        "Not for images of anything else: it answers with one of its classes for every image, also for a "
+        "Not for images of anything else: the network gives one of its classes for every image, also for a "
         "drawing or noise. Not for decisions about people, their health or their safety."
     )
 
