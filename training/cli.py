@@ -141,6 +141,14 @@ def fit_command(
     ] = 0,
     private: Private = False,
     license: License = None,
+    on: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HARDWARE",
+            help="Train as a Hugging Face Job on this hardware, such as a10g-small, which costs money "
+            "(`hf jobs hardware`). Needs --push-to-hub; the photographs are uploaded to a private data set.",
+        ),
+    ] = None,
     **settings,
 ):
     """Train a network on folders of images, keep the weights of the best epoch, and evaluate them."""
@@ -150,6 +158,8 @@ def fit_command(
 
     halve_batch = batch_size == "auto"
     settings["batch_size"] = None if halve_batch else _parse_batch_size(batch_size)
+    if on is not None:
+        _check_job(push_to_hub, dry_run or resume, pretrained, recipe)
     repository = _find_start(pretrained, from_scratch, recipe, settings["model"])
     recipe = recipe or ("finetune" if repository else "scratch")
     chosen = _choose_recipe(recipe, settings, repository)
@@ -159,6 +169,9 @@ def fit_command(
     check_trainable(images)
     if recipe == "finetune" and settings["epochs"] is None:
         chosen = dataclasses.replace(chosen, epochs=finetuning_epochs(len(images.splits["train"])))
+    if on is not None:
+        _fit_on(on, data, output, push_to_hub)
+        return
     require("matplotlib", "train")
     import_tensorflow()
     from .devices import is_chief
@@ -274,6 +287,37 @@ def _license_question() -> Callable[[], str] | None:
 
 def _warn(line: str) -> None:
     typer.echo(line, err=True)
+
+
+def _check_job(push_to_hub: str | None, unfit: bool, pretrained: str | None, recipe: str | None) -> None:
+    """Refuses what a job cannot do: it has no files of this machine but the photographs, and keeps none."""
+    if push_to_hub is None:
+        raise typer.BadParameter("a job keeps no files: give --push-to-hub, too.", param_hint="'--on'")
+    if unfit:
+        raise typer.BadParameter("--dry-run and --resume are for this machine.", param_hint="'--on'")
+    for option, name in (("--pretrained", pretrained), ("--recipe", recipe)):
+        if name and os.path.exists(name):
+            raise typer.BadParameter(
+                f"a job does not have {name}: push it to the Hub, or leave it out.", param_hint=f"'{option}'"
+            )
+
+
+def _fit_on(hardware: str, data: pathlib.Path, output: pathlib.Path, repo_id: str) -> None:
+    """Runs this command line as a job."""
+    from .jobs import fit_on, photographs_folder
+
+    names = {str(data): photographs_folder(data), str(output): output.resolve().name}
+    arguments, skip = [], False
+    for argument in sys.argv[1:]:
+        if argument == "--on" or skip:
+            skip = not skip
+        elif not argument.startswith("--on="):
+            option, equals, value = argument.partition("=")
+            is_option = argument.startswith("--") and bool(equals)
+            value = value if is_option else argument
+            value = names.get(str(pathlib.Path(value)), value)
+            arguments.append(f"{option}={value}" if is_option else value)
+    fit_on(hardware, data, arguments, repo_id, typer.echo)
 
 
 def _finish(

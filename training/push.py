@@ -691,11 +691,11 @@ def _quiet_client() -> Iterator[None]:
 
 
 def _ask(ask: Callable, repo_id: str):
-    return with_retries(ask, repo_id, _explained, uploading=True)
+    return with_retries(ask, repo_id, explained, uploading=True)
 
 
 @contextlib.contextmanager
-def _explained(repo_id: str) -> Iterator[None]:
+def explained(repo_id: str) -> Iterator[None]:
     """Turns the errors of the Hub's client into one sentence each, without addresses, which may be signed."""
     try:
         yield

@@ -266,7 +266,7 @@ RECIPES = {
     "probe": Recipe(probe_passes=300, epochs=0),
     # Starts from a pretrained network with the linear probe's classifier, then trains all layers, slower near
     # the input, where features are general.
-    "finetune": Recipe(probe_passes=300, epochs=30, learning_rate=0.05, layer_decay=0.9),
+    "finetune": Recipe(probe_passes=300, epochs=30, learning_rate=0.05, layer_decay=0.9, ema=0.99),
     # The best recipe found for training on small data sets from random weights: a small network, strong
     # augmentation.
     "scratch": Recipe(),

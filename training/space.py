@@ -241,7 +241,7 @@ def _space_files(
     listings: dict[str, Listing], title: str | None, space: _Space | None, folder: pathlib.Path
 ) -> dict[str, pathlib.Path]:
     """The files of a Space by their names there. The generated ones are written to the folder."""
-    requirements, readme = _project()
+    requirements, readme = requirements_and_readme("page")
     files = {}
     for file in sorted(_PACKAGE.rglob("*")):
         inside = file.relative_to(_PACKAGE)
@@ -312,18 +312,22 @@ def _copy(files: dict[str, pathlib.Path], folder: pathlib.Path) -> None:
             target.write_bytes(file.read_bytes())
 
 
-def _project() -> tuple[list[str], str]:
-    """The page's requirements and README.md, from the checkout or the metadata of the installed package."""
+def requirements_and_readme(extra: str) -> tuple[list[str], str]:
+    """The requirements with an extra, and README.md, from the checkout or the installed package's metadata.
+
+    Args:
+        extra: The extra of pyproject.toml, such as "page".
+    """
     root = _PACKAGE.parent
     if (root / "pyproject.toml").is_file():
         project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-        requirements = project["dependencies"] + project["optional-dependencies"]["page"]
+        requirements = project["dependencies"] + project["optional-dependencies"][extra]
         return sorted(requirements), (root / "README.md").read_text(encoding="utf-8")
     metadata = importlib.metadata.metadata("resnext")
     requirements = []
     for line in metadata.get_all("Requires-Dist"):
         requirement, _, marker = line.partition(";")
-        if marker.strip() in ("", 'extra == "page"'):
+        if marker.strip() in ("", f'extra == "{extra}"'):
             requirements.append(requirement.strip())
     return sorted(requirements), metadata["Description"]
 

@@ -247,6 +247,9 @@ class HubServer:
         users: The names of users by access token.
         roles: The roles of tokens by user: "read", or "write", which is the default.
         repos: The repositories by kind and id.
+        jobs: What was asked for and has happened of each job, by id.
+        run_job: Runs a job: a generator of the lines of its log, the last of which is "exit status N" if it
+            fails. None if the user cannot pay.
         gates: A `threading.Event` by part of a path. Requests of such paths wait until it is set.
     """
 
@@ -259,6 +262,8 @@ class HubServer:
         self.roles = {}
         self.bodies = []
         self.repos = {}
+        self.jobs = {}
+        self.run_job = None
         self.faults = []
         self.truncations = []
         self.gates = {}
@@ -326,6 +331,9 @@ class _Handler(BaseHTTPRequestHandler):
             ("POST", f"{WEB}.git/info/lfs/objects/batch", "lfs_batch"),
             ("PUT|POST", f"{API}/lfs/(?P<oid>.+)", "lfs_file"),
             ("POST", f"{API}/commit/{REV}", "commit"),
+            ("POST", "/api/jobs/(?P<namespace>[^/]+)", "create_job"),
+            ("GET", "/api/jobs/(?P<namespace>[^/]+)/(?P<job>[^/]+)", "job"),
+            ("GET", "/api/jobs/(?P<namespace>[^/]+)/(?P<job>[^/]+)/logs", "job_logs"),
             ("GET|HEAD", f"{WEB}/resolve/{REV}/(?P<path>.+)", "resolve"),
         ]
     ]
@@ -486,6 +494,36 @@ class _Handler(BaseHTTPRequestHandler):
             raise HubError(409, None, f"Reference already exists: {ref}")
         repo.refs[ref] = repo.find(revision)[1]
         return {}
+
+    def create_job(self, namespace):
+        if namespace != self.user:
+            raise HubError(403, None, f"You don't have the rights to run jobs for {namespace}")
+        if self.hub.run_job is None:
+            raise HubError(402, None, "Pre-paid credit balance is insufficient")
+        spec = json.loads(self.content)
+        job = {"id": f"job{len(self.hub.jobs)}", "spec": spec, "end": None, "stage": "RUNNING", "lines": []}
+        self.hub.jobs[job["id"]] = job
+
+        def run():
+            for line in self.hub.run_job(spec):
+                job["lines"].append(line)
+            job["end"] = "COMPLETED" if not line.startswith("exit status") else "ERROR"
+
+        threading.Thread(target=run, daemon=True).start()
+        return self.job(namespace, job["id"])
+
+    def job(self, namespace, job):
+        found = self.hub.jobs[job]
+        owner = {"id": "1", "name": namespace, "type": "user"}
+        return {"id": job, "owner": owner, "status": {"stage": found["stage"], "message": None}}
+
+    def job_logs(self, namespace, job):
+        found = self.hub.jobs[job]
+        # As on the Hub, whose log stays open until then, a job has not ended before its log was sent.
+        found["stage"] = found["end"] or found["stage"]
+        events = [{"timestamp": DATE, "data": line} for line in found["lines"]]
+        body = "".join(f"data: {json.dumps(event)}\n\n" for event in events)
+        return 200, {"Content-Type": "text/event-stream"}, body.encode()
 
     def branch(self, branch):
         repo = self._repo(write=True)
