@@ -31,7 +31,7 @@ def models(repository):
 
 
 @pytest.fixture
-def unknowing_models(repository):
+def refusing_models(repository):
     """A page's models: the repository, with a detector that accepts no photograph."""
     channels = load_config(find_repository("tiny-imagenet (bundled)")).architecture.channels[-1] * 4
     models = Models([str(repository)])

@@ -34,13 +34,13 @@ def test_without_files_there_is_neither_table_nor_csv(models, ask):
     assert not download.visible
 
 
-def test_a_file_of_none_of_the_classes_is_marked(unknowing_models, tmp_path, ask):
+def test_a_file_of_none_of_the_classes_is_marked(refusing_models, tmp_path, ask):
     photograph = save_image(tmp_path / "photograph.jpg")
-    tab = batch.BatchTab(unknowing_models)
+    tab = batch.BatchTab(refusing_models)
     table, download = tab.classify_files([str(photograph)], "flowers", ask())
     assert "(looks like none of the classes)" in table
     assert pathlib.Path(download.value["path"]).read_text("utf-8").splitlines()[1].endswith(",,yes")
-    row = batch.classify_file(unknowing_models.open("flowers"), "photograph.jpg", str(photograph))
+    row = batch.classify_file(refusing_models.open("flowers"), "photograph.jpg", str(photograph))
     assert batch._as_dict(row)["unknown"] is True
 
 

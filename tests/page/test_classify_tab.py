@@ -53,8 +53,8 @@ def test_a_prediction_is_described_with_its_explanation(tab, classifier, image, 
     assert opacity.visible
 
 
-def test_a_photograph_of_none_of_the_classes_is_said_to_be_so(unknowing_models, image, ask):
-    tab = ClassifyTab(unknowing_models)
+def test_a_photograph_of_none_of_the_classes_is_said_to_be_so(refusing_models, image, ask):
+    tab = ClassifyTab(refusing_models)
     answer = tab.describe(image, 3, "flowers", ask())[0]
     assert "This does not look like any of the 5 classes." in answer
     assert 'class="answer unknown"' in answer

@@ -197,3 +197,15 @@ def test_the_slurm_script_gives_each_host_its_tf_config(tmp_path):
     (tmp_path / "my-model").mkdir()
     (tmp_path / "my-model" / "recipe.json").touch()
     assert run()[1].endswith("--batch-size 512 --resume")
+
+
+def test_the_commands_and_the_python_of_the_notebook_are_valid():
+    notebook = json.loads((ROOT / "training" / "notebook.ipynb").read_text("utf-8"))
+    cells = ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    shown = [command_of(line[1:]) for cell in cells for line in cell.splitlines() if line.startswith("!")]
+    found = list(filter(None, shown))
+    assert [name for name, *_ in found] == ["fit", "fit", "push", "space"]
+    for name, *arguments in found:
+        COMMANDS[name].make_context(name, arguments)
+    for cell in cells:  # without the lines of the shell
+        compile("\n".join(line for line in cell.splitlines() if line[:1] not in "!%"), "cell", "exec")
