@@ -273,7 +273,8 @@ class Evaluation:
             "predictions": _without_empty(self.predictions),
             **({} if suspects is None else {"suspects": suspects}),
         }
-        return json.dumps(values, indent=1) + "\n"
+        lines = ",\n".join(f" {json.dumps(key)}: {_json_lines(value)}" for key, value in values.items())
+        return f"{{\n{lines}\n}}\n"
 
     def write(self, folder: pathlib.Path) -> None:
         """Writes evaluation.json into a model repository."""
@@ -289,6 +290,13 @@ class Evaluation:
     def calibration(self) -> list[CalibrationBin]:
         """The predictions in ten intervals of probability of equal width, empty ones left out."""
         return calibration_bins(self.predictions)
+
+
+def _json_lines(value: Any) -> str:
+    """A value as JSON, with a line for each row of a table."""
+    if not isinstance(value, (list, tuple)) or not value or isinstance(value[0], str):
+        return json.dumps(value)
+    return "[\n  " + ",\n  ".join(map(json.dumps, value)) + "\n ]"
 
 
 def _without_empty(rows: Sequence[ImagePrediction | Suspect]) -> list[dict[str, Any]]:

@@ -89,9 +89,15 @@ def test_a_recipe_is_read_from_its_own_file(name, tmp_path):
         assert find_recipe(str(tmp_path / "recipe.json")) == RECIPES[name]
 
 
-def test_the_recipe_of_an_older_version_has_defaults_for_new_settings():
-    recipe = find_recipe(str(ROOT / "resnext" / "flowers" / "recipe.json"))
-    assert (recipe.epochs, recipe.seed, recipe.ema) == (80, 0, 0.0)
+def test_the_recipe_of_an_older_version_has_defaults_for_new_settings(tmp_path):
+    record = json.loads((ROOT / "resnext" / "flowers" / "recipe.json").read_bytes())
+    for name in ("ema", "probe_passes", "detect_unknown", "calibrate"):
+        del record["recipe"][name]
+    (tmp_path / "recipe.json").write_text(json.dumps(record))
+    recipe = find_recipe(str(tmp_path / "recipe.json"))
+    assert (recipe.epochs, recipe.ema, recipe.probe_passes) == (27, 0.0, 0)
+    assert recipe.detect_unknown
+    assert recipe.calibrate
 
 
 @pytest.mark.hostile

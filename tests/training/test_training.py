@@ -85,7 +85,8 @@ def test_recipe_json_records_settings_but_no_private_folders(trained, photograph
     output, _ = trained
     record = json.loads((output / "recipe.json").read_bytes())
     assert record["commands"] == [
-        "python -m training fit colors --output colors --epochs 2 --image-size 41 --batch-size 8"
+        "python -m training fit colors --output colors --from-scratch --epochs 2 --image-size 41 "
+        "--batch-size 8"
     ]
     assert record["recipe"] == dataclasses.asdict(
         dataclasses.replace(RECIPES["scratch"], epochs=2, image_size=41, train_size=32, batch_size=8)

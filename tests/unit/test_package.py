@@ -165,15 +165,16 @@ def test_the_app_of_a_space_is_app_py():
     assert (ROOT / "app.py").read_text("utf-8") == space._SPACE_APP
 
 
-def test_an_installed_package_makes_the_same_space_as_a_checkout(monkeypatch, tmp_path):
-    checkout = space._project()
+@pytest.mark.parametrize("extra", ["page", "train"])
+def test_an_installed_package_knows_its_requirements_as_a_checkout_does(extra, monkeypatch, tmp_path):
+    checkout = space.requirements_and_readme(extra)
     metadata = email.message.Message()
     for line in PROJECT["dependencies"]:
         metadata["Requires-Dist"] = line
-    for extra, lines in EXTRAS.items():
+    for name, lines in EXTRAS.items():
         for line in lines:
-            metadata["Requires-Dist"] = f'{line}; extra == "{extra}"'
+            metadata["Requires-Dist"] = f'{line}; extra == "{name}"'
     metadata["Description"] = (ROOT / "README.md").read_text("utf-8")
     monkeypatch.setattr(space, "_PACKAGE", tmp_path / "site-packages" / "resnext")
     monkeypatch.setattr(importlib.metadata, "metadata", lambda name: metadata)
-    assert space._project() == checkout
+    assert space.requirements_and_readme(extra) == checkout
