@@ -381,6 +381,7 @@ def evaluate_command(
     from .data import find_images
     from .run_folder import RunFolder, recorded_seed
 
+    unknown_files = _unknown_files(unknown)
     folder = _results_folder(model, output)
     repository = _find(model)
     # A single folder of classes must be split as it was for training.
@@ -396,7 +397,7 @@ def evaluate_command(
             folder,
             corruptions=corruptions,
             suspects=suspects,
-            unknown=_unknown_files(unknown),
+            unknown=unknown_files,
             pictures=not no_pictures,
         )
         if output is None:
@@ -657,7 +658,10 @@ def _unknown_files(folder: pathlib.Path | None) -> list[pathlib.Path]:
         raise DataError(f"{folder} is not a folder: give one with photographs of none of the classes.")
     from resnext.stream import image_files
 
-    return list(image_files([folder]))
+    files = list(image_files([folder]))
+    if files == [folder]:
+        raise DataError(f"{folder} holds no images: give a folder with photographs of none of the classes.")
+    return files
 
 
 def _evaluate(images: "ImageFolders", repository: Repository, output: pathlib.Path, **options) -> None:

@@ -18,7 +18,7 @@ from resnext.repository import OOD
 from resnext.results import read_evaluation
 from resnext.weights import read_tensors, write_safetensors
 from tests.helpers.photographs import paint
-from tests.helpers.training import RECIPE
+from tests.helpers.training import RECIPE, run_training
 from tests.training.helpers import quiet
 from training.card import write_card
 from training.data import find_images
@@ -136,6 +136,25 @@ def test_a_detector_that_does_not_fit_is_ignored_and_said(fault, run, stripes, t
     assert classifier.notice
     assert str(output / OOD) in classifier.notice
     assert classifier(stripes / "0.png").unknown is None
+
+
+@pytest.mark.parametrize(
+    "make, words",
+    [
+        (lambda path: None, "is not a folder: give one with photographs of none of the classes."),
+        (
+            lambda path: path.mkdir(),
+            "holds no images: give a folder with photographs of none of the classes.",
+        ),
+    ],
+)
+def test_a_folder_of_unknown_photographs_is_checked_first(make, words, tuned, photographs, tmp_path):
+    make(tmp_path / "others")
+    arguments = ("--model", tuned, "--unknown", tmp_path / "others", "--output", tmp_path / "out")
+    result = run_training("evaluate", photographs, *arguments)
+    assert result.returncode == 1
+    assert f"{tmp_path / 'others'} {words}" in result.stderr
+    assert not (tmp_path / "out").exists()
 
 
 def test_few_validation_images_are_said(photographs, base, tmp_path):
