@@ -16,11 +16,11 @@ from resnext.repository import (
     OOD,
     bundled_title,
     find_repository,
-    load_config,
     weights_digest,
 )
-from resnext.shapes import tensor_shapes
 from resnext.weights import read_tensors
+
+BACKGROUND = "background.safetensors"  # in the backbone's repository
 
 if TYPE_CHECKING:
     from resnext.classifier import Classifier
@@ -29,19 +29,31 @@ if TYPE_CHECKING:
 class Detector:
     """Tells photographs of a network's classes from others.
 
-    A linear classifier on the features of the bundled backbone, which knows more kinds of things than the
-    network's classes. It has a row for each class and, last, one for everything else. The photograph is
-    reduced to the backbone's small size, so that its sharpness does not matter.
+    It looks at the features of the bundled backbone, which knows more kinds of things than the network's
+    classes, as coordinates in the basis of `background`. The photograph is reduced to the backbone's small
+    size, so that its sharpness does not matter. The score is the log odds that a linear classifier gives to
+    all classes against everything else, less the squared Mahalanobis distance to the nearest class.
 
     Args:
-        weight: (classes + 1, channels) float32.
-        bias: (classes + 1,) float32.
+        weight: (classes + 1, dimensions), of the linear classifier. The last row is everything else.
+        bias: (classes + 1,), of the linear classifier; the threshold is a part of the last one.
+        means: (classes, dimensions), the mean coordinates of classes.
+        whitening: (dimensions, dimensions), by which differences are multiplied before their length is taken.
         runtime: The runtime of the backbone, "openvino" or "keras".
     """
 
-    def __init__(self, weight: np.ndarray, bias: np.ndarray, runtime: str = "auto"):
+    def __init__(
+        self,
+        weight: np.ndarray,
+        bias: np.ndarray,
+        means: np.ndarray,
+        whitening: np.ndarray,
+        runtime: str = "auto",
+    ):
         self.weight = weight.astype(np.float32)
         self.bias = bias.astype(np.float32)
+        self.means = means.astype(np.float32)
+        self.whitening = whitening.astype(np.float32)
         self.runtime = runtime
 
     @classmethod
@@ -64,14 +76,20 @@ class Detector:
         digests = {"weights_sha256": weights_digest(folder), "backbone_sha256": backbone_digest()}
         shapes = {key: value.shape for key, value in tensors.items()}
         rows = len(tensors.get("weight", ()))
-        expected = {"weight": (rows, _backbone_channels()), "bias": (rows,)}
+        dimensions = background()["basis"].shape[1]
+        expected = {
+            "weight": (rows, dimensions),
+            "bias": (rows,),
+            "means": (len(tensors.get("means", ())), dimensions),
+            "whitening": (dimensions, dimensions),
+        }
         is_made_for_others = any(made_for.get(key) != digest for key, digest in digests.items())
         if is_made_for_others or rows < 2 or shapes != expected:
             raise WeightsError(
                 f"{path} does not fit the weights, so photographs of none of the classes are not recognized: "
                 "train again to make a new one."
             )
-        return cls(tensors["weight"], tensors["bias"], runtime)
+        return cls(**tensors, runtime=runtime)
 
     def score(self, pixels: np.ndarray) -> float:
         """The score of a photograph; below 0 if it looks like none of the classes.
@@ -79,23 +97,51 @@ class Detector:
         Args:
             pixels: `(image_size, image_size, 3)` uint8 RGB, the input of the network.
         """
-        return float(scores(self.weight, self.bias, backbone_features(pixels, self.runtime)[None])[0])
+        coordinates = backbone_features(pixels, self.runtime)[None] @ background()["basis"]
+        return float(self.scores(coordinates)[0])
+
+    def scores(self, coordinates: np.ndarray) -> np.ndarray:
+        """The scores of photographs: (images,) float32.
+
+        Args:
+            coordinates: (images, dimensions) float32, of the backbone's features of the photographs.
+        """
+        log_odds = class_log_odds(self.weight, self.bias, coordinates)
+        return log_odds - class_distances(self.means, self.whitening, coordinates)
 
     def is_unknown(self, pixels: np.ndarray) -> bool:
         """Whether a photograph looks like none of the classes; see `score`."""
         return self.score(pixels) < 0
 
 
-def scores(weight: np.ndarray, bias: np.ndarray, features: np.ndarray) -> np.ndarray:
-    """The log odds of features to be of a class: (images,) float32.
+def class_log_odds(weight: np.ndarray, bias: np.ndarray, coordinates: np.ndarray) -> np.ndarray:
+    """The log odds of images to be of any class and not of the last row: (images,) float32.
 
     Args:
-        weight: (classes + 1, channels) float32.
+        weight: (classes + 1, dimensions) float32.
         bias: (classes + 1,) float32.
-        features: (images, channels) float32.
+        coordinates: (images, dimensions) float32.
     """
-    logits = features @ weight.T + bias
+    logits = coordinates @ weight.T + bias
     return np.logaddexp.reduce(logits[:, :-1], axis=1) - logits[:, -1]
+
+
+def class_distances(means: np.ndarray, whitening: np.ndarray, coordinates: np.ndarray) -> np.ndarray:
+    """The squared distances of images to the nearest class (Lee et al., 2018, arXiv:1807.03888).
+
+    Args:
+        means: (classes, dimensions) float32.
+        whitening: (dimensions, dimensions) float32.
+        coordinates: (images, dimensions) float32.
+
+    Returns:
+        (images,) float32.
+    """
+    nearest = np.full(len(coordinates), np.inf, np.float32)
+    whitened = coordinates @ whitening
+    for mean in means @ whitening:
+        nearest = np.minimum(nearest, np.square(whitened - mean).sum(axis=1))
+    return nearest
 
 
 def backbone_features(pixels: np.ndarray, runtime: str = "auto") -> np.ndarray:
@@ -121,10 +167,14 @@ def open_backbone(runtime: str = "auto") -> "Classifier":
 
 
 @functools.cache
-def _backbone_channels() -> int:
-    config = load_config(find_repository(bundled_title(BACKBONE)))
-    shapes = tensor_shapes(config.architecture, config.num_classes)
-    return shapes[f"{config.architecture.classifier}.weight"][1]
+def background() -> dict[str, np.ndarray]:
+    """Reads the bundled backbone's features of photographs of many kinds of things.
+
+    Returns:
+        "basis": (channels, dimensions) float32; and "coordinates" in it: (images, dimensions) float32.
+    """
+    tensors = read_tensors(BUNDLED[BACKBONE] / BACKGROUND)
+    return {key: value.astype(np.float32) for key, value in tensors.items()}
 
 
 @functools.cache

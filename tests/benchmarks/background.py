@@ -14,11 +14,11 @@ import numpy as np
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[2]))
 
-from resnext.ood import open_backbone
+from resnext.ood import BACKGROUND, open_backbone
 from resnext.repository import BACKBONE, BUNDLED
 from resnext.stream import image_files
 from resnext.weights import write_safetensors
-from training.ood import BACKGROUND, compute_backbone_features
+from training.ood import compute_backbone_features
 
 IMAGES = 1500
 DIMENSIONS = 256

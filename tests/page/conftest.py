@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 
 from resnext.classifier import Classifier
-from resnext.ood import Detector
+from resnext.ood import Detector, background
 from resnext.page.models import Models
-from resnext.repository import find_repository, load_config
 from tests.helpers.repositories import make_repository
 
 
@@ -33,9 +32,10 @@ def models(repository):
 @pytest.fixture
 def refusing_models(repository):
     """A page's models: the repository, with a detector that accepts no photograph."""
-    channels = load_config(find_repository("tiny-imagenet (bundled)")).architecture.channels[-1] * 4
     models = Models([str(repository)])
-    detector = Detector(np.zeros((6, channels)), np.array([0, 0, 0, 0, 0, 9.0]))
+    size = background()["basis"].shape[1]
+    bias = np.array([0, 0, 0, 0, 0, 9.0])
+    detector = Detector(np.zeros((6, size)), bias, np.zeros((5, size)), np.zeros((size, size)))
     models.open(None).classifier.detector = detector
     return models
 

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from resnext.classifier import Classifier
 from resnext.cli import app
 from resnext.errors import DataError, WeightsError
-from resnext.ood import Detector, scores
+from resnext.ood import Detector
 from resnext.repository import OOD
 from resnext.results import read_evaluation
 from resnext.weights import read_tensors, write_safetensors
@@ -24,7 +24,7 @@ from training.card import write_card
 from training.data import find_images
 from training.evaluate import evaluate
 from training.fit import fit
-from training.ood import ACCEPTED, MIN_IMAGES, area_under_roc
+from training.ood import ACCEPTED, MIN_IMAGES, _whitening, area_under_roc
 
 
 @pytest.fixture(scope="module")
@@ -165,13 +165,24 @@ def test_few_validation_images_are_said(photographs, base, tmp_path):
     assert any(f"are too few, it takes {MIN_IMAGES}." in line for line in lines)
 
 
-def test_the_score_is_the_log_odds_of_all_classes_together():
+def test_the_score_is_the_log_odds_less_the_distance_to_the_nearest_class():
     rng = np.random.default_rng(0)
-    weight, bias, features = rng.normal(size=(4, 6)), rng.normal(size=4), rng.normal(size=(5, 6))
-    logits = features @ weight.T + bias
+    weight, bias, points = rng.normal(size=(4, 6)), rng.normal(size=4), rng.normal(size=(5, 6))
+    means, whitening = rng.normal(size=(3, 6)), rng.normal(size=(6, 6))
+    logits = points @ weight.T + bias
     probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     known = probabilities[:, :3].sum(axis=1)
-    np.testing.assert_allclose(scores(weight, bias, features), np.log(known / (1 - known)))
+    log_odds = np.log(known / (1 - known))
+    distances = [min(np.square((point - mean) @ whitening).sum() for mean in means) for point in points]
+    detector = Detector(weight, bias, means, whitening)
+    np.testing.assert_allclose(detector.scores(points), log_odds - distances, rtol=1e-4)
+
+
+def test_differences_within_classes_are_whitened():
+    rng = np.random.default_rng(0)
+    differences = rng.normal(size=(20_000, 4)) * [1, 2, 2, 1] + 0.0
+    whitened = differences @ _whitening(differences)
+    assert np.cov(whitened.T) == pytest.approx(np.eye(4), abs=0.2)  # a tenth is shrunk
 
 
 def test_the_area_under_the_roc_curve_counts_pairs():
