@@ -274,7 +274,7 @@ def _plan_publication(
 
 
 def _license_question() -> Callable[[], str] | None:
-    """Asks for the license of a model; None where nobody can be asked."""
+    """Asks for the license of a model; None if the command does not run on a terminal."""
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         return None
 

@@ -282,8 +282,8 @@ class _Push:
         if moved.sent:
             return f"The connection to the Hub broke twice while {self.repo_id} was pushed: push again."
         return (
-            f"{self.repo_id} was changed on the Hub twice while it was pushed: nothing was overwritten; push "
-            "again when nobody else does."
+            f"{self.repo_id} was changed on the Hub twice during the push, and nothing was "
+            "overwritten: push again."
         )
 
     def _plan(self, head: _Head) -> _Plan:
@@ -679,7 +679,7 @@ def no_progress_bars() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _quiet_client() -> Iterator[None]:
-    """Keeps the Hub's client from printing warnings, which show addresses, and bars that nobody sees."""
+    """Keeps the Hub's client from printing warnings, which show addresses, and progress bars."""
     level = logging.get_verbosity()
     logging.set_verbosity_error()
     warnings.filterwarnings("ignore", message="Warnings while validating metadata")

@@ -76,7 +76,7 @@ class Upkeep:
         self._start(self._follow)
 
     def open_from_hub(self, patience: float) -> None:
-        """Opens a default model that is on the Hub, and goes on trying in the background."""
+        """Opens a default model that is on the Hub, and retries in the background."""
         tried = threading.Event()
         models = self.models
         models.warning = self._stand_in(f"{models.first} is still being downloaded.")

@@ -170,7 +170,7 @@ def push_rows() -> list[Row]:
         ),
         "announce the files": ("/preupload/", "POST", {}),
         "announce the weights": ("/objects/batch", "POST", {}),
-        # It is taken for done, and found missing when the Hub verifies it.
+        # The client believes that it succeeded; the Hub finds the file missing when it verifies it.
         "upload the weights": ("/tester/colors/lfs/", "PUT", {"content": "is not the one announced"}),
         "commit": ("/commit/", "POST", {"412": "was changed on the Hub twice"}),
     }

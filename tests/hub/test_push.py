@@ -281,7 +281,7 @@ def test_a_head_that_moves_again_and_again_is_not_overwritten(hub, folder):
     edits = iter(range(9))
     hub.fail_next(9, lambda: edit(hub, "notes.txt", b"%d" % next(edits)), "/commit/")
     before = (folder / "README.md").read_text()
-    assert "was changed on the Hub twice while it was pushed: nothing was overwritten" in refused(folder)
+    assert "was changed on the Hub twice during the push, and nothing was overwritten" in refused(folder)
     hub.faults.clear()
     assert files(hub)["notes.txt"] == b"1"
     assert "43.21%" not in readme(hub)

@@ -78,7 +78,7 @@ def test_a_new_commit_takes_the_place_of_an_open_model(hub, folder):
     Upkeep(models, None, pytest.fail).look()
     assert models.open(None).version == (True, after)
     photograph = str(next(folder.glob("examples/*.jpg")))
-    assert old.classify(photograph).most_likely(1), "requests that have begun go on"
+    assert old.classify(photograph).most_likely(1), "requests in progress are served"
     hub.requests.clear()
     same = models.open(None)
     Upkeep(models, None, pytest.fail).look()

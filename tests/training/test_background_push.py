@@ -1,4 +1,4 @@
-"""`fit --push-every`: the Hub gets the best weights while a run goes on, and training never waits for it."""
+"""`fit --push-every`: the Hub gets the best weights during a run, and training never waits for it."""
 
 import json
 import threading

@@ -35,7 +35,7 @@ def data(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def stripes(tmp_path_factory):
-    """Pictures of black and white stripes, which are none of the colors, and a file that is no image."""
+    """Pictures of black and white stripes, which are none of the colors, and a file that is not an image."""
     folder = tmp_path_factory.mktemp("stripes")
     for index in range(12):
         image = Image.new("RGB", (120, 120), "white")
