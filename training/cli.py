@@ -23,7 +23,7 @@ from resnext.repository import BACKBONE, BUNDLED, Repository, bundled_title, fin
 from resnext.results import MAX_TESTED_CLASSES
 
 from .options import default_in_recipes, recipe_options
-from .recipe import RECIPES, Recipe, find_recipe, finetuning_epochs
+from .recipe import RECIPES, Recipe, find_recipe, finetuning_epochs, finetuning_rate
 
 if TYPE_CHECKING:
     from .background_push import BackgroundPush
@@ -611,6 +611,8 @@ def _choose_recipe(name: str, settings: dict, repository: Repository | None) -> 
     # The bundled backbone was trained on small images, which tells nothing about the photographs.
     if repository and repository.folder != BUNDLED[BACKBONE] and "image_size" not in changes:
         changes["image_size"] = load_config(repository).preprocessing.image_size
+    if repository and name == "finetune" and "learning_rate" not in changes:
+        changes["learning_rate"] = finetuning_rate(load_config(repository).num_classes)
     if "image_size" in changes and "train_size" not in changes:
         changes["train_size"] = round(changes["image_size"] * recipe.train_size / recipe.image_size)
     if changes.get("labels", "categorical") != "categorical":

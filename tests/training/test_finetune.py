@@ -300,6 +300,15 @@ def test_fine_tuning_without_a_network_to_start_from_is_refused(setting, photogr
         ),
         (("--pretrained", "BASE"), dataclasses.replace(FINETUNE, image_size=64, train_size=50)),
         (("--pretrained", "BASE", "--image-size", "144"), FINETUNE),
+        (
+            ("--pretrained", "IMAGENET", "--image-size", "144"),
+            dataclasses.replace(FINETUNE, learning_rate=0.004),
+        ),
+        (
+            ("--pretrained", "IMAGENET", "--image-size", "144", "--learning-rate", "0.01"),
+            dataclasses.replace(FINETUNE, learning_rate=0.01),
+        ),
+        (("--pretrained", "IMAGENET", "--image-size", "144", "--recipe", "probe"), RECIPES["probe"]),
         (("--pretrained", "BASE", "--recipe", "scratch", "--image-size", "144"), RECIPES["scratch"]),
         (
             (
@@ -327,12 +336,18 @@ def test_the_command_line_fine_tunes_by_default_at_the_network_s_size(
         raise Chosen(recipe)
 
     monkeypatch.setattr("training.fit.fit", choose)
+    folders = {"BASE": base.folder}
+    if "IMAGENET" in arguments:
+        (tmp_path / "imagenet").mkdir()
+        folders["IMAGENET"] = repository_of(
+            tmp_path / "imagenet", tuple(f"class {index}" for index in range(1000))
+        ).folder
     arguments = [
         "fit",
         str(photographs),
         "--output",
         str(tmp_path / "out"),
-        *(str(base.folder) if a == "BASE" else a for a in arguments),
+        *(str(folders.get(argument, argument)) for argument in arguments),
     ]
     result = CliRunner().invoke(app, arguments)
     assert isinstance(result.exception, Chosen), result.output
