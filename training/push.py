@@ -424,9 +424,6 @@ class _Push:
         deletions = [CommitOperationDelete(name) for name in plan.delete]
         where = {"revision": self.options.revision, "create_pr": self.options.create_pr}
 
-        def upload(part: list[CommitOperationAdd]) -> None:
-            self.api.preupload_lfs_files(self.repo_id, part, free_memory=False, **where)
-
         def commit():
             return self.api.create_commit(
                 self.repo_id,
@@ -436,9 +433,7 @@ class _Push:
                 **where,
             )
 
-        for first in range(0, len(additions), _MAX_UPLOADS):
-            part = additions[first : first + _MAX_UPLOADS]
-            self._ask(functools.partial(upload, part))
+        upload_contents(self._ask, self.api, self.repo_id, additions, **where)
         info = self._ask(commit)
         return info.pr_url or info.commit_url, info.oid
 
@@ -478,6 +473,27 @@ class _Push:
 
     def _ask(self, ask: Callable):
         return _ask(ask, self.repo_id)
+
+
+def upload_contents(
+    ask: Callable,
+    api: huggingface_hub.HfApi,
+    repo_id: str,
+    additions: list[CommitOperationAdd],
+    **where,
+) -> None:
+    """Uploads the large files of a commit before it is made, so that each of its steps can be repeated.
+
+    Args:
+        ask: Makes a request, and repeats it where that may help.
+        api: The client.
+        repo_id: The repository.
+        additions: The files of the commit.
+        where: What else names the commit's place, such as `revision`.
+    """
+    for first in range(0, len(additions), _MAX_UPLOADS):
+        part = additions[first : first + _MAX_UPLOADS]
+        ask(functools.partial(api.preupload_lfs_files, repo_id, part, free_memory=False, **where))
 
 
 class _MovedError(Exception):

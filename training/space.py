@@ -28,6 +28,8 @@ from resnext.hub import (
 )
 from resnext.repository import OPTIONAL, is_repo_id, plain_name
 
+from .push import upload_contents
+
 _T = TypeVar("_T")
 _PACKAGE = pathlib.Path(resnext.__file__).parent
 # Folders of the package that a Space does without. `training` is in it only where the package is installed.
@@ -139,8 +141,8 @@ def make_space(
             report(f"Nothing was sent. The page reads these variables: {_listed(_variables(listings))}.")
             return str(dry_run)
         dropped = (space.own_files & space.files) - files.keys() if space else set()
-        changes: list = [huggingface_hub.CommitOperationAdd(name, file) for name, file in files.items()]
-        changes += [huggingface_hub.CommitOperationDelete(name) for name in sorted(dropped)]
+        additions = [huggingface_hub.CommitOperationAdd(name, file) for name, file in files.items()]
+        deletions = [huggingface_hub.CommitOperationDelete(name) for name in sorted(dropped)]
         try:
             url = ask(
                 lambda: api.create_repo(
@@ -152,10 +154,11 @@ def make_space(
                 )
             )
             _configure(api, repo_id, options, _variables(listings), secrets)
+            upload_contents(ask, api, repo_id, additions, repo_type="space")
             ask(
                 lambda: api.create_commit(
                     repo_id,
-                    changes,
+                    [*additions, *deletions],
                     commit_message=f"Show {', '.join(listings)}",
                     repo_type="space",
                     parent_commit=space.commit if space else None,
