@@ -244,7 +244,7 @@ def test_a_fault_that_passes_is_waited_for_at_every_step(status, hub, monkeypatc
     assert not hub.faults
 
 
-@pytest.mark.parametrize("path", ["/variables", "/secrets", "/hardware", "/preupload/", "/commit/"])
+@pytest.mark.parametrize("path", ["/variables", "/preupload/", "/commit/"])
 def test_a_space_that_could_not_be_filled_is_deleted_if_it_is_new(path, hub):
     options = ("--model", "tester/net", "--secret", "HF_TOKEN", "--hardware", "cpu-upgrade")
     hub.fail_next(99, 400, path)
