@@ -41,10 +41,12 @@ _MAX_PRELOADED = 200  # files of a model
 _OWN_FIELDS = ("sdk", "sdk_version", "python_version", "app_file")
 # What the Hub puts into a new Space.
 _HUB_FILES = frozenset({".gitattributes", "README.md"})
-_WRITING = ("The Hub does not let you write there", "use a token that has write access, or another owner")
 _REFUSALS = {
-    403: _WRITING,
-    404: _WRITING,
+    403: ("The Hub does not let you write there", "use a token that has write access, or another owner"),
+    404: (
+        "The Space or a part of it is not on the Hub for you",
+        "run the command again, or use another token",
+    ),
     412: ("The Space was changed in the meantime", "run the command again"),
 }
 _OWN_TEXT = re.compile(r"\s*Shows `[^`]+`(, `[^`]+`)*\.\s*")
