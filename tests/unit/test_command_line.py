@@ -123,7 +123,7 @@ def test_classifying_imports_no_framework(photographs, tiny_repository):
         (
             ("x.png", "--model", "nobody/no-such-model"),
             1,
-            "HF_HUB_OFFLINE is set, so nobody/no-such-model cannot be downloaded",
+            "HF_HUB_OFFLINE is set, so nobody/no-such-model could not be downloaded",
         ),
         (("x.png", "--precision", "int1"), 2, "'int1' is not one of 'auto'"),
         (("x.png", "--runtime", "onnx"), 2, "'onnx' is not one of 'auto'"),
