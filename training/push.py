@@ -590,12 +590,7 @@ def _log_in(repo_id: str, options: PushOptions) -> huggingface_hub.HfApi:
     api = huggingface_hub.HfApi()
 
     def ask() -> tuple[set[str], str]:
-        try:
-            user = api.whoami()
-        except errors.HfHubHTTPError as error:
-            if error.response.status_code != 404:
-                raise
-            user = {}  # not a Hub: each of them knows its users
+        user = read_user(api)
         names = {user["name"], *(organization["name"] for organization in user.get("orgs", ()))}
         role = ((user.get("auth") or {}).get("accessToken") or {}).get("role", "")
         return {str(name).casefold() for name in names}, str(role)
@@ -612,6 +607,21 @@ def _log_in(repo_id: str, options: PushOptions) -> huggingface_hub.HfApi:
             "organization of that name: push to a repository of your own, or add --create-pr."
         )
     return api
+
+
+def read_user(api: huggingface_hub.HfApi) -> dict:
+    """What the Hub knows of the user of the token.
+
+    Raises:
+        KeyError, TypeError: The answer is not one of a Hub.
+    """
+    try:
+        user = api.whoami()
+    except errors.HfHubHTTPError as error:
+        if error.response.status_code != 404:
+            raise
+        user = {}  # not a Hub: each of them knows its users
+    return {**user, "name": user["name"]}  # an error is raised here, where it has no context
 
 
 def _read_head(api: huggingface_hub.HfApi, repo_id: str, options: PushOptions) -> _Head:

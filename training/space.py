@@ -28,7 +28,7 @@ from resnext.hub import (
 )
 from resnext.repository import OPTIONAL, is_repo_id, plain_name
 
-from .push import upload_contents
+from .push import read_user, upload_contents
 
 _T = TypeVar("_T")
 _PACKAGE = pathlib.Path(resnext.__file__).parent
@@ -134,7 +134,7 @@ def make_space(
     api = huggingface_hub.HfApi()
     with tempfile.TemporaryDirectory() as folder:
         if dry_run is None:
-            ask(api.whoami)
+            ask(lambda: read_user(api))
         space = ask(lambda: _find_space(api, repo_id, options.private))
         _check_secrets(api, repo_id, listings, secrets, known=space is not None, dry_run=dry_run is not None)
         files = _space_files(listings, options.title, space, dry_run or pathlib.Path(folder))

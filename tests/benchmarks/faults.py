@@ -205,7 +205,7 @@ def space_rows() -> list[Row]:
         "who am I": ("/api/whoami-v2", "GET", {"404": NOT_THE_HUB}),
         "read the Space": ("/api/spaces/tester/page", "GET", {}),
         "create": ("/api/repos/create", "POST", {"409": NOT_THE_HUB}),
-        "set a variable": ("/variables", "POST", {"content": ""}),
+        "set a variable": ("/variables", "POST", {}),
         "announce the files": ("/preupload/", "POST", {}),
         "commit": ("/commit/", "POST", {}),
     }
