@@ -28,8 +28,10 @@ def hub(tmp_path, monkeypatch):
         yield server
 
 
-def storage_requests(hub):
-    return [path for _, path in hub.requests if path.startswith(("/v1/", "/v2/"))]
+def storage_tokens(hub):
+    """The tokens of the requests that went to the storage."""
+    paths = (path for _, path in hub.requests)
+    return {token for path, token in zip(paths, hub.tokens, strict=True) if path.startswith(("/v1/", "/v2/"))}
 
 
 def test_the_project_leaves_xet_on_and_bounds_its_patience():
@@ -59,7 +61,7 @@ def test_a_storage_that_refuses_a_push_is_one_line_and_leaves_nothing(hub, tiny_
     assert len(result.stderr.strip().splitlines()) == 1
     for secret in (TOKEN, XET_TOKEN, "127.0.0.1"):
         assert secret not in result.stdout + result.stderr
-    assert storage_requests(hub)
+    assert storage_tokens(hub) == {XET_TOKEN}, "not the one of the Hub's user"
     assert not hub.repos
     constants.HF_HUB_DISABLE_XET = True
     assert run_training("push", tiny_repository, "tester/colors").returncode == 0
@@ -71,7 +73,7 @@ def test_a_storage_that_refuses_a_download_is_said_and_the_older_copy_is_used(hu
         client.pull("tester/colors", None)
     assert str(error.value).startswith(f"{FAULT}tester/colors could not be downloaded: try again, or set")
     assert "127.0.0.1" not in str(error.value)
-    assert storage_requests(hub)
+    assert storage_tokens(hub) == {XET_TOKEN}, "not the one of the Hub's user"
     hub.storage = ""
     before = client.pull("tester/colors", None)
     weights = tiny_repository / "model.safetensors"
