@@ -417,18 +417,17 @@ def _run(arguments: list[str], shown: io.StringIO) -> int:
 
 
 def _open_page() -> int:
-    """Opens the models as the page does when it starts: a warning is what its visitors see."""
-    from resnext.page.models import open_models
+    """Opens the model as the page does in the background when it starts."""
+    from resnext.page.models import Models
 
+    models = Models([REPO])
     try:
-        models, warning = open_models(REPO)
-        model = models.open(None)
+        models.renew(models.first)
     except ResNeXtError as error:
         print(error)
         return 1
-    notice = model.classifier.repository.notice
-    print(warning or notice)
-    return 1 if warning else 0
+    print(models.open(None).classifier.repository.notice)
+    return 0
 
 
 def prepare(hub: HubServer, folder: pathlib.Path, command: str) -> World:
