@@ -644,7 +644,7 @@ def _connection_fault(chain: list[BaseException]) -> tuple[str, str] | None:
     import httpx2
 
     if _has(chain, httpx2.TimeoutException, NoAnswerError):
-        return "The Hub did not answer in time", "try again later"
+        return "The Hub did not answer", "try again later"
     if _has(chain, httpx2.TransportError):
         return "The Hub cannot be reached", "check the connection, then try again"
     return None

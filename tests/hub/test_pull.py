@@ -179,7 +179,7 @@ def test_a_hub_that_never_answers_is_given_up(path, hub, pull):
     hub.gates[path].set()
     assert time.monotonic() - began < 40
     assert commit == before
-    assert "did not answer in time" in notice or "cannot be reached" in notice
+    assert "did not answer" in notice or "cannot be reached" in notice
 
 
 def test_a_damaged_update_is_not_used_and_the_older_copy_is(hub, pull):
