@@ -18,7 +18,6 @@ _EXTRAS = {
     "gradio": "page",
     "gradio_client": "page",
     "markdown_it": "page",
-    "plotly": "page",
     "keras": "train",
     "matplotlib": "train",
     "psutil": "train",

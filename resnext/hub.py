@@ -16,7 +16,7 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from resnext.atomic import write_atomically
@@ -35,12 +35,17 @@ MAX_WAIT = 60  # total seconds between retries of a request
 _TIMEOUT = 15  # seconds without an answer, after which a request has failed
 _ATTEMPTS = 4
 _UPLOAD_TRIES = 2  # of a request, after which the client's own retries end
+# Of the client of the Hub's storage, Xet, which otherwise repeats requests for up to eight minutes.
+_XET_LIMITS = {
+    "HF_XET_CLIENT_CONNECT_TIMEOUT": f"{_TIMEOUT}s",
+    "HF_XET_CLIENT_RETRY_MAX_DURATION": f"{MAX_WAIT}s",
+}
 _RETRIED = (408, 429, 500, 502, 503, 504)
 _MAX_OPTIONAL_BYTES = 32 * 2**20  # of a file that is not needed to classify
 _PICKLES = (".bin", ".pth", ".pt", ".pth.tar")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 # What the Hub's client raises at malformed answers, which no Hub would give.
-MALFORMED = (ValueError, TypeError, KeyError, AttributeError, RecursionError)
+_MALFORMED = (ValueError, TypeError, KeyError, AttributeError, RecursionError)
 _T = TypeVar("_T")
 
 
@@ -435,6 +440,8 @@ def _bounded_requests(uploading: bool = False) -> Iterator[None]:
 
     # Its warnings of retries show addresses, which may be signed.
     logging.getLogger("huggingface_hub.utils._http").addFilter(_is_unbounded)
+    for name, value in _XET_LIMITS.items():  # read when its first request is made
+        os.environ.setdefault(name, value)
     client = utils.get_session()
     hooks = client.event_hooks
     if _limit not in hooks["request"]:
@@ -504,9 +511,6 @@ class BusyError(Exception):
         self.retry_after = float(retry_after) if retry_after.isdecimal() else None
 
 
-OWN_ERRORS = (BusyError, NoAnswerError)
-
-
 def error_chain(error: BaseException) -> Iterator[BaseException]:
     """An error and what caused it: the client hides answers behind errors of its own."""
     seen: set[int] = set()
@@ -533,10 +537,184 @@ def retry_after(error: BaseException) -> float | None:
     return next(waits, None)
 
 
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """What the Hub's client is used for, as messages say it.
+
+    Args:
+        failed: What is not done if it fails, such as "nothing was pushed to OWNER/NAME".
+        refusals: The reason and the next step by HTTP status, where they differ from those of other tasks.
+        folder: The folder that the client writes to. Default: the folder of temporary files.
+        setting: The environment variable that chooses this folder, if messages may name it.
+        step: The next step, if it is the same whatever the reason is.
+    """
+
+    failed: str
+    refusals: Mapping[int, tuple[str, str]] = dataclasses.field(default_factory=dict)
+    folder: str = dataclasses.field(default_factory=tempfile.gettempdir)
+    setting: str = ""
+    step: str = ""
+
+
+def client_errors() -> tuple[type[Exception], ...]:
+    """The errors of the Hub's client. That of its storage, Xet, also raises RuntimeError."""
+    import httpx2
+
+    return (
+        httpx2.HTTPError,
+        httpx2.InvalidURL,
+        OSError,
+        ImportError,
+        RuntimeError,
+        BusyError,
+        NoAnswerError,
+        *_MALFORMED,
+    )
+
+
+def explain_fault(error: Exception, task: Task) -> str:
+    """Why the Hub's client has failed, and what to do: a sentence without addresses, which may be signed.
+
+    Args:
+        error: One of `client_errors`.
+        task: What the client was used for.
+    """
+    chain = list(error_chain(error))
+    status = http_status(error)
+    if status is not None:
+        reason, step = _refusal(status, error, task)
+    else:
+        reason, step = (
+            _setting_fault(chain)
+            or _connection_fault(chain)
+            or _system_fault(chain, task)
+            or _storage_fault(chain)
+            or _answer_fault(chain)
+            or (f"The Hub's client failed ({type(error).__name__})", "try again")
+        )
+    return f"{reason}, so {task.failed}: {task.step or step}."
+
+
+def _refusal(status: int, error: Exception, task: Task) -> tuple[str, str]:
+    """The reason and the next step for an HTTP status."""
+    if status in task.refusals:
+        reason, step = task.refusals[status]
+        return f"{reason}{_said(error)}", step
+    if status == 401:
+        return (
+            "The Hub does not accept the token that was sent",
+            "log in with `hf auth login`, or correct or unset HF_TOKEN",
+        )
+    if status == 429:
+        wait = retry_after(error)
+        return "The Hub asks for fewer requests", f"try again in {wait:.0f} s" if wait else "try again later"
+    if status >= 500:
+        return f"The Hub has a fault of its own (HTTP {status})", "try again later"
+    return f"The Hub refused it (HTTP {status}){_said(error)}", "correct that, and try again"
+
+
+def _said(error: Exception) -> str:
+    """The Hub's own reason, in parentheses; empty if it gives none, or one with an address."""
+    answers = (one for one in error_chain(error) if hasattr(one, "server_message"))
+    said = next((one.server_message for one in answers), "")
+    words = printable(" ".join((said or "").split()))[:300]
+    return f" ({words})" if words and "://" not in words and not words.startswith("<") else ""
+
+
+def _setting_fault(chain: list[BaseException]) -> tuple[str, str] | None:
+    """A setting of this machine that keeps the client from asking."""
+    import httpx2
+    from huggingface_hub import errors
+
+    if _has(chain, errors.OfflineModeIsEnabled):
+        return "HF_HUB_OFFLINE is set", "unset it"
+    if _has(chain, httpx2.ProxyError, httpx2.InvalidURL, httpx2.UnsupportedProtocol):
+        return (
+            "The proxy of HTTP_PROXY, HTTPS_PROXY or ALL_PROXY or the address of HF_ENDPOINT is not valid",
+            "correct or unset it",
+        )
+    if _has(chain, ImportError):
+        return "A SOCKS proxy needs another package", "pip install socksio, or unset ALL_PROXY"
+    if _has(chain, UnicodeEncodeError):
+        return "HF_TOKEN has characters that no token has", "correct it, or unset it"
+    return None
+
+
+def _connection_fault(chain: list[BaseException]) -> tuple[str, str] | None:
+    import httpx2
+
+    if _has(chain, httpx2.TimeoutException, NoAnswerError):
+        return "The Hub did not answer", "try again later"
+    if _has(chain, httpx2.TransportError):
+        return "The Hub cannot be reached", "check the connection, then try again"
+    return None
+
+
+def _system_fault(chain: list[BaseException], task: Task) -> tuple[str, str] | None:
+    """A fault of this machine. Xet, which is not in Python, has its number in the text alone."""
+    system = next((one for one in chain if isinstance(one, OSError) and one.errno), None)
+    found = [code for one in chain for code in re.findall(r"\(os error (\d+)\)", str(one))]
+    number = system.errno if system else int(found[0]) if found else 0
+    if not number:
+        return None
+    if number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return f"The disk of {task.folder} is full", "make room there"
+    file = str(system.filename or "") if system else ""
+    denied = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST)
+    inside = not file or task.folder.startswith(file) or file.startswith(task.folder)
+    if task.setting and number in denied and inside:
+        return f"{task.folder} cannot be written", f"set {task.setting} to a folder that can"
+    return (
+        f"{file or 'The system'} has a fault ({os.strerror(number).lower()})",
+        "correct that, then try again",
+    )
+
+
+def _storage_fault(chain: list[BaseException]) -> tuple[str, str] | None:
+    from huggingface_hub import constants
+
+    raised = any(
+        type(one) in (RuntimeError, ConnectionError, TimeoutError) or type(one).__module__ == "hf_xet"
+        for one in chain
+    )
+    if raised and not constants.HF_HUB_DISABLE_XET:
+        return (
+            "The Hub's storage of large files (Xet) has a fault or cannot be reached",
+            "try again, or set HF_HUB_DISABLE_XET=1 to do without it",
+        )
+    return None
+
+
+def _answer_fault(chain: list[BaseException]) -> tuple[str, str] | None:
+    from huggingface_hub import errors
+
+    if _has(chain, *_MALFORMED, errors.FileMetadataError) or any(
+        "onsistency check" in str(one) for one in chain
+    ):
+        return (
+            "The answer is not one of the Hub's",
+            "try again, or look for a proxy or a login page that answers in its place",
+        )
+    return None
+
+
+def _has(chain: list[BaseException], *kinds: type[BaseException]) -> bool:
+    return any(isinstance(one, kinds) for one in chain)
+
+
+def _download(where: str) -> Task:
+    from huggingface_hub import constants
+
+    refusals = {
+        403: ("The Hub does not allow the download", "check the rights of your account"),
+        404: ("The Hub does not have one of its files any more", "try again"),
+    }
+    return Task(f"{where} could not be downloaded", refusals, str(constants.HF_HUB_CACHE), "HF_HOME")
+
+
 @contextlib.contextmanager
 def _explained(where: str) -> Iterator[None]:
-    """Turns the errors of the Hub's client into one sentence each, without addresses, which may be signed."""
-    import httpx2
+    """Turns the errors of the Hub's client into a RepositoryError."""
     from huggingface_hub import errors
 
     try:
@@ -558,80 +736,6 @@ def _explained(where: str) -> Iterator[None]:
         ) from None
     except errors.HFValidationError as error:
         raise _Refused(f"{where} is not a valid repository id: {error}") from None
-    except (httpx2.HTTPError, httpx2.InvalidURL, OSError, ImportError, *OWN_ERRORS, *MALFORMED) as error:
+    except client_errors() as error:
         kind = _BadToken if http_status(error) == 401 else RepositoryError
-        raise kind(_reason(error, where)) from None
-
-
-def _reason(error: Exception, where: str) -> str:
-    """Why a repository cannot be downloaded, in one sentence, and what to do."""
-    import httpx2
-    from huggingface_hub import constants, errors
-
-    chain = list(error_chain(error))
-    status = http_status(error)
-    if status is not None:
-        return _status_reason(status, retry_after(error), chain, where)
-    if any(isinstance(one, errors.OfflineModeIsEnabled) for one in chain):
-        return f"HF_HUB_OFFLINE is set, so {where} cannot be downloaded: unset it, or name a folder."
-    if any(
-        isinstance(one, (httpx2.ProxyError, httpx2.InvalidURL, httpx2.UnsupportedProtocol)) for one in chain
-    ):
-        return (
-            f"{where} could not be downloaded, because the proxy of HTTP_PROXY, HTTPS_PROXY or ALL_PROXY "
-            "or the address of HF_ENDPOINT is not valid: correct or unset it."
-        )
-    if any(isinstance(one, ImportError) for one in chain):
-        return (
-            f"{where} could not be downloaded: a SOCKS proxy needs another package (pip install socksio), or "
-            "unset ALL_PROXY."
-        )
-    if any(isinstance(one, UnicodeEncodeError) for one in chain):
-        return (
-            f"HF_TOKEN has characters that no token has, so {where} could not be downloaded: correct it, or "
-            "unset it."
-        )
-    if any(isinstance(one, (httpx2.TimeoutException, NoAnswerError)) for one in chain):
-        return f"{where} could not be downloaded, because the Hub did not answer in time: try again later."
-    if any(isinstance(one, httpx2.TransportError) for one in chain):
-        return f"The Hub cannot be reached, so {where} could not be downloaded: check the connection."
-    system = next((one for one in chain if isinstance(one, OSError) and one.errno), None)
-    if system is not None:
-        cache = constants.HF_HUB_CACHE
-        if system.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            return f"{where} could not be downloaded, because the disk of {cache} is full: make room there."
-        if system.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST):
-            return (
-                f"{where} could not be downloaded, because {cache} cannot be written: set HF_HOME to a "
-                "folder that can."
-            )
-        return f"{where} could not be downloaded ({os.strerror(system.errno or 0).lower()}): try again."
-    malformed = (*MALFORMED, errors.FileMetadataError)
-    if any(isinstance(one, malformed) or "onsistency check" in str(one) for one in chain):
-        return (
-            f"{where} could not be downloaded, because the answer is not one of the Hub's: try again, or "
-            "look for a proxy or a login page that answers in its place."
-        )
-    return f"{where} could not be downloaded ({type(error).__name__}): try again."
-
-
-def _status_reason(status: int, wait: float | None, chain: list[BaseException], where: str) -> str:
-    said = next((getattr(one, "server_message", None) for one in chain if hasattr(one, "server_message")), "")
-    words = f" ({printable(said)[:200]})" if said and "://" not in said else ""
-    if status == 401:
-        return (
-            f"The Hub does not accept the token that was sent, so {where} could not be downloaded: log in "
-            "with `hf auth login`, or unset HF_TOKEN."
-        )
-    if status == 403:
-        return f"The Hub does not allow the download of {where}{words}: check the rights of your account."
-    if status == 404:
-        return f"A file of {where} is not on the Hub any more: try again."
-    if status == 429:
-        later = f"in {wait:.0f} s" if wait else "later"
-        return f"The Hub asks for fewer requests, so {where} could not be downloaded: try again {later}."
-    if status >= 500:
-        return (
-            f"The Hub has a fault of its own (HTTP {status}), so {where} could not be downloaded: try later."
-        )
-    return f"The Hub refused the download of {where} (HTTP {status}{words}): try again."
+        raise kind(explain_fault(error, _download(where))) from None

@@ -1,22 +1,23 @@
 """`fit --on HARDWARE`: the same training as a Hugging Face Job, which ends with the pushed repository."""
 
+import contextlib
 import pathlib
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import huggingface_hub
 from huggingface_hub import Volume
 
 import resnext
 from resnext.errors import RepositoryError
+from resnext.hub import Task, client_errors, explain_fault
 
-from .push import explained
 from .space import requirements_and_readme
 
 _CODE = pathlib.Path(resnext.__file__).parent
 _MOUNT = "/job"  # where the job sees the data set with the photographs and this project
 _TIMEOUT = "1d"  # after which the Hub ends a job
-_IGNORED = ["**/__pycache__/**", "__pycache__/**", "flowers/**"]
+_LEFT_OUT = ("**/__pycache__/**", "__pycache__/**", "flowers/**")  # of the project
 _FINISHED = "COMPLETED"
 
 
@@ -45,34 +46,32 @@ def fit_on(
     """
     api = huggingface_hub.HfApi()
     dataset = f"{repo_id}-job"
-    with explained(repo_id):
+    with _explained(Task(f"no job was started for {repo_id}")):
         api.create_repo(dataset, repo_type="dataset", private=True, exist_ok=True)
         report(f"Uploading the photographs and this project to the private data set {dataset}.")
         _upload(api, dataset, data, f"photographs/{data.resolve().name}")
-        _upload(api, dataset, _CODE, "project/resnext")
+        _upload(api, dataset, _CODE, "project/resnext", _LEFT_OUT)
         if not (_CODE / "training").is_dir():  # a checkout
-            _upload(api, dataset, pathlib.Path(__file__).parent, "project/resnext/training")
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # the client's functions for jobs are experimental
-            job = api.run_uv_job(
-                "python",
-                script_args=["-m", "resnext", *arguments],
-                dependencies=_requirements(hardware),
-                env={"PYTHONPATH": f"{_MOUNT}/project"},
-                secrets={"HF_TOKEN": huggingface_hub.get_token()},
-                flavor=hardware,
-                volumes=[Volume(type="dataset", source=dataset, mount_path=_MOUNT)],
-                timeout=_TIMEOUT,
-            )
-            report(f"Job {job.id} on {hardware}: {job.url}")
-            try:
-                for line in api.fetch_job_logs(job_id=job.id, follow=True):
-                    report(line)
-            except KeyboardInterrupt:
-                report(f"The job continues: follow it with `hf jobs logs {job.id}`, or end it with")
-                report(f"`hf jobs cancel {job.id}`.")
-                raise
-            status = api.inspect_job(job_id=job.id).status
+            _upload(api, dataset, pathlib.Path(__file__).parent, "project/resnext/training", _LEFT_OUT)
+        job = api.run_uv_job(
+            "python",
+            script_args=["-m", "resnext", *arguments],
+            dependencies=_requirements(hardware),
+            env={"PYTHONPATH": f"{_MOUNT}/project"},
+            secrets={"HF_TOKEN": huggingface_hub.get_token()},
+            flavor=hardware,
+            volumes=[Volume(type="dataset", source=dataset, mount_path=_MOUNT)],
+            timeout=_TIMEOUT,
+        )
+    report(f"Job {job.id} on {hardware}: {job.url}")
+    with _explained(Task("the log ends here, but the job continues", step=_ways_to_continue(job.id))):
+        try:
+            for line in api.fetch_job_logs(job_id=job.id, follow=True):
+                report(line)
+        except KeyboardInterrupt:
+            report(f"The job continues: {_ways_to_continue(job.id)}.")
+            raise
+        status = api.inspect_job(job_id=job.id).status
     if status.stage != _FINISHED:
         reason = f" ({status.message})" if status.message else ""
         raise RepositoryError(
@@ -81,18 +80,39 @@ def fit_on(
         )
 
 
+def _ways_to_continue(job: str) -> str:
+    return f"follow it with `hf jobs logs {job}`, or end it with `hf jobs cancel {job}`"
+
+
+@contextlib.contextmanager
+def _explained(task: Task) -> Iterator[None]:
+    """Turns the errors of the Hub's client into a RepositoryError."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # the client's functions for jobs are experimental
+            yield
+    except client_errors() as error:
+        raise RepositoryError(explain_fault(error, task)) from None
+
+
 def photographs_folder(data: pathlib.Path) -> str:
     """The path of a folder of photographs in the job."""
     return f"{_MOUNT}/photographs/{data.resolve().name}"
 
 
-def _upload(api: huggingface_hub.HfApi, dataset: str, folder: pathlib.Path, target: str) -> None:
+def _upload(
+    api: huggingface_hub.HfApi,
+    dataset: str,
+    folder: pathlib.Path,
+    target: str,
+    left_out: Sequence[str] = (),
+) -> None:
     api.upload_folder(
         repo_id=dataset,
         repo_type="dataset",
         folder_path=folder,
         path_in_repo=target,
-        ignore_patterns=_IGNORED,
+        ignore_patterns=list(left_out),
         delete_patterns="*",
         commit_message=f"Upload {target}",
     )

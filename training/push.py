@@ -2,10 +2,8 @@
 
 import contextlib
 import dataclasses
-import errno
 import functools
 import json
-import os
 import pathlib
 import re
 import shlex
@@ -23,20 +21,12 @@ from huggingface_hub.utils.sha import git_hash, sha_fileobj
 from resnext.atomic import UNFINISHED, write_atomically
 from resnext.config import ModelConfig
 from resnext.errors import RepositoryError, printable
-from resnext.hub import (
-    MALFORMED,
-    OWN_ERRORS,
-    NoAnswerError,
-    error_chain,
-    http_status,
-    retry_after,
-    with_retries,
-)
+from resnext.hub import Task, client_errors, error_chain, explain_fault, http_status, with_retries
 from resnext.int8 import GRAPH, NOTES, WEIGHTS, is_stale
 from resnext.repository import NEEDED, PATTERNS, Repository, load_tensors, plain_name
 from resnext.results import EVALUATION, read_evaluation
 from resnext.shapes import tensor_shapes
-from resnext.weights import check_shapes
+from resnext.weights import check_shapes, weights_file
 
 from .card import MAX_EVALUATION_BYTES, generate
 from .readme import Card, Generated, merge, render
@@ -49,6 +39,15 @@ _ROUNDS = 2  # of reading the Hub's head and committing to it: another commit ma
 _MAX_UPLOADS = 200  # files of one request; the client repeats requests of more than 256
 _ROLES_WITHOUT_WRITING = {"read"}
 _NAME = re.compile(r"[\w.-]+", re.ASCII)
+_REFUSALS = {
+    403: (
+        "The Hub does not let you write there",
+        "log in with `hf auth login` and a token that has write access",
+    ),
+    404: ("The repository or a part of it is not on the Hub", "push again"),
+    409: ("The repository is being changed on the Hub", "push again"),
+    413: ("The push is too large for the Hub", "delete large figures or examples, then push again"),
+}
 
 Report = Callable[[str], object]
 
@@ -425,9 +424,6 @@ class _Push:
         deletions = [CommitOperationDelete(name) for name in plan.delete]
         where = {"revision": self.options.revision, "create_pr": self.options.create_pr}
 
-        def upload(part: list[CommitOperationAdd]) -> None:
-            self.api.preupload_lfs_files(self.repo_id, part, free_memory=False, **where)
-
         def commit():
             return self.api.create_commit(
                 self.repo_id,
@@ -437,9 +433,7 @@ class _Push:
                 **where,
             )
 
-        for first in range(0, len(additions), _MAX_UPLOADS):
-            part = additions[first : first + _MAX_UPLOADS]
-            self._ask(functools.partial(upload, part))
+        upload_contents(self._ask, self.api, self.repo_id, additions, **where)
         info = self._ask(commit)
         return info.pr_url or info.commit_url, info.oid
 
@@ -481,6 +475,27 @@ class _Push:
         return _ask(ask, self.repo_id)
 
 
+def upload_contents(
+    ask: Callable,
+    api: huggingface_hub.HfApi,
+    repo_id: str,
+    additions: list[CommitOperationAdd],
+    **where,
+) -> None:
+    """Uploads the large files of a commit before it is made, so that each of its steps can be repeated.
+
+    Args:
+        ask: Makes a request, and repeats it where that may help.
+        api: The client.
+        repo_id: The repository.
+        additions: The files of the commit.
+        where: What else names the commit's place, such as `revision`.
+    """
+    for first in range(0, len(additions), _MAX_UPLOADS):
+        part = additions[first : first + _MAX_UPLOADS]
+        ask(functools.partial(api.preupload_lfs_files, repo_id, part, free_memory=False, **where))
+
+
 class _MovedError(Exception):
     """The head of the branch is not what it was.
 
@@ -499,6 +514,12 @@ class _ConflictError(RepositoryError):
 
 def _check_folder(folder: pathlib.Path) -> None:
     """Checks that the weights are there and fit config.json."""
+    weights = weights_file(folder)
+    if weights.name not in NEEDED and weights.is_file():
+        raise RepositoryError(
+            f"{folder} has its weights in {weights.name}, which other programs do not look for: rename it to "
+            "model.safetensors, then push again."
+        )
     missing = [name for name in NEEDED if not (folder / name).is_file()]
     if missing:
         raise RepositoryError(f"{folder} has no {missing[0]}: make a model repository with the fit command.")
@@ -569,12 +590,7 @@ def _log_in(repo_id: str, options: PushOptions) -> huggingface_hub.HfApi:
     api = huggingface_hub.HfApi()
 
     def ask() -> tuple[set[str], str]:
-        try:
-            user = api.whoami()
-        except errors.HfHubHTTPError as error:
-            if error.response.status_code != 404:
-                raise
-            user = {}  # not a Hub: each of them knows its users
+        user = read_user(api)
         names = {user["name"], *(organization["name"] for organization in user.get("orgs", ()))}
         role = ((user.get("auth") or {}).get("accessToken") or {}).get("role", "")
         return {str(name).casefold() for name in names}, str(role)
@@ -591,6 +607,21 @@ def _log_in(repo_id: str, options: PushOptions) -> huggingface_hub.HfApi:
             "organization of that name: push to a repository of your own, or add --create-pr."
         )
     return api
+
+
+def read_user(api: huggingface_hub.HfApi) -> dict:
+    """What the Hub knows of the user of the token.
+
+    Raises:
+        KeyError, TypeError: The answer is not one of a Hub.
+    """
+    try:
+        user = api.whoami()
+    except errors.HfHubHTTPError as error:
+        if error.response.status_code != 404:
+            raise
+        user = {}  # not a Hub: each of them knows its users
+    return {**user, "name": user["name"]}  # an error is raised here, where it has no context
 
 
 def _read_head(api: huggingface_hub.HfApi, repo_id: str, options: PushOptions) -> _Head:
@@ -691,30 +722,22 @@ def _quiet_client() -> Iterator[None]:
 
 
 def _ask(ask: Callable, repo_id: str):
-    return with_retries(ask, repo_id, explained, uploading=True)
+    return with_retries(ask, repo_id, _explained, uploading=True)
 
 
 @contextlib.contextmanager
-def explained(repo_id: str) -> Iterator[None]:
-    """Turns the errors of the Hub's client into one sentence each, without addresses, which may be signed."""
+def _explained(repo_id: str) -> Iterator[None]:
+    """Turns the errors of the Hub's client into a RepositoryError."""
     try:
         yield
     except RepositoryError:
         raise
-    except (
-        httpx2.HTTPError,
-        httpx2.InvalidURL,
-        OSError,
-        ImportError,
-        RuntimeError,
-        *OWN_ERRORS,
-        *MALFORMED,
-    ) as error:
+    except client_errors() as error:
         status = http_status(error)
         if _is_commit(error) and (status == 412 or status is None):
             raise _MovedError(sent=status is None) from None
         kind = _ConflictError if status == 409 else RepositoryError
-        raise kind(_reason(error, repo_id)) from None
+        raise kind(explain_fault(error, Task(f"nothing was pushed to {repo_id}", _REFUSALS))) from None
 
 
 def _is_commit(error: BaseException) -> bool:
@@ -725,77 +748,3 @@ def _is_commit(error: BaseException) -> bool:
             with contextlib.suppress(RuntimeError):  # an error without its request
                 return "/commit/" in one.request.url.path and "create_pr" not in one.request.url.params
     return False
-
-
-def _reason(error: Exception, repo_id: str) -> str:
-    """Why nothing was pushed, in one sentence, and what to do."""
-    chain = list(error_chain(error))
-    nothing = f"Nothing was pushed to {repo_id}"
-    failed = f"nothing was pushed to {repo_id}"
-    status = http_status(error)
-    if status is not None:
-        return _status_reason(status, retry_after(error), _said(chain), repo_id)
-    if any(isinstance(one, errors.OfflineModeIsEnabled) for one in chain):
-        return f"HF_HUB_OFFLINE is set, so {failed}: unset it."
-    if any(
-        isinstance(one, (httpx2.ProxyError, httpx2.InvalidURL, httpx2.UnsupportedProtocol)) for one in chain
-    ):
-        return (
-            f"{nothing}, because the proxy of HTTP_PROXY, HTTPS_PROXY or ALL_PROXY or the address of "
-            "HF_ENDPOINT is not valid: correct or unset it."
-        )
-    if any(isinstance(one, ImportError) for one in chain):
-        return f"{nothing}, because a SOCKS proxy needs a package: pip install socksio, or unset ALL_PROXY."
-    if any(isinstance(one, (httpx2.TimeoutException, NoAnswerError)) for one in chain):
-        return f"{nothing}, because the Hub did not answer in time: try again later."
-    if any(isinstance(one, httpx2.TransportError) for one in chain):
-        return f"The Hub cannot be reached to push to {repo_id}: check the connection, then push again."
-    system = next((one for one in chain if isinstance(one, OSError) and one.errno), None)
-    if system is not None:
-        if system.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            return f"{nothing}, because the disk of {tempfile.gettempdir()} is full: make room there."
-        fault = os.strerror(system.errno or 0).lower()
-        return f"{nothing} ({system.filename or 'the system'}: {fault}): correct that, then push again."
-    malformed = (*MALFORMED, errors.FileMetadataError)
-    if any(isinstance(one, malformed) or "onsistency check" in str(one) for one in chain):
-        return (
-            f"{nothing}, because the answer is not one of the Hub's: try again, or look for a proxy or a "
-            "login page that answers in its place."
-        )
-    return f"{nothing} ({type(error).__name__}): try again."
-
-
-def _said(chain: list[BaseException]) -> str:
-    """The Hub's own reason, in brackets; empty if it gives none, or one with an address."""
-    said = next((getattr(one, "server_message", None) for one in chain if hasattr(one, "server_message")), "")
-    words = printable(" ".join((said or "").split()))[:300]
-    return f" ({words})" if words and "://" not in words and not words.startswith("<") else ""
-
-
-def _status_reason(status: int, wait: float | None, said: str, repo_id: str) -> str:
-    failed = f"nothing was pushed to {repo_id}"
-    if status == 401:
-        return (
-            f"The Hub does not accept the token that was sent, so {failed}: log in with `hf auth login`, or "
-            "correct HF_TOKEN."
-        )
-    if status == 403:
-        return (
-            f"The Hub does not let you write to {repo_id}{said}: log in with `hf auth login` and a token "
-            "that has write access to it."
-        )
-    if status == 404:
-        return f"The Hub has no {repo_id}, or part of it is gone{said}, so {failed}: push again."
-    if status == 409:
-        return f"{repo_id} is being changed on the Hub{said}, so {failed}: push again."
-    if status == 413:
-        return (
-            f"The Hub says that the push to {repo_id} is too large{said}: delete large figures or examples, "
-            "then push again."
-        )
-    if status == 429:
-        later = f"in {wait:.0f} s" if wait else "later"
-        return f"The Hub asks for fewer requests, so {failed}: try again {later}."
-    if status >= 500:
-        return f"The Hub has a fault of its own (HTTP {status}), so {failed}: try again later."
-    return f"The Hub refused the push to {repo_id} (HTTP {status}){said}: correct that, then push again."

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import importlib.metadata
 import os
 import pathlib
@@ -9,16 +10,27 @@ import re
 import tempfile
 import tomllib
 from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
 
-import httpx2
 import huggingface_hub
 from huggingface_hub import errors, repocard
 
 import resnext
-from resnext.errors import RepositoryError, printable
-from resnext.hub import Listing, choose_files, list_files
+from resnext.errors import RepositoryError
+from resnext.hub import (
+    Listing,
+    Task,
+    choose_files,
+    client_errors,
+    explain_fault,
+    list_files,
+    with_retries,
+)
 from resnext.repository import OPTIONAL, is_repo_id, plain_name
 
+from .push import read_user, upload_contents
+
+_T = TypeVar("_T")
 _PACKAGE = pathlib.Path(resnext.__file__).parent
 # Folders of the package that a Space does without. `training` is in it only where the package is installed.
 _NOT_IN_A_SPACE = {"__pycache__", "training"}
@@ -27,6 +39,16 @@ _OWN_FILES = "resnext/space_files.txt"
 _MAX_PRELOADED = 200  # files of a model
 # Fields of the Space's README.md that the command sets again each time. The owner's others are kept.
 _OWN_FIELDS = ("sdk", "sdk_version", "python_version", "app_file")
+# What the Hub puts into a new Space.
+_HUB_FILES = frozenset({".gitattributes", "README.md"})
+_REFUSALS = {
+    403: ("The Hub does not let you write there", "use a token that has write access, or another owner"),
+    404: (
+        "The Space or a part of it is not on the Hub for you",
+        "run the command again, or use another token",
+    ),
+    412: ("The Space was changed in the meantime", "run the command again"),
+}
 _OWN_TEXT = re.compile(r"\s*Shows `[^`]+`(, `[^`]+`)*\.\s*")
 # The checkout's app.py, which an installed package does not have. A test compares the two.
 _SPACE_APP = '''\
@@ -108,32 +130,61 @@ def make_space(
         raise RepositoryError(f"{repo_id!r} is not the name of a Space: give OWNER/NAME.")
     listings = {name: _find_model(name) for name in dict.fromkeys(map(plain_name, options.models))}
     secrets = {name: _secret(name) for name in options.secrets}
-    with tempfile.TemporaryDirectory() as folder, _explained(repo_id):
-        api = huggingface_hub.HfApi()
+    ask = functools.partial(_ask, repo_id)
+    api = huggingface_hub.HfApi()
+    with tempfile.TemporaryDirectory() as folder:
         if dry_run is None:
-            api.whoami()
-        space = _find_space(api, repo_id, options.private)
+            ask(lambda: read_user(api))
+        space = ask(lambda: _find_space(api, repo_id, options.private))
         _check_secrets(api, repo_id, listings, secrets, known=space is not None, dry_run=dry_run is not None)
         files = _space_files(listings, options.title, space, dry_run or pathlib.Path(folder))
         if dry_run is not None:
             _copy(files, dry_run)
             report(f"Nothing was sent. The page reads these variables: {_listed(_variables(listings))}.")
             return str(dry_run)
-        url = api.create_repo(
-            repo_id, repo_type="space", space_sdk="gradio", private=options.private or None, exist_ok=True
-        )
-        _configure(api, repo_id, options, _variables(listings), secrets)
         dropped = (space.own_files & space.files) - files.keys() if space else set()
-        changes: list = [huggingface_hub.CommitOperationAdd(name, file) for name, file in files.items()]
-        changes += [huggingface_hub.CommitOperationDelete(name) for name in sorted(dropped)]
-        api.create_commit(
-            repo_id,
-            changes,
-            commit_message=f"Show {', '.join(listings)}",
-            repo_type="space",
-            parent_commit=space.commit if space else None,
-        )
+        additions = [huggingface_hub.CommitOperationAdd(name, file) for name, file in files.items()]
+        deletions = [huggingface_hub.CommitOperationDelete(name) for name in sorted(dropped)]
+        try:
+            url = ask(
+                lambda: api.create_repo(
+                    repo_id,
+                    repo_type="space",
+                    space_sdk="gradio",
+                    private=options.private or None,
+                    exist_ok=True,
+                )
+            )
+            _configure(api, repo_id, options, _variables(listings), secrets)
+            upload_contents(ask, api, repo_id, additions, repo_type="space")
+            ask(
+                lambda: api.create_commit(
+                    repo_id,
+                    [*additions, *deletions],
+                    commit_message=f"Show {', '.join(listings)}",
+                    repo_type="space",
+                    parent_commit=space.commit if space else None,
+                )
+            )
+        except (RepositoryError, KeyboardInterrupt):
+            if space is None:
+                _delete_empty(api, repo_id)
+            raise
     return str(url)
+
+
+def _ask(repo_id: str, request: Callable[[], _T]) -> _T:
+    """Makes a request of the Hub's client, again if the Hub is busy or has a fault."""
+    return with_retries(request, repo_id, _explained, uploading=True)
+
+
+def _delete_empty(api: huggingface_hub.HfApi, repo_id: str) -> None:
+    """Deletes a Space that this command has created and could not fill."""
+    ask = functools.partial(_ask, repo_id)
+    with contextlib.suppress(RepositoryError):
+        files = ask(lambda: api.list_repo_files(repo_id, repo_type="space"))
+        if _HUB_FILES.issuperset(files):
+            ask(lambda: api.delete_repo(repo_id, repo_type="space", missing_ok=True))
 
 
 def _find_model(name: str) -> Listing:
@@ -169,7 +220,7 @@ def _check_secrets(
     restricted = [name for name, listing in listings.items() if listing.restricted]
     if not restricted or "HF_TOKEN" in secrets or dry_run:
         return
-    if known and "HF_TOKEN" in api.get_space_secrets(repo_id):
+    if known and "HF_TOKEN" in _ask(repo_id, lambda: api.get_space_secrets(repo_id)):
         return
     raise RepositoryError(
         f"{restricted[0]} is private or gated, so the Space needs a token that may read it: add --secret "
@@ -222,19 +273,22 @@ def _configure(
     secrets: dict[str, str],
 ) -> None:
     """Sets what is not a file. Each change restarts the Space, so what is as it should be is left alone."""
-    present = {name: variable.value for name, variable in api.get_space_variables(repo_id).items()}
+    ask = functools.partial(_ask, repo_id)
+    present = {
+        name: variable.value for name, variable in ask(lambda: api.get_space_variables(repo_id)).items()
+    }
     for name, value in variables.items():
         if present.get(name) != value:
-            api.add_space_variable(repo_id, name, value)
+            ask(functools.partial(api.add_space_variable, repo_id, name, value))
     if "RESNEXT_MODELS" in present.keys() - variables.keys():
-        api.delete_space_variable(repo_id, "RESNEXT_MODELS")
+        ask(lambda: api.delete_space_variable(repo_id, "RESNEXT_MODELS"))
     for name, value in secrets.items():
-        api.add_space_secret(repo_id, name, value)
+        ask(functools.partial(api.add_space_secret, repo_id, name, value))
     if options.hardware is not None:
         hardware = huggingface_hub.SpaceHardware(options.hardware)
-        api.request_space_hardware(repo_id, hardware, sleep_time=options.sleep_time)
+        ask(lambda: api.request_space_hardware(repo_id, hardware, sleep_time=options.sleep_time))
     elif options.sleep_time is not None:
-        api.set_space_sleep_time(repo_id, options.sleep_time)
+        ask(lambda: api.set_space_sleep_time(repo_id, options.sleep_time))
 
 
 def _space_files(
@@ -334,42 +388,17 @@ def requirements_and_readme(extra: str) -> tuple[list[str], str]:
 
 @contextlib.contextmanager
 def _explained(repo_id: str) -> Iterator[None]:
-    """Turns the errors of the Hub's client into a RepositoryError of one sentence, without addresses."""
+    """Turns the errors of the Hub's client into a RepositoryError."""
     try:
         yield
+    except RepositoryError:
+        raise
     except errors.LocalTokenNotFoundError:
         raise RepositoryError(
             f"To make the Space {repo_id}, log in with `hf auth login` or set HF_TOKEN."
         ) from None
     except errors.HFValidationError:
         raise RepositoryError(f"{repo_id!r} is not the name of a Space: give OWNER/NAME.") from None
-    except errors.HfHubHTTPError as error:
-        raise RepositoryError(_refusal(error, repo_id)) from None
-    except (httpx2.HTTPError, OSError) as error:
-        if isinstance(error, OSError) and error.filename:
-            raise
-        raise RepositoryError(
-            f"The Hub cannot be reached to make the Space {repo_id}: check the connection, and try again."
-        ) from None
-
-
-def _refusal(error: errors.HfHubHTTPError, repo_id: str) -> str:
-    status = error.response.status_code
-    said = error.server_message or ""
-    reason = f" ({printable(said)[:200]})" if said and "://" not in said else ""
-    if status == 401:
-        return f"The Hub does not accept your token for the Space {repo_id}: log in with `hf auth login`."
-    if status in (403, 404):
-        return (
-            f"The Hub does not let you write to the Space {repo_id}{reason}: use a token that has write "
-            "access, or another owner."
-        )
-    if status == 412:
-        return f"The Space {repo_id} was changed in the meantime: run the command again."
-    if status == 429:
-        return f"The Hub asks for fewer requests, so the Space {repo_id} was not updated: try again later."
-    if status >= 500:
-        return (
-            f"The Hub has a fault of its own (HTTP {status}): the Space {repo_id} was not updated, try later."
-        )
-    return f"The Hub refused the Space {repo_id} (HTTP {status}{reason}): correct that, and try again."
+    except client_errors() as error:
+        task = Task(f"the Space {repo_id} was not updated", _REFUSALS)
+        raise RepositoryError(explain_fault(error, task)) from None

@@ -1,13 +1,17 @@
-"""The page's interactive figures. (`training/plots.py` draws those of the model card.)"""
+"""The page's interactive figures. (`training/plots.py` draws those of the model card.)
 
+They are Plotly's JSON, which the browser draws. The tests check it with Plotly's package for Python.
+"""
+
+import base64
 import html
+import json
 import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
-import plotly.graph_objects as go
 from gradio.components.plot import PlotData
 
 from resnext.page.i18n import translate
@@ -29,9 +33,24 @@ _MAX_EPOCHS_WITH_MARKERS = 12
 _AXIS = {"zeroline": False, "tickfont": {"color": QUIET}, "automargin": True}
 
 
-def as_plot(figure: go.Figure) -> PlotData:
+# Plotly's JSON: {"data": traces, "layout": attributes}. Arrays of NumPy are in it as they are.
+Figure = dict[str, Any]
+
+
+def as_plot(figure: Figure) -> PlotData:
     """The figure in the form that `gr.Plot` sends, so that a cached figure need not be serialized again."""
-    return PlotData(type="plotly", plot=figure.to_json())
+    return PlotData(type="plotly", plot=json.dumps(figure, default=_typed_array, allow_nan=False))
+
+
+def _typed_array(array: np.ndarray) -> dict[str, str] | list:
+    """An array as Plotly reads it: in base64, unless its numbers have more than 32 bits."""
+    if array.dtype.itemsize > 4:
+        return array.tolist()
+    return {
+        "dtype": array.dtype.str[1:],
+        "bdata": base64.b64encode(array.tobytes()).decode(),
+        "shape": ", ".join(map(str, array.shape)),
+    }
 
 
 def curve(
@@ -41,7 +60,7 @@ def curve(
     others: dict[str, list[dict[str, float]]] | None = None,
     logarithmic: bool = False,
     language: str = "en",
-) -> go.Figure:
+) -> Figure:
     """Draws the loss or the accuracy of every epoch, with the learning rate below.
 
     Args:
@@ -52,33 +71,39 @@ def curve(
         logarithmic: Whether the axis of the loss is logarithmic.
         language: "en" or "zh".
     """
-    figure = go.Figure()
     style = {
+        "type": "scatter",
         "mode": "lines+markers" if len(history) <= _MAX_EPOCHS_WITH_MARKERS else "lines",
         "hovertemplate": "%{y:.1%}" if name == "accuracy" else "%{y:.4f}",
     }
-    for key, label, color, width in (
-        (name, "training", TRAINING, 2),
-        (f"val_{name}", "validation", VALIDATION, 2.5),
-    ):
-        line = {"color": color, "width": width}
-        figure.add_scatter(**_points(history, key), name=translate(language, label), line=line, **style)
+    traces = [
+        {
+            **style,
+            **_points(history, key),
+            "name": translate(language, label),
+            "line": {"color": color, "width": width},
+        }
+        for key, label, color, width in (
+            (name, "training", TRAINING, 2),
+            (f"val_{name}", "validation", VALIDATION, 2.5),
+        )
+    ]
     for (other, rows), color in zip((others or {}).items(), _OTHERS):
         line = {"color": color, "width": 2, "dash": "dot"}
         # Plotly interprets some HTML.
-        figure.add_scatter(**_points(rows, f"val_{name}"), name=html.escape(other), line=line, **style)
-    _add_learning_rate(figure, history, language)
-    _mark_epoch(figure, best_epoch, language)
+        traces.append({**style, **_points(rows, f"val_{name}"), "name": html.escape(other), "line": line})
+    rates = _points(history, "learning_rate")
     title = {"font": {"size": 13}, "standoff": 10}
     epoch = translate(language, "epoch")
-    figure.update_layout(
+    layout = {
         **LAYOUT,
-        dragmode="zoom",
-        hovermode="x unified",
-        hoversubplots="axis",
-        margin={"l": 16, "r": 16, "t": 72, "b": 16},
-        legend={"orientation": "h", "x": 0, "y": 1.09, "yanchor": "bottom"},
-        xaxis={
+        **_epoch_mark(best_epoch, language),
+        "dragmode": "zoom",
+        "hovermode": "x unified",
+        "hoversubplots": "axis",
+        "margin": {"l": 16, "r": 16, "t": 72, "b": 16},
+        "legend": {"orientation": "h", "x": 0, "y": 1.09, "yanchor": "bottom"},
+        "xaxis": {
             **_AXIS,
             "title": {**title, "text": epoch},
             "showgrid": False,
@@ -87,7 +112,7 @@ def curve(
             "tickformat": "d",
             "unifiedhovertitle": {"text": epoch + " %{x}"},
         },
-        yaxis={
+        "yaxis": {
             **_AXIS,
             "gridcolor": RULE,
             "title": {**title, "text": translate(language, name)},
@@ -95,8 +120,9 @@ def curve(
             "tickformat": ".0%" if name == "accuracy" else "",
             "type": "log" if logarithmic and name == "loss" else "linear",
         },
-    )
-    return figure
+        "yaxis2": _learning_rate_axis(rates, language),
+    }
+    return {"data": [*traces, _learning_rate_curve(rates, language)], "layout": layout}
 
 
 def _points(rows: list[dict[str, float]], key: str) -> dict[str, list]:
@@ -105,44 +131,47 @@ def _points(rows: list[dict[str, float]], key: str) -> dict[str, list]:
     return {"x": [row["epoch"] for row in rows], "y": values}
 
 
-def _add_learning_rate(figure: go.Figure, history: list[dict[str, float]], language: str) -> None:
-    points = _points(history, "learning_rate")
-    peak = max((rate for rate in points["y"] if rate is not None), default=0)
-    figure.add_scatter(
+def _learning_rate_curve(points: dict[str, list], language: str) -> dict[str, Any]:
+    return {
         **points,
-        name=translate(language, "learning rate"),
-        yaxis="y2",
-        showlegend=False,
-        mode="lines",
-        line={"color": QUIET, "width": 1.5},
-        hovertemplate="%{y:.3g}",
-    )
-    title = {"font": {"size": 13}, "standoff": 10, "text": translate(language, "learning<br>rate")}
-    figure.update_layout(
-        yaxis2={
-            **_AXIS,
-            "gridcolor": RULE,
-            "title": title,
-            "domain": [0, 0.18],
-            "range": [0, 1.15 * peak or 1],
-            "tickvals": [0, peak],
-            "ticktext": ["0", f"{peak:.2g}"],
-        }
-    )
+        "type": "scatter",
+        "name": translate(language, "learning rate"),
+        "yaxis": "y2",
+        "showlegend": False,
+        "mode": "lines",
+        "line": {"color": QUIET, "width": 1.5},
+        "hovertemplate": "%{y:.3g}",
+    }
 
 
-def _mark_epoch(figure: go.Figure, epoch: float, language: str) -> None:
-    line = {"color": QUIET, "width": 1, "dash": "dash"}
-    figure.add_shape(type="line", x0=epoch, x1=epoch, y0=0, y1=1, yref="paper", line=line)
-    figure.add_annotation(
-        x=epoch,
-        y=1,
-        yref="paper",
-        yanchor="bottom",
-        showarrow=False,
-        text=translate(language, "best epoch {epoch}", epoch=f"{epoch:.0f}"),
-        font={"color": QUIET, "size": 12},
-    )
+def _learning_rate_axis(points: dict[str, list], language: str) -> dict[str, Any]:
+    peak = max((rate for rate in points["y"] if rate is not None), default=0)
+    return {
+        **_AXIS,
+        "gridcolor": RULE,
+        "title": {"font": {"size": 13}, "standoff": 10, "text": translate(language, "learning<br>rate")},
+        "domain": [0, 0.18],
+        "range": [0, 1.15 * peak or 1],
+        "tickvals": [0, peak],
+        "ticktext": ["0", f"{peak:.2g}"],
+    }
+
+
+def _epoch_mark(epoch: float, language: str) -> dict[str, list]:
+    """A dashed line and its text, as parts of a layout."""
+    text = translate(language, "best epoch {epoch}", epoch=f"{epoch:.0f}")
+    ends = {"x0": epoch, "x1": epoch, "y0": 0, "y1": 1, "yref": "paper"}
+    line = {"type": "line", **ends, "line": {"color": QUIET, "width": 1, "dash": "dash"}}
+    note = {
+        "x": epoch,
+        "y": 1,
+        "yref": "paper",
+        "yanchor": "bottom",
+        "showarrow": False,
+        "text": text,
+        "font": {"color": QUIET, "size": 12},
+    }
+    return {"shapes": [line], "annotations": [note]}
 
 
 def confusion_figure(
@@ -151,7 +180,7 @@ def confusion_figure(
     order: str = "training order",
     values: str = "rates",
     language: str = "en",
-) -> go.Figure:
+) -> Figure:
     """Draws the confusion matrix. The opacity of a cell is the square root of its share of the true class.
 
     Args:
@@ -162,7 +191,7 @@ def confusion_figure(
         language: "en" or "zh".
 
     Returns:
-        The figure. Its `meta` holds the indices of the classes in the order in which they are drawn.
+        The figure. Its layout's `meta` has the indices of the classes in the order in which they are drawn.
     """
     indices = class_order(matrix, order)
     unique = unique_names(names)
@@ -178,32 +207,35 @@ def confusion_figure(
     true = translate(language, "true")
     predicted = translate(language, "predicted")
     classes = f"{true} <b>%{{y}}</b><br>{predicted} <b>%{{x}}</b><br>"
-    figure = go.Figure()
-    figure.add_heatmap(
-        **cells,
-        x=places,
-        y=places,
-        zmin=0,
-        colorscale=RATES,
-        showscale=False,
-        xgap=2 if named else 0,
-        ygap=2 if named else 0,
-        hovertemplate=f"{classes}{hover}<extra></extra>",
-    )
+    traces = [
+        {
+            **cells,
+            "type": "heatmap",
+            "x": places,
+            "y": places,
+            "zmin": 0,
+            "colorscale": RATES,
+            "showscale": False,
+            "xgap": 2 if named else 0,
+            "ygap": 2 if named else 0,
+            "hovertemplate": f"{classes}{hover}<extra></extra>",
+        }
+    ]
     if len(names) > MAX_EXACT_CLASSES:
-        _add_dots(figure, matrix, rates, places, classes, language)
+        traces.append(_dots(matrix, rates, places, classes, language))
     axis = _class_axis(names, places)
     title = {"font": {"size": 13}, "standoff": 12}
-    figure.update_layout(
+    layout = {
         **LAYOUT,
-        meta=indices.tolist(),
-        dragmode=False if named else "zoom",
-        margin={"l": 16, "r": 24, "t": 24, "b": 16},
-        xaxis={**axis, "title": {**title, "text": predicted}},
-        yaxis={**axis, "title": {**title, "text": true}, "autorange": "reversed"},
-        annotations=_cell_texts(matrix, rates, values) if counted else [],
-    )
-    return figure
+        "meta": indices.tolist(),
+        "dragmode": False if named else "zoom",
+        "margin": {"l": 16, "r": 24, "t": 24, "b": 16},
+        "xaxis": {**axis, "title": {**title, "text": predicted}},
+        "yaxis": {**axis, "title": {**title, "text": true}, "autorange": "reversed"},
+    }
+    if counted:
+        layout["annotations"] = _cell_texts(matrix, rates, values)
+    return {"data": traces, "layout": layout}
 
 
 def _cells(matrix: np.ndarray, rates: np.ndarray, values: str, language: str) -> tuple[dict[str, Any], str]:
@@ -224,20 +256,21 @@ def _cells(matrix: np.ndarray, rates: np.ndarray, values: str, language: str) ->
     return {"z": percent, "zmax": 100}, translate(language, "{rate} of the true class", rate="%{z}%")
 
 
-def _add_dots(figure: go.Figure, matrix, rates, places: list[str], classes: str, language: str) -> None:
-    """Marks the most frequent confusions, because the cells are smaller than a pixel."""
+def _dots(matrix, rates, places: list[str], classes: str, language: str) -> dict[str, Any]:
+    """Marks of the most frequent confusions, because the cells are smaller than a pixel."""
     rows, columns = _most_frequent(matrix, MAX_DOTS)
     images = translate(language, "{images} images", images="%{customdata[0]:,}")
     share = translate(language, "{rate} of the true class", rate="%{customdata[1]:.1%}")
-    figure.add_scatter(
-        x=[places[column] for column in columns],
-        y=[places[row] for row in rows],
-        mode="markers",
-        showlegend=False,
-        customdata=np.stack([matrix[rows, columns], rates[rows, columns]], axis=1).tolist(),
-        marker={"symbol": "square", "size": 4, "color": "rgb(43, 116, 184)"},
-        hovertemplate=f"{classes}{images}, {share}<extra></extra>",
-    )
+    return {
+        "type": "scatter",
+        "x": [places[column] for column in columns],
+        "y": [places[row] for row in rows],
+        "mode": "markers",
+        "showlegend": False,
+        "customdata": np.stack([matrix[rows, columns], rates[rows, columns]], axis=1).tolist(),
+        "marker": {"symbol": "square", "size": 4, "color": "rgb(43, 116, 184)"},
+        "hovertemplate": f"{classes}{images}, {share}<extra></extra>",
+    }
 
 
 def _most_frequent(matrix: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray]:
@@ -366,7 +399,7 @@ def _joined(left: list[int], right: list[int], similarity: np.ndarray) -> list[i
 
 def reliability_figure(
     bins: Sequence[CalibrationBin], before: Sequence[CalibrationBin] = (), language: str = "en"
-) -> go.Figure:
+) -> Figure:
     """Draws the reliability diagram: accuracy over confidence (Guo et al., 2017, arXiv:1706.04599).
 
     Args:
@@ -374,27 +407,28 @@ def reliability_figure(
         before: The bins before the network was calibrated; empty if it was not.
         language: "en" or "zh".
     """
-    figure = go.Figure()
-    line = {"color": QUIET, "width": 1, "dash": "dash"}
-    figure.add_shape(type="line", x0=0, y0=0, x1=1, y1=1, line=line)
     hover = translate(language, "{images} images", images="%{customdata:,}")
+    traces = []
     for values, name, color in (
         (before, "before calibration", TRAINING),
         (bins, "after calibration", VALIDATION),
     ):
         if values:
             confidence, accuracy, images = zip(*values)
-            figure.add_scatter(
-                x=confidence,
-                y=accuracy,
-                customdata=images,
-                mode="lines+markers",
-                name=translate(language, name),
-                showlegend=bool(before),
-                line={"color": color, "width": 2.5},
-                cliponaxis=False,
-                marker={"size": [6 + 18 * math.sqrt(count / sum(images)) for count in images]},
-                hovertemplate=f"%{{x:.0%}} → %{{y:.0%}}<br>{hover}<extra></extra>",
+            traces.append(
+                {
+                    "type": "scatter",
+                    "x": confidence,
+                    "y": accuracy,
+                    "customdata": images,
+                    "mode": "lines+markers",
+                    "name": translate(language, name),
+                    "showlegend": bool(before),
+                    "line": {"color": color, "width": 2.5},
+                    "cliponaxis": False,
+                    "marker": {"size": [6 + 18 * math.sqrt(count / sum(images)) for count in images]},
+                    "hovertemplate": f"%{{x:.0%}} → %{{y:.0%}}<br>{hover}<extra></extra>",
+                }
             )
     axis = {
         **_AXIS,
@@ -406,12 +440,14 @@ def reliability_figure(
         "ticklabelstandoff": 6,
     }
     title = {"font": {"size": 13}, "standoff": 10}
-    figure.update_layout(
+    diagonal = {"type": "line", "x0": 0, "y0": 0, "x1": 1, "y1": 1}
+    layout = {
         **LAYOUT,
-        dragmode=False,
-        margin={"l": 16, "r": 28, "t": 24, "b": 16},
-        legend={"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"},
-        xaxis={**axis, "title": {**title, "text": translate(language, "confidence")}},
-        yaxis={**axis, "title": {**title, "text": translate(language, "accuracy")}},
-    )
-    return figure
+        "dragmode": False,
+        "margin": {"l": 16, "r": 28, "t": 24, "b": 16},
+        "legend": {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"},
+        "shapes": [{**diagonal, "line": {"color": QUIET, "width": 1, "dash": "dash"}}],
+        "xaxis": {**axis, "title": {**title, "text": translate(language, "confidence")}},
+        "yaxis": {**axis, "title": {**title, "text": translate(language, "accuracy")}},
+    }
+    return {"data": traces, "layout": layout}

@@ -336,16 +336,16 @@ _ERRORS = {
     ),
     r"(?P<model>.+) has an invalid int8 graph .+": "{model} 的 int8 计算图无法使用：以 float32 分类。",
     r"An int8 graph needs OpenVINO: .+": "int8 计算图需要 OpenVINO：以 float32 分类。",
-    r"The Hub cannot be reached, so (?P<model>.+) could not be downloaded.+": (
+    r"The Hub cannot be reached, so (?P<model>.+) could not be downloaded: .+": (
         "无法连接 Hub，未能下载 {model}：请稍后再试。"
     ),
     r"The Hub has a fault of its own \(HTTP (?P<status>\d+)\), so (?P<model>.+) could not be downloaded.+": (
         "Hub 出现故障（HTTP {status}），未能下载 {model}：请稍后再试。"
     ),
-    r"The Hub asks for fewer requests, so (?P<model>.+) could not be downloaded.+": (
+    r"The Hub asks for fewer requests, so (?P<model>.+) could not be downloaded: .+": (
         "Hub 请求过多，未能下载 {model}：请稍后再试。"
     ),
-    r"(?P<model>.+) could not be downloaded[ ,(].+": "未能下载 {model}：请稍后再试。",
+    r".+, so (?P<model>.+) could not be downloaded: .+": "未能下载 {model}：请稍后再试。",
 }
 
 I18N = gr.I18n(**{"en": {text: text for text in CHINESE}, "zh": CHINESE, "zh-CN": CHINESE})

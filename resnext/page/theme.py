@@ -21,7 +21,7 @@ RATES = [
     [rate, f"rgba(43, 116, 184, {math.sqrt(rate):.3f})"] for rate in (0, 0.01, 0.04, 0.1, 0.2, 0.4, 0.7, 1)
 ]
 LAYOUT = {
-    "template": "none",
+    "template": {"data": {"scatter": [{"type": "scatter"}]}},  # none of Plotly's own
     "paper_bgcolor": "rgba(0, 0, 0, 0)",
     "plot_bgcolor": "rgba(0, 0, 0, 0)",
     "font": {"color": INK, "family": "system-ui, sans-serif", "size": 13},

@@ -2,8 +2,8 @@
 
     python tests/benchmarks/faults.py
 
-Every row is a command (push, download, classify, and the page's way to open a model), a request that it
-makes, and a fault of that request, or of the machine. The client is the real one, and the Hub is that of
+Every row is a command (push, space, download, classify, and the page's way to open a model), a request that
+it makes, and a fault of that request, or of the machine. The client is the real one, and the Hub is that of
 tests/helpers/hub_server.py. A row has what the user sees, its seconds, its exit status, and whether the same
 command works once the fault is gone. A row is wrong if it shows a traceback, a token or an address, gives
 another reason than the fault, takes longer than the limit, or leaves something that keeps the next run from
@@ -153,10 +153,10 @@ def push_rows() -> list[Row]:
     usual = {status: refused.format(status) for status in ("400", "412", "413")} | {
         "400": r"HTTP 400\) \(Injected fault\)",
         "401": "does not accept the token",
-        "403": r"does not let you write to tester/\w+ \(Injected fault\)",
-        "404": "part of it is gone",
+        "403": r"does not let you write there \(Injected fault\)",
+        "404": "part of it is not on the Hub",
         "409": "is being changed on the Hub|was changed on the Hub twice",
-        "413": r"too large \(Injected fault\)",
+        "413": r"too large for the Hub \(Injected fault\)",
         "content": NOT_THE_HUB,
     }
     routes = {
@@ -187,6 +187,34 @@ def push_rows() -> list[Row]:
         if fault in ("400", "403", "500 once", "503 for ever", "connection reset"):
             rows.append(Row("push --tag", "tag", fault, begin, expected))
     return [*rows, *_special_push_rows()]
+
+
+def space_rows() -> list[Row]:
+    """The rows of `space`."""
+    expected = {
+        "400": r"HTTP 400\) \(Injected fault\)",
+        "401": "does not accept the token",
+        "403": r"does not let you write there \(Injected fault\)",
+        "404": "is not on the Hub for you",
+        "409": r"\(HTTP 409\)",
+        "412": "was changed in the meantime",
+        "413": r"\(HTTP 413\)",
+        "content": NOT_THE_HUB,
+    }
+    routes = {
+        "who am I": ("/api/whoami-v2", "GET", {"404": NOT_THE_HUB}),
+        "read the Space": ("/api/spaces/tester/page", "GET", {}),
+        "create": ("/api/repos/create", "POST", {"409": NOT_THE_HUB}),
+        "set a variable": ("/variables", "POST", {}),
+        "announce the files": ("/preupload/", "POST", {}),
+        "commit": ("/commit/", "POST", {}),
+    }
+    return [
+        Row("space", route, fault, begin, reason)
+        for route, (path, method, special) in routes.items()
+        for fault, begin, reason in faults(path, method, expected | special)
+        if fault in FEW or fault in ("500 once", "connection reset") or route == "commit"
+    ]
 
 
 def _special_push_rows() -> list[Row]:
@@ -264,7 +292,7 @@ def pull_rows() -> list[Row]:
         "400": r"\(HTTP 400|answer is not one",
         "401": "does not accept the token|not on the Hub|is gated",
         "403": "does not allow the download|is gated",
-        "404": "not on the Hub|has no",
+        "404": "not on the Hub|has no|does not have one of its files",
         "409": r"\(HTTP 409",
         "412": r"\(HTTP 412",
         "413": r"\(HTTP 413",
@@ -312,13 +340,22 @@ def _machine_rows(command: str) -> list[Row]:
     def offline(world: World) -> None:
         world.closing.enter_context(mock.patch("huggingface_hub.constants.HF_HUB_OFFLINE", True))
 
+    def storage(world: World) -> None:
+        """The client's storage, Xet, refuses every request."""
+        patch = mock.patch.multiple("huggingface_hub.constants", HF_HUB_DISABLE_XET=False)
+        world.closing.enter_context(patch)
+        world.hub.storage = world.hub.url
+        world.closing.callback(setattr, world.hub, "storage", "")
+
     def full_disk(world: World) -> None:
         limits = resource.getrlimit(resource.RLIMIT_FSIZE)
         resource.setrlimit(resource.RLIMIT_FSIZE, (64, limits[1]))
         world.closing.callback(lambda: resource.setrlimit(resource.RLIMIT_FSIZE, limits))
 
     free = {"NO_PROXY": "", "no_proxy": ""}
+    reason = r"storage of large files \(Xet\) has a fault or cannot be reached"
     return [
+        Row(command, "", "the storage of large files refuses", storage, reason),
         Row(command, "", "HF_HUB_OFFLINE is set", offline, "HF_HUB_OFFLINE is set"),
         Row(
             command, "", "a wrong token", variables(HF_TOKEN="hf_wrongwrong"), "does not accept the token|^$"
@@ -357,6 +394,8 @@ def _arguments(command: str, world: World) -> list[str]:
     if command.startswith("push"):
         options = {"push --private": ["--private"], "push --tag": ["--tag", "v1"]}.get(command, [])
         return ["push", str(world.folder), repo, "--license", "mit", *options]
+    if command == "space":
+        return ["space", "tester/page", "--model", REPO]
     if command.startswith("download"):
         return ["download", REPO]
     return ["classify", str(world.photograph), "--model", REPO]
@@ -378,18 +417,17 @@ def _run(arguments: list[str], shown: io.StringIO) -> int:
 
 
 def _open_page() -> int:
-    """Opens the models as the page does when it starts: a warning is what its visitors see."""
-    from resnext.page.models import open_models
+    """Opens the model as the page does in the background when it starts."""
+    from resnext.page.models import Models
 
+    models = Models([REPO])
     try:
-        models, warning = open_models(REPO)
-        model = models.open(None)
+        models.renew(models.first)
     except ResNeXtError as error:
         print(error)
         return 1
-    notice = model.classifier.repository.notice
-    print(warning or notice)
-    return 1 if warning else 0
+    print(models.open(None).classifier.repository.notice)
+    return 0
 
 
 def prepare(hub: HubServer, folder: pathlib.Path, command: str) -> World:
@@ -513,7 +551,7 @@ def main() -> None:
     options = parser.parse_args()
     client.MAX_WAIT, client._TIMEOUT = options.wait, options.timeout
     limit = 10 * options.wait
-    rows = [*push_rows(), *pull_rows()]
+    rows = [*push_rows(), *space_rows(), *pull_rows()]
     rows = [row for row in rows if options.only in f"{row.command}, {row.route}, {row.fault}"]
     results = []
     with (

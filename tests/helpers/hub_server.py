@@ -10,6 +10,7 @@ import re
 import socket
 import struct
 import threading
+import time
 import typing
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path, PurePosixPath
@@ -17,6 +18,7 @@ from unittest import mock
 from urllib.parse import parse_qs, unquote, urlsplit
 
 TOKEN = "hf_testtoken"
+XET_TOKEN = "xet_storagetoken"
 USER = "tester"
 DATE = "2025-01-01T00:00:00.000Z"
 LFS_SUFFIXES = (".safetensors", ".png", ".jpg", ".h5", ".keras", ".onnx", ".bin", ".npz", ".zip")
@@ -250,6 +252,8 @@ class HubServer:
         jobs: What was asked for and has happened of each job, by id.
         run_job: Runs a job: a generator of the lines of its log, the last of which is "exit status N" if it
             fails. None if the user cannot pay.
+        storage: The address of the client's own storage, Xet, where files that are large are uploaded to and
+            downloaded from; "" if this Hub stores them itself.
         gates: A `threading.Event` by part of a path. Requests of such paths wait until it is set.
     """
 
@@ -267,6 +271,7 @@ class HubServer:
         self.faults = []
         self.truncations = []
         self.gates = {}
+        self.storage = ""
 
     def __enter__(self):
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"hub": self}))
@@ -330,6 +335,7 @@ class _Handler(BaseHTTPRequestHandler):
             ("POST", f"{API}/preupload/{REV}", "preupload"),
             ("POST", f"{WEB}.git/info/lfs/objects/batch", "lfs_batch"),
             ("PUT|POST", f"{API}/lfs/(?P<oid>.+)", "lfs_file"),
+            ("GET", f"{API}/xet-(?P<access>read|write)-token/{REV}", "xet_token"),
             ("POST", f"{API}/commit/{REV}", "commit"),
             ("POST", "/api/jobs/(?P<namespace>[^/]+)", "create_job"),
             ("GET", "/api/jobs/(?P<namespace>[^/]+)/(?P<job>[^/]+)", "job"),
@@ -604,6 +610,17 @@ class _Handler(BaseHTTPRequestHandler):
                 wanted["actions"] = {"upload": action, "verify": action}
         return {"transfer": "basic", "objects": batch["objects"]}
 
+    def xet_token(self, access, revision):
+        """A token for the storage, which the client sends to it instead of its own."""
+        self._repo(write=access == "write")
+        headers = {
+            "X-Xet-Cas-Url": self.hub.storage,
+            "X-Xet-Access-Token": XET_TOKEN,
+            "X-Xet-Token-Expiration": int(time.time()) + 3600,
+        }
+        names = ("casUrl", "accessToken", "exp")
+        return 200, headers, dict(zip(names, headers.values()))
+
     def lfs_file(self, oid):
         """Uploads an LFS object (PUT, without a token, like a presigned URL) or verifies it (POST)."""
         stored = self.hub.repos[self.kind, self.repo_id].lfs
@@ -653,6 +670,9 @@ class _Handler(BaseHTTPRequestHandler):
         headers["ETag"] = f'"{file.etag}"'
         if file.lfs:
             headers.update({"X-Linked-Etag": f'"{file.etag}"', "X-Linked-Size": file.size})
+        if file.lfs and self.hub.storage:
+            token = f"{self.hub.url}/api/{repo.kind}s/{repo.id}/xet-read-token/{oid}"
+            headers |= {"X-Xet-Hash": file.etag, "X-Xet-Refresh-Route": token}
         if asked := re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", "")):
             first = int(asked[1])
             last = min(int(asked[2] or file.size), file.size - 1)

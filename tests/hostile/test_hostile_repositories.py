@@ -565,14 +565,14 @@ def test_faults_of_a_download_from_the_hub_are_named(hub, tmp_path, monkeypatch)
         "good": None,
         "other-weights": "arrived damaged: model.safetensors is not the file that the Hub announced",
         "other-config": "arrived damaged: config.json",
-        "short": "could not be downloaded, because the answer is not one of the Hub's",
-        "long": "could not be downloaded, because the answer is not one of the Hub's",
+        "short": "The answer is not one of the Hub's, so",
+        "long": "The answer is not one of the Hub's, so",
         "no-weights": "has no model.safetensors",
         "no-config": "has no config.json",
         "vit": "Unknown architecture 'vit_base_patch16_224'",
         "climbing": None,  # the examples are not asked for
         "nameless": None,
-        "portal": "could not be downloaded, because the answer is not one of the Hub's",
+        "portal": "The answer is not one of the Hub's, so",
         "listless": None,  # the answer is not asked for
     }
     results = open_all([f"tester/{name}" for name in words], environment(hub.url, tmp_path / "home"))

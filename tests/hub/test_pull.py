@@ -120,7 +120,7 @@ def test_a_name_that_leaves_the_folder_or_is_none_is_harmless(hub, pull, tmp_pat
 FAULTS = {
     "401": ((99, 401, ""), "does not accept the token"),
     "403": ((99, 403, ""), "does not allow the download"),
-    "404 of the storage": ((99, 404, "/resolve/"), "is not on the Hub any more"),
+    "404 of the storage": ((99, 404, "/resolve/"), "does not have one of its files any more"),
     "429": ((99, 429, ""), "asks for fewer requests"),
     "500": ((99, 500, ""), "has a fault of its own (HTTP 500)"),
     "502 of the weights": ((99, 502, "model.safetensors"), "has a fault of its own (HTTP 502)"),
@@ -179,7 +179,7 @@ def test_a_hub_that_never_answers_is_given_up(path, hub, pull):
     hub.gates[path].set()
     assert time.monotonic() - began < 40
     assert commit == before
-    assert "did not answer in time" in notice or "cannot be reached" in notice
+    assert "did not answer" in notice or "cannot be reached" in notice
 
 
 def test_a_damaged_update_is_not_used_and_the_older_copy_is(hub, pull):
@@ -232,8 +232,8 @@ def test_without_a_token_a_copy_that_a_token_opened_is_not_used(hub, pull):
 def test_a_full_disk_is_named_and_the_next_run_works(hub, pull):
     commit, error, _ = pull(megabytes="0.02")
     assert commit is None
-    assert "because the disk of " in error
-    assert "is full: make room there" in error
+    assert error.startswith("The disk of ")
+    assert "is full, so tester/tiny could not be downloaded: make room there" in error
     before = pull()[0]
     change(hub, "model.safetensors", b"")
     change(hub)
@@ -285,8 +285,8 @@ def test_what_keeps_the_hub_from_being_asked_is_said(variables, words, hub, pull
 @pytest.mark.parametrize(
     "token, content, words",
     [
-        ("", b"<html>Log in</html>", "the answer is not one of the Hub's"),
-        ("", b"[1, 2]", "the answer is not one of the Hub's"),
+        ("", b"<html>Log in</html>", "The answer is not one of the Hub's"),
+        ("", b"[1, 2]", "The answer is not one of the Hub's"),
         ("hf_schlüssel", None, "HF_TOKEN has characters that no token has"),
     ],
 )
@@ -314,7 +314,9 @@ def test_the_client_s_warnings_do_not_show_addresses(hub, tmp_path, caplog, monk
 def test_a_cache_that_cannot_be_written_is_named(pull, tmp_path):
     (tmp_path / "file").write_bytes(b"")
     error = pull(HF_HUB_CACHE=str(tmp_path / "file" / "hub"))[1]
-    assert "cannot be written: set HF_HOME to a folder that can" in error
+    assert (
+        "cannot be written, so tester/tiny could not be downloaded: set HF_HOME to a folder that can" in error
+    )
 
 
 def test_weights_beyond_the_network_are_refused_before_they_are_downloaded(hub, pull):

@@ -323,6 +323,10 @@ def break_weights(folder):
 LOCAL_FAULTS = {
     "weights of another network": (break_weights, "has shape"),
     "no config.json": (lambda folder: (folder / "config.json").unlink(), "has no config.json"),
+    "weights of another name": (
+        lambda folder: (folder / "model.safetensors").rename(folder / "net.safetensors"),
+        "has its weights in net.safetensors, which other programs do not look for: rename it to",
+    ),
     "weights cut off": (
         lambda folder: (folder / "model.safetensors").write_bytes(
             (folder / "model.safetensors").read_bytes()[:-9]
@@ -546,7 +550,7 @@ def test_a_fault_that_passes_is_waited_for_at_every_step(status, hub, folder):
 @pytest.mark.parametrize("content", [b"<html>Log in</html>", b"[1, 2]", b"null", b"[" * 9999])
 def test_an_answer_that_is_not_the_hub_s_is_one_line(step, content, hub, folder):
     hub.fail_next(9, 200, step, content=content)
-    assert "the answer is not one of the Hub's" in refused(folder)
+    assert "The answer is not one of the Hub's, so nothing was pushed to tester/colors" in refused(folder)
     hub.faults.clear()
     pushed(folder)
 
@@ -554,11 +558,11 @@ def test_an_answer_that_is_not_the_hub_s_is_one_line(step, content, hub, folder)
 @pytest.mark.parametrize(
     "status, words",
     [
-        (400, "refused the push to tester/colors (HTTP 400) (Injected fault)"),
+        (400, "refused it (HTTP 400) (Injected fault), so nothing was pushed to tester/colors: "),
         (401, "does not accept the token"),
-        (403, "does not let you write to tester/colors (Injected fault)"),
-        (404, "or part of it is gone (Injected fault)"),
-        (413, "is too large (Injected fault)"),
+        (403, "does not let you write there (Injected fault)"),
+        (404, "or a part of it is not on the Hub (Injected fault)"),
+        (413, "is too large for the Hub (Injected fault)"),
         (422, "(HTTP 422) (Injected fault)"),
         (429, "asks for fewer requests, so nothing was pushed to tester/colors: try again in 3600 s"),
         (500, "has a fault of its own (HTTP 500)"),
@@ -577,7 +581,7 @@ def test_the_hub_s_own_reason_is_said(status, words, hub, folder):
         ({"HF_HUB_OFFLINE": "1"}, ""),
         (
             {"ALL_PROXY": "socks5://127.0.0.1:9", "NO_PROXY": "", "no_proxy": ""},
-            "a SOCKS proxy needs a package",
+            "A SOCKS proxy needs another package",
         ),
         ({"HTTP_PROXY": "nonsense://x", "NO_PROXY": "", "no_proxy": ""}, "proxy"),
         ({"HTTP_PROXY": "http://127.0.0.1:9", "NO_PROXY": "", "no_proxy": ""}, "cannot be reached"),

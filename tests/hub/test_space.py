@@ -167,7 +167,10 @@ def test_hardware_sleep_time_visibility_and_secrets_are_set_and_no_value_is_prin
             ["tester/page", "--model", "tester/net", "--hardware", "cpu-basic", "--sleep-time", "9"],
             "cpu-basic always sleeps",
         ),
-        (["other/page", "--model", "tester/net"], "does not let you write to the Space other/page"),
+        (
+            ["other/page", "--model", "tester/net"],
+            "does not let you write there (You don't have the rights to create the space other/page)",
+        ),
         (["tester/page", "--model", "tester/net", "--dry-run", str(ROOT)], "exists already"),
     ],
 )
@@ -197,8 +200,8 @@ def test_a_readme_that_cannot_be_read_is_not_overwritten(readme, words, hub):
         ((99, 503, "/commit/"), "has a fault of its own (HTTP 503)"),
         ((99, 429, "/api/repos"), "asks for fewer requests"),
         ((99, 412, "/commit/"), "was changed in the meantime"),
-        ((99, 400, "/api/repos"), "HTTP 400 (Injected fault)"),
-        ((99, 401, "/api/repos"), "does not accept your token"),
+        ((99, 400, "/api/repos"), "(HTTP 400) (Injected fault), so the Space tester/page was not updated"),
+        ((99, 401, "/api/repos"), "does not accept the token"),
     ],
 )
 def test_a_fault_of_the_hub_is_one_line_and_the_next_command_works(fault, words, hub, monkeypatch):
@@ -207,6 +210,51 @@ def test_a_fault_of_the_hub_is_one_line_and_the_next_command_works(fault, words,
     assert words in refused("tester/page", "--model", "tester/net")
     hub.faults.clear()
     assert run("tester/page", "--model", "tester/net").exit_code == 0
+
+
+STEPS = [
+    "/api/whoami-v2",
+    "/api/models/tester/secret",
+    "/api/spaces/tester/page",
+    "/api/repos/create",
+    "/variables",
+    "/secrets",
+    "/hardware",
+    "/preupload/",
+    "/objects/batch",
+    "/tester/page/lfs/",
+    "/commit/",
+]
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_fault_that_passes_is_waited_for_at_every_step(status, hub, monkeypatch):
+    monkeypatch.setattr("resnext.hub.MAX_WAIT", 60)
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)
+    for step in STEPS:
+        hub.fail_next(1, status, step)
+    options = ("--model", "tester/secret", "--secret", "HF_TOKEN", "--hardware", "cpu-upgrade")
+    result = run("tester/page", *options)
+    assert result.exit_code == 0, result.exception
+    assert not hub.faults
+    assert "app.py" in page(hub)[1]
+    for step in ("/resolve/", "/api/spaces/tester/page/variables"):
+        hub.fail_next(1, status, step)
+    assert run("tester/page", *options, "--title", "Again").exit_code == 0
+    assert not hub.faults
+
+
+@pytest.mark.parametrize("path", ["/variables", "/preupload/", "/commit/"])
+def test_a_space_that_could_not_be_filled_is_deleted_if_it_is_new(path, hub):
+    options = ("--model", "tester/net", "--secret", "HF_TOKEN", "--hardware", "cpu-upgrade")
+    hub.fail_next(99, 400, path)
+    assert "so the Space tester/page was not updated: " in refused("tester/page", *options)
+    assert ("space", "tester/page") not in hub.repos
+    hub.faults.clear()
+    assert run("tester/page", *options).exit_code == 0
+    hub.fail_next(99, 400, path)
+    refused("tester/page", *options, "--title", "Again", "--model", "tester/net@main")
+    assert "app.py" in page(hub)[1], "a Space that was there stays"
 
 
 def test_a_cold_start_downloads_nothing(hub, tmp_path, monkeypatch):

@@ -61,7 +61,7 @@ def test_the_command_line_is_importable_without_gradio():
     modules = subprocess.run(
         [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
     )
-    assert not set(modules.stdout.split()) & {"gradio", "plotly", "openvino", "numpy", "tensorflow"}
+    assert not set(modules.stdout.split()) & {"gradio", "pandas", "openvino", "numpy", "tensorflow"}
 
 
 @pytest.fixture

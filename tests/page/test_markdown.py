@@ -35,13 +35,15 @@ def picture(path, size=(40, 30)):
     ],
 )
 def test_the_lines_that_download_the_weights_are_valid_python(name):
-    lines = download_lines(name)
+    lines = download_lines(name, 'weights "1".safetensors')
     for line in lines.values():
         compile(line, "line", "exec")
     assert ("huggingface_hub" in lines) == (name.startswith("someone/"))
     text = "".join(lines.values())
     assert "OWNER" not in text
     assert any(word in text for word in ("flowers", "tiny-imagenet", "name", "my model"))
+    if "huggingface_hub" in lines:
+        assert r'"weights \"1\".safetensors"' in lines["huggingface_hub"]
     if "@" in name:
         assert 'revision="v2"' in lines["huggingface_hub"]
         assert "hf_hub:someone/flowers@v2" in lines["timm"]

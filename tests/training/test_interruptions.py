@@ -192,7 +192,7 @@ def test_an_unreachable_hub_is_said_before_training(photographs, base, tmp_path)
     arguments = command(photographs, base, tmp_path / "out", "--push-to-hub", "tester/x")
     result = run_training(*arguments, env=env)
     assert result.returncode == 1
-    assert "The Hub cannot be reached to push to tester/x" in result.stderr
+    assert "The Hub cannot be reached, so nothing was pushed to tester/x" in result.stderr
     assert not (tmp_path / "out").exists()
 
 

@@ -10,6 +10,7 @@ from resnext.page.models import Model, is_hub_id
 from resnext.page.tabs.contract import Page, Tab
 from resnext.page.theme import read_static
 from resnext.repository import BUNDLED, bundled_title
+from resnext.weights import weights_file
 
 _TITLE = '<h2 class="title">${value}</h2>'
 # Their names by the page's names: a folder may be called "flowers", too.
@@ -40,7 +41,7 @@ class CardTab(Tab):
         return *lines, where, card
 
     def show(self, model: Model, language: str):
-        commands = download_lines(model.plain_name)
+        commands = download_lines(model.plain_name, weights_file(model.folder).name)
         lines = [gr.Code(commands.get(library), visible=library in commands) for library in _LIBRARIES]
         card = model.cached(
             ("card", language), lambda: render_card(model.folder, language, _files_on_hub(model))
@@ -60,11 +61,12 @@ def _code(library: str) -> gr.Code:
     )
 
 
-def download_lines(name: str) -> dict[str, str]:
+def download_lines(name: str, weights: str) -> dict[str, str]:
     """A line of Python by library that downloads or opens the weights of a model.
 
     Args:
         name: The page's name of the model: a bundled one's, OWNER/NAME, OWNER/NAME@REVISION, or a folder's.
+        weights: The name of the file of the weights, which may be any text.
     """
     if bundled := _BUNDLED.get(name):
         folder = f"resnext/{BUNDLED[bundled].name}"
@@ -79,7 +81,7 @@ def download_lines(name: str) -> dict[str, str]:
         }
     repo_id, _, revision = name.partition("@")
     pinned = f', revision="{revision}"' if revision else ""
-    download = f'hf_hub_download("{repo_id}", "model.safetensors"{pinned})'
+    download = f'hf_hub_download("{repo_id}", {_quoted(weights)}{pinned})'
     return {
         "huggingface_hub": f"from huggingface_hub import hf_hub_download; {download}",
         "resnext": f'import resnext; resnext.from_pretrained("{name}")',
