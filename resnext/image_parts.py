@@ -14,9 +14,9 @@ from PIL import Image
 MAX_PROFILE = 4 * 2**20
 # The tag of TIFF and EXIF.
 ORIENTATION = 0x0112
-# The byte orders of EXIF data, and the types of whole numbers in them (TIFF 6.0, section 2).
+# The byte orders of EXIF data, and the type of 16-bit numbers in them (TIFF 6.0, section 2).
 _BYTE_ORDERS = {b"II*\0": "<", b"MM\0*": ">"}
-_NUMBERS = {3: "H", 4: "I"}
+_SHORT = 3
 _TRANSPOSED = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -84,10 +84,9 @@ def read_orientation(exif: bytes) -> int:
     (start,) = struct.unpack_from(f"{order}I", exif, 4)
     count = int.from_bytes(exif[start : start + 2], "little" if order == "<" else "big")
     for place in range(start + 2, min(start + 2 + 12 * count, len(exif) - 11), 12):
-        tag, kind, values = struct.unpack_from(f"{order}HHI", exif, place)
-        if tag == ORIENTATION and kind in _NUMBERS and values == 1:
-            (orientation,) = struct.unpack_from(f"{order}{_NUMBERS[kind]}", exif, place + 8)
-            return orientation if 1 <= orientation <= 8 else 1
+        tag, kind, values, value = struct.unpack_from(f"{order}HHIH", exif, place)
+        if (tag, kind, values) == (ORIENTATION, _SHORT, 1):
+            return value if 1 <= value <= 8 else 1
     return 1
 
 
