@@ -263,7 +263,10 @@ def _open(file: io.BytesIO | pathlib.Path, head: bytes, name: str) -> ImageFile.
         image = Image.open(file, formats=formats)
     except Image.UnidentifiedImageError:
         if is_tiff(head):
-            raise _unsupported_error(name, "a damaged TIFF or one of a kind") from None
+            raise ImageError(
+                f"{name} is a TIFF that is damaged or of a kind that is not supported: "
+                "convert it to JPEG or PNG."
+            ) from None
         raise
     if kind := describe_tiff(image):
         image.close()

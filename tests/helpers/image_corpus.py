@@ -1,7 +1,7 @@
 """Small image files of every kind that people have, each with the pixels that a person sees in it.
 
-For formats of browsers, those are what Chromium shows (`shown_by_chromium`). For the others, they are computed
-here: a TIFF or PPM is written from an array by the specification of its format, and a HEIC file is encoded
+For formats of browsers, those are what Chromium shows (`shown_by_chromium`). For the others, they are known:
+a TIFF or PPM is written here from an array by the specification of its format, and a HEIC file is encoded
 from one.
 """
 
@@ -17,6 +17,8 @@ import numpy as np
 import pillow_heif
 from PIL import Image
 
+from resnext.errors import ImageError
+from resnext.preprocessing import open_image
 from tests.helpers.icc_profiles import (
     ADOBE_RGB,
     DISPLAY_P3,
@@ -70,7 +72,7 @@ class Case:
 
 
 def shown_by_chromium(page, content: bytes) -> np.ndarray | None:
-    """The pixels that a Playwright page shows for an image: (height, width, 3) uint8; None if it shows none."""
+    """The pixels that a Playwright page shows for an image: (height, width, 3) uint8; None if it cannot."""
     drawn = page.evaluate(_DRAW, f"data:image/png;base64,{base64.b64encode(content).decode()}")
     if drawn is None:
         return None
@@ -78,10 +80,11 @@ def shown_by_chromium(page, content: bytes) -> np.ndarray | None:
     return np.frombuffer(base64.b64decode(pixels), np.uint8).reshape(height, width, 4)[..., :3]
 
 
-def corpus() -> Iterator[Case]:
+@functools.cache
+def corpus() -> tuple[Case, ...]:
     """All files."""
-    for make in (_jpeg, _jpeg_metadata, _png, _png_metadata, _other_browser_formats, _tiff, _netpbm, _heif):
-        yield from make()
+    makers = (_jpeg, _jpeg_metadata, _png, _png_metadata, _other_browser_formats, _tiff, _netpbm, _heif)
+    return tuple(case for make in makers for case in make())
 
 
 @functools.cache
@@ -562,3 +565,48 @@ def _deep_heic() -> bytes:
     buffer = io.BytesIO()
     file.save(buffer, quality=95, chroma=444)
     return buffer.getvalue()
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """How an image file was decoded.
+
+    Args:
+        name: What it is.
+        reference: Where the expected pixels are from.
+        difference: The mean difference from them, from 0 to 255; None if there is nothing to compare.
+        tolerance: The largest mean difference that is accepted.
+        fault: What is wrong; empty if nothing is.
+    """
+
+    name: str
+    reference: str
+    difference: float | None
+    tolerance: float
+    fault: str
+
+
+def compared(case: Case, page) -> Result:
+    """Decodes a file and compares its pixels with the expected ones.
+
+    Args:
+        case: The file.
+        page: A Playwright page of Chromium.
+    """
+    reference = "Chromium" if case.expected is None else "specification"
+    expected = shown_by_chromium(page, case.content) if case.expected is None else case.expected
+    difference = None
+    try:
+        got = np.asarray(open_image(case.content), np.float64)
+    except ImageError as error:
+        fault = str(error)
+    else:
+        fault = ""
+        if expected is None:
+            fault = "Chromium does not show it"
+        elif got.shape != expected.shape:
+            fault = f"{got.shape[1]} x {got.shape[0]} pixels, not {expected.shape[1]} x {expected.shape[0]}"
+        else:
+            difference = float(np.abs(got - expected).mean())
+            fault = "other pixels" if difference > case.tolerance else ""
+    return Result(case.name, reference, difference, case.tolerance, fault)
