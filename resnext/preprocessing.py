@@ -73,7 +73,7 @@ warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 
 def open_image(
-    source: str | os.PathLike | bytes | Image.Image, shorter_side: int | None = None
+    source: str | os.PathLike | bytes | Image.Image, shorter_side: int | None = None, *, name: str = ""
 ) -> Image.Image:
     """Decodes an image as a person would see it.
 
@@ -82,6 +82,7 @@ def open_image(
         shorter_side: The length in pixels that the shorter side will be resized to. If it is given, a JPEG
             may be decoded at 1/2, 1/4 or 1/8 scale as long as its shorter side stays at least four times this
             long. That is faster, and the pixels after the resize differ by less than half of 1 of 255.
+        name: The name of the file in error messages; the path if left out.
 
     Returns:
         The first frame in mode "RGB", in sRGB, upright (EXIF orientation applied), with transparency laid on
@@ -91,7 +92,7 @@ def open_image(
         ImageError: It is not an image, its format is not supported, it is damaged, has more than `MAX_PIXELS`
             pixels, or would take very long to decode. The message names the file and the fault.
     """
-    name = str(source) if isinstance(source, (str, os.PathLike)) else "The image"
+    name = name or (str(source) if isinstance(source, (str, os.PathLike)) else "The image")
     with _explained(name):
         if isinstance(source, Image.Image):
             _check_pixels(source, name)
@@ -113,12 +114,15 @@ def open_image(
                 return upright(to_srgb(image, profile), orientation)
 
 
-def load_pixels(source: str | os.PathLike | bytes | Image.Image, preprocessing: Preprocessing) -> np.ndarray:
+def load_pixels(
+    source: str | os.PathLike | bytes | Image.Image, preprocessing: Preprocessing, *, name: str = ""
+) -> np.ndarray:
     """Decodes and prepares an image: the one way from a file to the input of the network.
 
     Args:
         source: A path, the bytes of an encoded file, or an image that Pillow has opened.
         preprocessing: The preprocessing of the model.
+        name: The name of the file in error messages; the path if left out.
 
     Returns:
         `(image_size, image_size, 3)` uint8 RGB.
@@ -126,7 +130,7 @@ def load_pixels(source: str | os.PathLike | bytes | Image.Image, preprocessing: 
     Raises:
         ImageError: See `open_image`.
     """
-    return preprocess(open_image(source, preprocessing.resize_to), preprocessing)
+    return preprocess(open_image(source, preprocessing.resize_to, name=name), preprocessing)
 
 
 def resize(image: Image.Image, shorter_side: int, interpolation: str) -> Image.Image:
@@ -246,7 +250,7 @@ def _read(source: str | os.PathLike | bytes, name: str) -> tuple[io.BytesIO | pa
         with pathlib.Path(source).open("rb") as file:
             head = file.read(HEAD)
             parts = take_apart(head + file.read()) if is_taken_apart(head) else Parts(b"")
-    if kind := unsupported(head, "" if isinstance(source, bytes) else name):
+    if kind := unsupported(head, name):
         raise _unsupported_error(name, kind)
     if isinstance(source, bytes) or parts.content:
         return io.BytesIO(parts.content), parts, head
@@ -262,9 +266,10 @@ def _open(file: io.BytesIO | pathlib.Path, head: bytes, name: str) -> ImageFile.
     try:
         image = Image.open(file, formats=formats)
     except Image.UnidentifiedImageError:
-        if is_tiff(head):
+        kind = "TIFF" if is_tiff(head) else "HEIF file" if is_heif(head) else ""
+        if kind:
             raise ImageError(
-                f"{name} is a TIFF that is damaged or of a kind that is not supported: "
+                f"{name} is a {kind} that is damaged or of a kind that is not supported: "
                 "convert it to JPEG or PNG."
             ) from None
         raise

@@ -2,6 +2,7 @@
 
 import collections
 import io
+import struct
 import zlib
 
 import numpy as np
@@ -185,13 +186,23 @@ def test_only_formats_that_browsers_show_need_no_preview():
         )
 
 
-def test_a_heic_larger_than_allowed_is_refused_before_it_is_decoded():
-    content = heic(colors())
-    side = int(MAX_PIXELS**0.5) + 1
-    claimed = content.replace((48).to_bytes(4, "big") + (32).to_bytes(4, "big"), 2 * side.to_bytes(4, "big"))
+def heic_that_claims(side):
+    """A HEIC file of 64 x 64 pixels that claims to be as large as that."""
+    content = heic(Image.fromarray(colors()).resize((64, 64)))
+    claimed = content.replace(struct.pack(">II", 64, 64), struct.pack(">II", side, side))
     assert claimed != content
-    with pytest.raises(ImageError):
-        open_image(claimed)
+    return claimed
+
+
+@pytest.mark.parametrize("side", [int(MAX_PIXELS**0.5) + 1, 60_000])
+def test_a_heic_larger_than_allowed_is_refused_before_it_is_decoded(side):
+    with pytest.raises(ImageError, match="than the 100,000,000 (pixels )?allowed: make it smaller first"):
+        open_image(heic_that_claims(side))
+
+
+def test_a_heic_that_claims_to_be_smaller_than_it_is_is_refused():
+    with pytest.raises(ImageError, match="exceeds the maximum image size|cannot be read as an image"):
+        open_image(heic_that_claims(8))
 
 
 def image_or_error(content):
