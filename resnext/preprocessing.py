@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image, ImageFile
 
 from resnext.config import Preprocessing
-from resnext.errors import ImageError
+from resnext.errors import ImageError, UnsupportedImageError
 from resnext.image_colors import to_srgb
 from resnext.image_formats import FORMATS, HEAD, describe_tiff, is_heif, is_tiff, register_heif, unsupported
 from resnext.image_parts import (
@@ -279,8 +279,8 @@ def _open(file: io.BytesIO | pathlib.Path, head: bytes, name: str) -> ImageFile.
     return image
 
 
-def _unsupported_error(name: str, kind: str) -> ImageError:
-    return ImageError(f"{name} is {kind}, which is not supported: convert it to JPEG or PNG.")
+def _unsupported_error(name: str, kind: str) -> UnsupportedImageError:
+    return UnsupportedImageError(f"{name} is {kind}, which is not supported: convert it to JPEG or PNG.")
 
 
 def _orientation_of(image: Image.Image) -> int:
