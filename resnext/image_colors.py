@@ -137,7 +137,9 @@ def _depth(image: Image.Image) -> _Depth:
     # Pillow has scaled the whole numbers of PPM.
     if image.format == "PNG" or (image.format == "PPM" and image.mode == "I"):
         return _Depth(0, 65535)
-    tags = {tag: _first(value) for tag, value in getattr(image, "tag_v2", {}).items() if tag in _TAGS}
+    found = getattr(image, "tag_v2", {})
+    # Not all of them: others may be faulty.
+    tags = {tag: _first(found[tag]) for tag in _TAGS if tag in found}
     bits = tags.get(_BITS_PER_SAMPLE)
     unsigned = bits == 32 and image.mode == "I" and tags.get(_SAMPLE_FORMAT, _UNSIGNED) == _UNSIGNED
     black, white = _range(image, unsigned)

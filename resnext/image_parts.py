@@ -13,7 +13,7 @@ from PIL import Image
 # Of an ICC profile. Those of printers have up to 3 MB.
 MAX_PROFILE = 4 * 2**20
 # The tag of TIFF and EXIF.
-ORIENTATION = 0x0112
+_ORIENTATION = 0x0112
 # The byte orders of EXIF data, and the type of 16-bit numbers in them (TIFF 6.0, section 2).
 _BYTE_ORDERS = {b"II*\0": "<", b"MM\0*": ">"}
 _SHORT = 3
@@ -85,9 +85,26 @@ def read_orientation(exif: bytes) -> int:
     count = int.from_bytes(exif[start : start + 2], "little" if order == "<" else "big")
     for place in range(start + 2, min(start + 2 + 12 * count, len(exif) - 11), 12):
         tag, kind, values, value = struct.unpack_from(f"{order}HHIH", exif, place)
-        if (tag, kind, values) == (ORIENTATION, _SHORT, 1):
+        if (tag, kind, values) == (_ORIENTATION, _SHORT, 1):
             return value if 1 <= value <= 8 else 1
     return 1
+
+
+def orientation_of(image: Image.Image) -> int:
+    """The orientation of an opened image that its decoder has not applied, as EXIF numbers it."""
+    if image.format == "HEIF":
+        return 1
+    exif = image.info.get("exif")
+    if isinstance(exif, bytes):
+        return read_orientation(exif)
+    orientation = getattr(image, "tag_v2", {}).get(_ORIENTATION)
+    return orientation if isinstance(orientation, int) else 1
+
+
+def profile_of(image: Image.Image) -> bytes:
+    """The ICC profile of an opened image; empty if it has none that is of use."""
+    profile = image.info.get("icc_profile")
+    return profile if isinstance(profile, bytes) and len(profile) <= MAX_PROFILE else b""
 
 
 def _take_jpeg_apart(content: bytes) -> Parts:

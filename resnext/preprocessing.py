@@ -19,10 +19,10 @@ from resnext.errors import ImageError, UnsupportedImageError
 from resnext.image_colors import to_srgb
 from resnext.image_formats import FORMATS, HEAD, describe_tiff, is_heif, is_tiff, register_heif, unsupported
 from resnext.image_parts import (
-    MAX_PROFILE,
-    ORIENTATION,
     Parts,
     is_taken_apart,
+    orientation_of,
+    profile_of,
     read_orientation,
     take_apart,
     upright,
@@ -97,8 +97,8 @@ def open_image(
         if isinstance(source, Image.Image):
             _check_pixels(source, name)
             with _memory_for(source):
-                rgb = to_srgb(source, _profile_of(source))
-            turned = upright(rgb, _orientation_of(source))
+                rgb = to_srgb(source, profile_of(source))
+            turned = upright(rgb, orientation_of(source))
             return turned.copy() if turned is source else turned
         file, parts, head = _read(source, name)
         with _open(file, head, name) as image:
@@ -106,8 +106,8 @@ def open_image(
             _refuse_slow(image, parts.content, name)
             if shorter_side and image.format == "JPEG":
                 _draft(image, _DRAFT_MARGIN * shorter_side)
-            orientation = read_orientation(parts.exif) if parts.exif else _orientation_of(image)
-            profile = parts.profile or _profile_of(image)
+            orientation = read_orientation(parts.exif) if parts.exif else orientation_of(image)
+            profile = parts.profile or profile_of(image)
             # Pillow would turn a TIFF while it decodes it, and fail on other entries that are faulty.
             image.getexif = Image.Exif  # type: ignore[method-assign]
             with _memory_for(image):
@@ -281,22 +281,6 @@ def _open(file: io.BytesIO | pathlib.Path, head: bytes, name: str) -> ImageFile.
 
 def _unsupported_error(name: str, kind: str) -> UnsupportedImageError:
     return UnsupportedImageError(f"{name} is {kind}, which is not supported: convert it to JPEG or PNG.")
-
-
-def _orientation_of(image: Image.Image) -> int:
-    """The orientation of an opened image that its decoder has not applied, as EXIF numbers it."""
-    if image.format == "HEIF":
-        return 1
-    exif = image.info.get("exif")
-    if isinstance(exif, bytes):
-        return read_orientation(exif)
-    orientation = getattr(image, "tag_v2", {}).get(ORIENTATION)
-    return orientation if isinstance(orientation, int) else 1
-
-
-def _profile_of(image: Image.Image) -> bytes:
-    profile = image.info.get("icc_profile")
-    return profile if isinstance(profile, bytes) and len(profile) <= MAX_PROFILE else b""
 
 
 def _draft(image: ImageFile.ImageFile, shorter_side: int) -> None:

@@ -491,6 +491,10 @@ def _tiff() -> Iterator[Case]:
     yield case("orientation 6, a maker of the wrong type", tiff(rgb, 2, t271=7, t274=(6,)), EXACT, turned)
     text = tiff(rgb, 2, t274=(6,), t282=b"abcd", t305=(1, 2, 3), t34665=2**31 - 1)
     yield case("orientation 6, faulty tags", text, EXACT, turned)
+    deep = tiff(
+        gray(4095).astype("<u2"), 1, t274=(6,), t271=7, t282=b"abcd", t305=(1, 2, 3), t34665=2**31 - 1
+    )
+    yield case("12 bits in 16, orientation 6, faulty tags", deep, ROUNDED, np.rot90(ramp, -1))
     wide = rgb_profile(PROPHOTO, 1.8)
     converted = to_srgb(rgb, PROPHOTO, round(256 * 1.8) / 256)
     yield case("profile ProPhoto", tiff(rgb, 2, t34675=wide), ROUNDED, converted)
