@@ -101,6 +101,16 @@ def orientation_of(image: Image.Image) -> int:
     return orientation if isinstance(orientation, int) else 1
 
 
+def leave_only_orientation(image: Image.Image, orientation: int) -> None:
+    """Lets an opened TIFF have no EXIF data but the orientation.
+
+    Pillow turns a TIFF when it decodes it, and would fail on other tags that are faulty.
+    """
+    exif = Image.Exif()
+    exif[_ORIENTATION] = orientation
+    image.getexif = lambda: exif  # type: ignore[method-assign]
+
+
 def profile_of(image: Image.Image) -> bytes:
     """The ICC profile of an opened image; empty if it has none that is of use."""
     profile = image.info.get("icc_profile")

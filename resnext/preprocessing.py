@@ -21,6 +21,7 @@ from resnext.image_formats import FORMATS, HEAD, describe_tiff, is_heif, is_tiff
 from resnext.image_parts import (
     Parts,
     is_taken_apart,
+    leave_only_orientation,
     orientation_of,
     profile_of,
     read_orientation,
@@ -108,8 +109,9 @@ def open_image(
                 _draft(image, _DRAFT_MARGIN * shorter_side)
             orientation = read_orientation(parts.exif) if parts.exif else orientation_of(image)
             profile = parts.profile or profile_of(image)
-            # Pillow would turn a TIFF while it decodes it, and fail on other entries that are faulty.
-            image.getexif = Image.Exif  # type: ignore[method-assign]
+            if image.format == "TIFF":
+                leave_only_orientation(image, orientation)
+                orientation = 1
             with _memory_for(image):
                 return upright(to_srgb(image, profile), orientation)
 

@@ -14,6 +14,7 @@ from resnext.classifier import Classifier
 from resnext.errors import ImageError
 from resnext.image_formats import FORMATS, SUFFIXES, register_heif
 from resnext.stream import LeftOut, image_files, infer_images
+from tests.helpers.image_corpus import colors, heic, tiff
 
 ROOT = pathlib.Path(__file__).parents[2]
 
@@ -156,6 +157,9 @@ def test_a_folder_on_the_command_line_is_one_json_object_a_line(photographs, cla
     folder = photographs[0].parent
     (folder / "notes.txt").write_text("not asked for")
     photographs[7].write_text("not an image")
+    iphone, raw = folder / "IMG_0001.HEIC", folder / "photo.nef"
+    iphone.write_bytes(heic(colors()))
+    raw.write_bytes(tiff(colors(), 2))
     process = start_classify(
         "--json", folder, "--model", tiny_repository, "--precision", "float32", "--top-k", 2
     )
@@ -163,10 +167,12 @@ def test_a_folder_on_the_command_line_is_one_json_object_a_line(photographs, cla
     assert process.returncode == 1
     assert errors.splitlines() == [
         f"python -m resnext: left out 1 file that is not an image: {folder / 'notes.txt'}.",
-        "python -m resnext: 1 of 40 files could not be classified.",
+        "python -m resnext: 2 of 42 files could not be classified.",
     ]
     lines = [json.loads(line) for line in output.splitlines()]
-    assert [line["file"] for line in lines] == [str(file) for file in photographs]
+    assert [line["file"] for line in lines] == [str(file) for file in (*photographs, iphone, raw)]
+    fault = "is a camera's raw file, which is not supported: convert it to JPEG or PNG."
+    assert lines.pop() == {"file": str(raw), "error": f"{raw} {fault}"}
     assert set(lines.pop(7)) == {"file", "error"}
     for line in lines:
         assert [row["label"] for row in line["predictions"]] == [
