@@ -15,7 +15,7 @@ from resnext.errors import ImageError, RepositoryError, printable
 from resnext.page import launch
 from resnext.repository import copy_files, find_repository
 from resnext.runtimes import Output
-from resnext.stream import classify_images, image_files
+from resnext.stream import LeftOut, classify_images, image_files
 
 app = typer.Typer(
     help="Classify images with a ResNeXt, train one on your own photographs, and share it.",
@@ -86,14 +86,17 @@ def classify(
     show = _show_json if as_json else _show_text
     total = 0
     failed = 0
+    left_out = LeftOut()
     try:
-        for file, output, unknown in classify_images(classifier, image_files(images)):
+        for file, output, unknown in classify_images(classifier, image_files(images, left_out)):
             total += 1
             failed += isinstance(output, ImageError)
             show(classifier, file, output, unknown, top_k)
     except BrokenPipeError:  # whoever reads the output, such as `head`, has closed it
         _discard_output()
         raise typer.Exit() from None
+    if left_out.count:
+        typer.echo(f"{prog}: {left_out}.", err=True)
     if failed:
         typer.echo(f"{prog}: {failed} of {total} files could not be classified.", err=True)
         raise typer.Exit(1)

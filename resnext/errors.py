@@ -49,6 +49,10 @@ class ImageError(ResNeXtError):
     """A file is not an image, or is too large to decode safely."""
 
 
+class UnsupportedImageError(ImageError):
+    """A file is an image in a format that is not read."""
+
+
 class RepositoryError(ResNeXtError):
     """A model repository, local or on the Hub, is missing, incomplete or cannot be reached."""
 

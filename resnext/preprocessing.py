@@ -12,21 +12,29 @@ import zlib
 from collections.abc import Iterator
 
 import numpy as np
-from PIL import Image, ImageFile, ImageOps
+from PIL import Image, ImageFile
 
 from resnext.config import Preprocessing
-from resnext.errors import ImageError
+from resnext.errors import ImageError, UnsupportedImageError
+from resnext.image_colors import to_srgb
+from resnext.image_formats import FORMATS, HEAD, describe_tiff, is_heif, is_tiff, register_heif, unsupported
+from resnext.image_parts import (
+    Parts,
+    is_taken_apart,
+    leave_only_orientation,
+    orientation_of,
+    profile_of,
+    read_orientation,
+    take_apart,
+    upright,
+)
 
 # Width x height. A larger image is refused before it is decoded.
 MAX_PIXELS = 100_000_000
 # The scans of a JPEG. Each passes over all pixels, so that 600 KB can keep a processor busy for minutes.
 MAX_SCANS = 100
-# The formats whose decoders are tried, which photographs come in. Others can do harm: EPS runs Ghostscript.
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF")
 # A marker in a JPEG. The other codes stand for a byte within a scan, or are fill bytes.
 _MARKER = re.compile(rb"\xff[^\0\xd0-\xd7\xff]")
-# The number of pixels that are converted at a time.
-_BAND = 2**22
 # Images of more pixels than this are decoded one at a time: each takes up to 1 GB meanwhile.
 _LARGE = 25_000_000
 _one_large_image = threading.Lock()
@@ -66,7 +74,7 @@ warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 
 def open_image(
-    source: str | os.PathLike | bytes | Image.Image, shorter_side: int | None = None
+    source: str | os.PathLike | bytes | Image.Image, shorter_side: int | None = None, *, name: str = ""
 ) -> Image.Image:
     """Decodes an image as a person would see it.
 
@@ -75,42 +83,48 @@ def open_image(
         shorter_side: The length in pixels that the shorter side will be resized to. If it is given, a JPEG
             may be decoded at 1/2, 1/4 or 1/8 scale as long as its shorter side stays at least four times this
             long. That is faster, and the pixels after the resize differ by less than half of 1 of 255.
+        name: The name of the file in error messages; the path if left out.
 
     Returns:
-        The first frame in mode "RGB", upright (EXIF orientation applied), with transparency laid on white.
+        The first frame in mode "RGB", in sRGB, upright (EXIF orientation applied), with transparency laid on
+        white. Faults in the metadata are ignored.
 
     Raises:
-        ImageError: It is not an image, is damaged, has more than `MAX_PIXELS` pixels, or would take very long
-            to decode. The message names the file and the fault.
+        ImageError: It is not an image, its format is not supported, it is damaged, has more than `MAX_PIXELS`
+            pixels, or would take very long to decode. The message names the file and the fault.
     """
-    name = str(source) if isinstance(source, (str, os.PathLike)) else "The image"
+    name = name or (str(source) if isinstance(source, (str, os.PathLike)) else "The image")
     with _explained(name):
         if isinstance(source, Image.Image):
             _check_pixels(source, name)
             with _memory_for(source):
-                return _to_rgb(ImageOps.exif_transpose(source))
-        file = io.BytesIO(source) if isinstance(source, bytes) else pathlib.Path(source)
-        with contextlib.ExitStack() as on_error:
-            image = Image.open(file, formats=FORMATS)
-            on_error.callback(image.close)
+                rgb = to_srgb(source, profile_of(source))
+            turned = upright(rgb, orientation_of(source))
+            return turned.copy() if turned is source else turned
+        file, parts, head = _read(source, name)
+        with _open(file, head, name) as image:
             _check_pixels(image, name)
-            _refuse_slow(image, name)
-            if shorter_side:
+            _refuse_slow(image, parts.content, name)
+            if shorter_side and image.format == "JPEG":
                 _draft(image, _DRAFT_MARGIN * shorter_side)
+            orientation = read_orientation(parts.exif) if parts.exif else orientation_of(image)
+            profile = parts.profile or profile_of(image)
+            if image.format == "TIFF":
+                leave_only_orientation(image, orientation)
+                orientation = 1
             with _memory_for(image):
-                ImageOps.exif_transpose(image, in_place=True)
-                rgb = _to_rgb(image)
-            # Closing a decoded image would discard its pixels.
-            on_error.pop_all()
-            return rgb
+                return upright(to_srgb(image, profile), orientation)
 
 
-def load_pixels(source: str | os.PathLike | bytes | Image.Image, preprocessing: Preprocessing) -> np.ndarray:
+def load_pixels(
+    source: str | os.PathLike | bytes | Image.Image, preprocessing: Preprocessing, *, name: str = ""
+) -> np.ndarray:
     """Decodes and prepares an image: the one way from a file to the input of the network.
 
     Args:
         source: A path, the bytes of an encoded file, or an image that Pillow has opened.
         preprocessing: The preprocessing of the model.
+        name: The name of the file in error messages; the path if left out.
 
     Returns:
         `(image_size, image_size, 3)` uint8 RGB.
@@ -118,7 +132,7 @@ def load_pixels(source: str | os.PathLike | bytes | Image.Image, preprocessing: 
     Raises:
         ImageError: See `open_image`.
     """
-    return preprocess(open_image(source, preprocessing.resize_to), preprocessing)
+    return preprocess(open_image(source, preprocessing.resize_to, name=name), preprocessing)
 
 
 def resize(image: Image.Image, shorter_side: int, interpolation: str) -> Image.Image:
@@ -230,6 +244,47 @@ def _memory_for(image: Image.Image) -> contextlib.AbstractContextManager:
     return _one_large_image if large else contextlib.nullcontext()
 
 
+def _read(source: str | os.PathLike | bytes, name: str) -> tuple[io.BytesIO | pathlib.Path, Parts, bytes]:
+    """What Pillow is to open, the parts of a JPEG or PNG file, and the file's first bytes."""
+    if isinstance(source, bytes):
+        head, parts = source[:HEAD], take_apart(source)
+    else:
+        with pathlib.Path(source).open("rb") as file:
+            head = file.read(HEAD)
+            parts = take_apart(head + file.read()) if is_taken_apart(head) else Parts(b"")
+    if kind := unsupported(head, name):
+        raise _unsupported_error(name, kind)
+    if isinstance(source, bytes) or parts.content:
+        return io.BytesIO(parts.content), parts, head
+    return pathlib.Path(source), parts, head
+
+
+def _open(file: io.BytesIO | pathlib.Path, head: bytes, name: str) -> ImageFile.ImageFile:
+    """Opens a file with the decoder of its format."""
+    formats: tuple[str, ...] = tuple(name for name in FORMATS if name != "HEIF")
+    if is_heif(head):
+        register_heif()
+        formats = ("HEIF",)
+    try:
+        image = Image.open(file, formats=formats)
+    except Image.UnidentifiedImageError:
+        kind = "TIFF" if is_tiff(head) else "HEIF file" if is_heif(head) else ""
+        if kind:
+            raise ImageError(
+                f"{name} is a {kind} that is damaged or of a kind that is not supported: "
+                "convert it to JPEG or PNG."
+            ) from None
+        raise
+    if kind := describe_tiff(image):
+        image.close()
+        raise _unsupported_error(name, kind)
+    return image
+
+
+def _unsupported_error(name: str, kind: str) -> UnsupportedImageError:
+    return UnsupportedImageError(f"{name} is {kind}, which is not supported: convert it to JPEG or PNG.")
+
+
 def _draft(image: ImageFile.ImageFile, shorter_side: int) -> None:
     """Makes a JPEG decode at reduced scale, with at least that shorter side."""
     for scale in (8, 4, 2):
@@ -240,18 +295,13 @@ def _draft(image: ImageFile.ImageFile, shorter_side: int) -> None:
             return
 
 
-def _refuse_slow(image: ImageFile.ImageFile, name: str) -> None:
+def _refuse_slow(image: ImageFile.ImageFile, content: bytes, name: str) -> None:
     is_plain_text = bool(image.tile) and image.tile[0][0] == "ppm_plain"
     if is_plain_text and image.width * image.height > _MAX_PLAIN_PIXELS:
         raise ImageError(f"{name} is a large image in the form of text: save it as PNG first.")
     # Not only a progressive JPEG: a sequential one, too, may come in many scans.
-    if image.format in ("JPEG", "MPO") and image.fp is not None:
-        start = image.fp.tell()
-        image.fp.seek(0)
-        scans = _count_scans(image.fp.read())
-        image.fp.seek(start)
-        if scans > MAX_SCANS:
-            raise ImageError(f"{name} draws its image more than {MAX_SCANS} times over: save it again first.")
+    if image.format == "JPEG" and _count_scans(content) > MAX_SCANS:
+        raise ImageError(f"{name} draws its image more than {MAX_SCANS} times over: save it again first.")
 
 
 def _count_scans(jpeg: bytes) -> int:
@@ -266,33 +316,3 @@ def _count_scans(jpeg: bytes) -> int:
         length = int.from_bytes(jpeg[marker.end() : marker.end() + 2])
         marker = _MARKER.search(jpeg, marker.end() + length)
     return scans
-
-
-def _to_rgb(image: Image.Image) -> Image.Image:
-    image.load()
-    if image.mode == "RGB":
-        return image
-    scale = 257 if _is_deep(image) else 1
-    rgb = Image.new("RGB", image.size)
-    rows = max(1, _BAND // max(1, image.width))
-    for top in range(0, image.height, rows):
-        box = (0, top, image.width, min(top + rows, image.height))
-        rgb.paste(_band_to_rgb(image.crop(box), scale), box)
-    return rgb
-
-
-def _is_deep(image: Image.Image) -> bool:
-    """Whether an image is 16-bit gray, which Pillow's own conversion clips at 255 instead of scaling."""
-    if image.mode.startswith("I;16"):
-        return True
-    return image.mode in ("I", "F") and np.asarray(image.getextrema()).max() > 255
-
-
-def _band_to_rgb(image: Image.Image, scale: int) -> Image.Image:
-    if image.mode.startswith("I") or image.mode == "F":
-        gray = np.nan_to_num(np.asarray(image, np.float32))
-        return Image.fromarray((gray / scale).clip(0, 255).round().astype(np.uint8), "L").convert("RGB")
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
-    return image.convert("RGB")

@@ -2,6 +2,7 @@
 
 import collections
 import concurrent.futures
+import dataclasses
 import itertools
 import os
 import pathlib
@@ -13,7 +14,8 @@ from PIL import Image
 
 from resnext.classifier import Classifier
 from resnext.config import Preprocessing
-from resnext.errors import ImageError
+from resnext.errors import ImageError, printable
+from resnext.image_formats import SUFFIXES, UNSUPPORTED_SUFFIXES
 from resnext.preprocessing import load_pixels
 from resnext.runtimes import Output
 
@@ -25,29 +27,9 @@ Source = typing.TypeVar("Source", bound=str | os.PathLike | bytes | Image.Image)
 Seen = typing.TypeVar("Seen")  # what is computed from an image's pixels while others are decoded
 Key = typing.TypeVar("Key")  # what stands for an image while the network runs
 
-# The suffixes of `resnext.preprocessing.FORMATS`.
-SUFFIXES = frozenset(
-    [
-        ".apng",
-        ".avif",
-        ".avifs",
-        ".bmp",
-        ".gif",
-        ".jfif",
-        ".jpe",
-        ".jpeg",
-        ".jpg",
-        ".pbm",
-        ".pfm",
-        ".pgm",
-        ".png",
-        ".pnm",
-        ".ppm",
-        ".tif",
-        ".tiff",
-        ".webp",
-    ]
-)
+_IMAGE_SUFFIXES = SUFFIXES | UNSUPPORTED_SUFFIXES.keys()
+# The files that are left out which a message names.
+_MAX_EXAMPLES = 3
 # From this number of images on, compiling the network a second time, for throughput, pays.
 _MIN_FOR_THROUGHPUT = 16
 # The largest number of images that are decoded ahead of their turn. With so many, one that is slow to decode
@@ -55,26 +37,53 @@ _MIN_FOR_THROUGHPUT = 16
 _MAX_AHEAD = 64
 
 
-def image_files(paths: Iterable[pathlib.Path]) -> Iterator[pathlib.Path]:
+@dataclasses.dataclass
+class LeftOut:
+    """The files of folders that are not images by their names.
+
+    Args:
+        count: How many there are.
+        examples: The first few.
+    """
+
+    count: int = 0
+    examples: list[pathlib.Path] = dataclasses.field(default_factory=list)
+
+    def add(self, path: pathlib.Path) -> None:
+        """Counts a file."""
+        self.count += 1
+        if len(self.examples) < _MAX_EXAMPLES:
+            self.examples.append(path)
+
+    def __str__(self) -> str:
+        names = ", ".join(printable(str(path)) for path in self.examples)
+        more = f" and {self.count - len(self.examples)} more" if self.count > len(self.examples) else ""
+        what = "1 file that is not an image" if self.count == 1 else f"{self.count} files that are not images"
+        return f"left out {what}: {names}{more}"
+
+
+def image_files(paths: Iterable[pathlib.Path], left_out: LeftOut | None = None) -> Iterator[pathlib.Path]:
     """Lists image files, with one folder's names in memory at a time.
 
     Args:
         paths: Files, which are taken whatever their names, and folders.
+        left_out: Gets the files of folders that are not yielded, but hidden ones.
 
     Yields:
         The files. For a folder, these are the files in and below it with an image's suffix, sorted, each
-        folder's own files before those of its subfolders. Hidden files and folders are left out, and links to
-        folders are not followed. A folder without images, or that cannot be listed, is yielded itself.
+        folder's own files before those of its subfolders. Images in formats that are not supported are among
+        them: whoever reads them says so. Hidden files and folders are left out, and links to folders are not
+        followed. A folder without images, or that cannot be listed, is yielded itself.
     """
     for path in paths:
         # False, not an error as `path.is_dir()` raises, for a name that is too long.
         if os.path.isdir(path):
-            yield from _files_below(path)
+            yield from _files_below(path, left_out or LeftOut())
         else:
             yield path
 
 
-def _files_below(path: pathlib.Path) -> Iterator[pathlib.Path]:
+def _files_below(path: pathlib.Path, left_out: LeftOut) -> Iterator[pathlib.Path]:
     found = False
     unlisted: list[pathlib.Path] = []
 
@@ -83,10 +92,12 @@ def _files_below(path: pathlib.Path) -> Iterator[pathlib.Path]:
 
     for folder, subfolders, names in os.walk(path, onerror=keep):
         subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
-        for name in sorted(names):
-            if not name.startswith(".") and os.path.splitext(name)[1].lower() in SUFFIXES:
+        for name in sorted(name for name in names if not name.startswith(".")):
+            if os.path.splitext(name)[1].lower() in _IMAGE_SUFFIXES:
                 found = True
                 yield pathlib.Path(folder, name)
+            else:
+                left_out.add(pathlib.Path(folder, name))
     yield from unlisted if found or unlisted else [path]
 
 

@@ -10,12 +10,13 @@ from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
-from resnext.errors import DataError, ImageError
+from resnext.errors import DataError, ImageError, UnsupportedImageError
 from resnext.preprocessing import open_image
 
 from .folders import SPLITS, ClassFiles, Skipped, describe_skipped, find_class_files, find_split_folders
 
 UNREADABLE = "file that cannot be read as an image"  # why a file is left out
+UNSUPPORTED = "image in a format that is not supported"
 VAL_FRACTION = 0.15  # of the images of a folder that has no splits, or no validation set
 TEST_FRACTION = 0.15  # of the images of a folder that has no splits
 _CHUNK = 1024  # files that are checked at a time, so that a large data set takes little memory
@@ -135,12 +136,14 @@ def find_images(root: pathlib.Path, *, seed: int = 0, skip_bad_files: bool = Fal
                 describe_skipped(skipped, root),
             )
     label_names = tuple(sorted({name for files in classes.values() for name in files}))
-    faults: dict[pathlib.Path, str] = {}
+    faults: dict[pathlib.Path, ImageError] = {}
     splits = {split: _check_files(files, label_names, faults) for split, files in classes.items()}
     if faults:
         if not skip_bad_files:
-            raise _bad_files_error(faults.values())
-        skipped[UNREADABLE] = list(faults)
+            raise _bad_files_error([str(error) for error in faults.values()])
+        for path, error in faults.items():
+            unsupported = isinstance(error, UnsupportedImageError)
+            skipped.setdefault(UNSUPPORTED if unsupported else UNREADABLE, []).append(path)
     for split, files in splits.items():
         if not len(files):
             folder = folders.get(split, root)
@@ -227,8 +230,10 @@ def divide(split: Split, fractions: Mapping[str, float], seed: int) -> dict[str,
     return splits | {"train": split.select(places >= start)}
 
 
-def _check_files(classes: ClassFiles, label_names: Sequence[str], faults: dict[pathlib.Path, str]) -> Split:
-    """Reads all files of a split. Those that are not images go to `faults` with a sentence each."""
+def _check_files(
+    classes: ClassFiles, label_names: Sequence[str], faults: dict[pathlib.Path, ImageError]
+) -> Split:
+    """Reads all files of a split. Those that are not images go to `faults` with an error each."""
     labels = {name: index for index, name in enumerate(label_names)}
     items = [(file, labels[name]) for name in sorted(classes) for file in classes[name]]
     kept = []
@@ -237,7 +242,7 @@ def _check_files(classes: ClassFiles, label_names: Sequence[str], faults: dict[p
         for start in range(0, len(items), _CHUNK):
             chunk = items[start : start + _CHUNK]
             for item, digest in zip(chunk, pool.map(_digest, [file for file, _ in chunk])):
-                if isinstance(digest, str):
+                if isinstance(digest, ImageError):
                     faults[item[0]] = digest
                 else:
                     kept.append(item)
@@ -246,16 +251,16 @@ def _check_files(classes: ClassFiles, label_names: Sequence[str], faults: dict[p
     return Split(files, np.array([label for _, label in kept], np.int64), np.array(digests, np.uint64))
 
 
-def _digest(file: pathlib.Path) -> int | str:
-    """The first eight bytes of the SHA-256 of an image file; a sentence if it cannot be read as an image."""
+def _digest(file: pathlib.Path) -> int | ImageError:
+    """The first eight bytes of the SHA-256 of an image file; an error if it cannot be read as an image."""
     try:
         open_image(file, 1)
         with open(file, "rb") as opened:
             return int.from_bytes(hashlib.file_digest(opened, "sha256").digest()[:8], "big")
     except ImageError as error:
-        return str(error)
+        return error
     except OSError as error:
-        return f"{file} cannot be read as an image: {(error.strerror or str(error)).lower()}."
+        return ImageError(f"{file} cannot be read as an image: {(error.strerror or str(error)).lower()}.")
 
 
 def _bad_files_error(faults: Collection[str]) -> DataError:

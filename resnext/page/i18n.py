@@ -309,6 +309,9 @@ _ERRORS = {
         "Hub 不接受所用的令牌：已不用令牌下载。"
     ),
     r"Some results of (?P<model>.+) are missing: .+": "{model} 的部分结果无法下载。",
+    r"(?P<file>.+) is .+ not supported: convert it to JPEG or PNG\.": (
+        "{file} 的格式不受支持：请转换为 JPEG 或 PNG。"
+    ),
     r"(?P<file>.+) cannot be read as an image: it is not an image of a known format\.": (
         "{file} 无法作为图像读取：不是已知的图像格式。"
     ),

@@ -134,7 +134,10 @@ def serve(
     Returns:
         What Gradio's `launch` returns: the FastAPI application, the local address and the public address.
     """
+    from starlette.middleware import Middleware
+
     from resnext.page.i18n import I18N
+    from resnext.page.previews import Previews
     from resnext.page.theme import CSS, THEME
 
     return page.launch(
@@ -150,5 +153,6 @@ def serve(
         enable_monitoring=False,
         # Gradio keeps 0.2 MB of each visitor for an hour.
         state_session_capacity=1000,
+        app_kwargs={"middleware": [Middleware(Previews)]},
         **options,
     )

@@ -17,7 +17,7 @@ from resnext.page.tabs.evaluation import EvaluationTab
 from resnext.page.tabs.history import HistoryTab
 from resnext.page.tabs.inside import InsideTab
 from resnext.page.theme import read_static
-from resnext.page.uploads import limit_downloads
+from resnext.page.uploads import limit_downloads, type_images
 
 TABS: tuple[type[Tab], ...] = (ClassifyTab, BatchTab, HistoryTab, EvaluationTab, InsideTab, CardTab)
 _UPDATE_ADDRESS = read_static("update_address.js")
@@ -47,6 +47,7 @@ def build_page(models: Models) -> gr.Blocks:
         )
         opening = page.load(selected_tab, None, bar, **UNQUEUED)
         opening.then(None, None, None, js=_PAGE_IS_OPEN, **PRIVATE)
+        page.load(None, None, None, js=type_images(), **PRIVATE)
         opened = gr.State(tabs[0].name)
         for tab, container in zip(tabs, containers):
             filled = gr.State()

@@ -2,13 +2,16 @@
 
 import functools
 import html
+import json
 import pathlib
 
 import gradio as gr
 from gradio.utils import get_upload_folder, is_in_or_equal
 
 from resnext.errors import ImageError
+from resnext.image_formats import SUFFIXES, UNSUPPORTED_SUFFIXES
 from resnext.page.fetch import fetch_image
+from resnext.page.theme import read_static
 
 
 def uploaded(path: str) -> str:
@@ -38,6 +41,15 @@ def take_uploads(component: gr.Image | gr.File) -> None:
         return [uploaded(file.path) for file in files] if isinstance(files, list) else uploaded(files.path)
 
     component.preprocess = preprocess
+
+
+def type_images() -> str:
+    """The script that makes browsers upload images whose type they do not know, such as HEIC.
+
+    Those in formats that are not supported are uploaded, too: the page says which format it is.
+    """
+    suffixes = sorted(suffix.removeprefix(".") for suffix in SUFFIXES | UNSUPPORTED_SUFFIXES.keys())
+    return read_static("type_images.js").replace("SUFFIXES", json.dumps(suffixes))
 
 
 def limit_downloads(page: gr.Blocks) -> None:

@@ -1,4 +1,4 @@
-"""About 800 hostile inputs for the page, the same ones in every run, and the client that sends them.
+"""About 850 hostile inputs for the page, the same ones in every run, and the client that sends them.
 
 `images`, `names` and `archives` are files to upload, `addresses` are for `fetch_image`, `requests` are paths
 to request from the page, and `server_files` are files of the server that were not uploaded. `Page` runs
@@ -27,6 +27,7 @@ from collections.abc import Iterator
 
 import httpx
 import numpy as np
+import pillow_heif
 from PIL import Image
 
 from resnext.errors import ImageError
@@ -146,6 +147,12 @@ def pictures() -> dict[str, tuple[str, bytes]]:
         "TIFF, fax": ("tif", encoded(picture("1"), "TIFF", compression="group4")),
         "binary PPM": ("ppm", encoded(rgb, "PPM")),
     }
+    pillow_heif.register_heif_opener(thumbnails=False, depth_images=False, aux_images=False)
+    heic = functools.partial(encoded, form="HEIF")
+    found["HEIC with EXIF"] = ("heic", heic(rgb, exif=exif))
+    found["HEIC in tiles"] = ("heic", heic(picture(size=(256, 192)), tile_size=64))
+    found["RGBA HEIC"] = ("heic", heic(picture("RGBA")))
+    found["two pictures in a HEIC"] = ("heif", heic(rgb, save_all=True, append_images=[turned]))
     with contextlib.suppress(KeyError, OSError):  # Pillow may be built without AVIF
         found["AVIF"] = ("avif", encoded(rgb, "AVIF", exif=exif))
         found["RGBA AVIF"] = ("avif", encoded(picture("RGBA"), "AVIF"))
@@ -198,6 +205,12 @@ def _not_pictures():
         + b"]>",
         "an icon": encoded(picture(size=(32, 32)), "ICO"),
         "a PCX": encoded(picture(), "PCX"),
+        "JPEG 2000": encoded(picture(), "JPEG2000"),
+        "JPEG XL": b"\xff\x0a" + bytes(99),
+        "Photoshop's PSD": b"8BPS\0\1" + bytes(99),
+        "Canon's CR2": b"II*\0\x10\0\0\0CR\2\0" + bytes(99),
+        "a DNG": _tiff({50706: 0x401}),
+        "a film": b"\0\0\0\x14ftypqt  \0\0\2\0qt  " + bytes(99),
         "pickle": b"\x80\x04\x95\x1e" + bytes(7) + b"\x8c\x05posix\x8c\x06system\x93\x8c\x02id\x85R.",
     }
     for what, content in contents.items():
@@ -260,15 +273,24 @@ def _sizes():
         "avif": found.get("AVIF", ("", b""))[1].replace(
             struct.pack(">II", 64, 48), struct.pack(">II", side, side)
         ),
+        "heic": _sized_heic(side),
     }
     for suffix, content in claims.items():
         yield Input(f"{suffix.upper()} that claims 50,000 x 50,000", f"claims.{suffix}", content)
+    yield Input("HEIC that claims 8 x 8", "claims.heic", _sized_heic(8))
+    yield Input("HEIC that claims 0 x 0", "claims.heic", _sized_heic(0))
     yield Input("PNG of 0 x 0", "nothing.png", _png(png, IHDR=struct.pack(">II", 0, 0) + png[24:29]))
     yield Input("BMP of a negative height", "upside.bmp", bmp[:22] + struct.pack("<i", -(2**31)) + bmp[26:])
     yield Input("BMP of 0 x 0", "nothing.bmp", bmp[:18] + bytes(8) + bmp[26:])
     yield Input("TIFF of 0 x 0", "nothing.tif", _tiff({256: 0, 257: 0}))
     yield Input("text PPM of a million numbers", "text.ppm", b"P3 1000 1000 255\n" + b"1 2 3\n" * 1_000_000)
     yield Input("text PPM with HTML", "text.ppm", b"P3 4 4 255\n" + SCRIPT)
+
+
+def _sized_heic(side: int) -> bytes:
+    """A HEIC file of 64 x 64 pixels that claims to be as large as that."""
+    content = encoded(picture(size=(64, 64)), "HEIF")
+    return content.replace(struct.pack(">II", 64, 64), struct.pack(">II", side, side))
 
 
 def _chunk(kind: bytes, data: bytes) -> bytes:
@@ -300,7 +322,8 @@ def _crafted_png():
         "a million frames": _chunk(b"acTL", struct.pack(">II", 1_000_000, 0)),
     }
     for what, more in chunks.items():
-        yield Input(f"PNG with {what}", "crafted.png", _png(png, more))
+        good = what.startswith(("100 MB", "zTXt", "20,000", "a broken", "50,000", "a million"))
+        yield Input(f"PNG with {what}", "crafted.png", _png(png, more), good=good)
     for depth, color in ((16, 3), (3, 2), (8, 7), (0, 0), (255, 255)):
         header = png[16:24] + bytes((depth, color, 0, 0, 0))
         yield Input(f"PNG of depth {depth}, color type {color}", "crafted.png", _png(png, IHDR=header))
@@ -344,7 +367,7 @@ def _crafted_jpeg():
         "a Huffman table too large": segment(0xC4, b"\x00" + b"\xff" * 16 + bytes(99)),
     }
     for what, more in segments.items():
-        good = what.startswith(("HTML", "5,000", "orientation"))
+        good = what not in ("a truncated quantization table", "a Huffman table too large")
         yield Input(f"JPEG with {what}", "crafted.jpg", jpeg[:2] + more + jpeg[2:], good=good)
     yield Input(
         "progressive JPEG of 1,000 scans", "scans.jpg", many[:end] + many[scan:end] * 1000 + many[end:]
@@ -406,7 +429,7 @@ def _crafted_tiff():
 
 
 def _crafted_others():
-    """GIF, WEBP, BMP, AVIF and PPM files with wrong fields."""
+    """GIF, WEBP, BMP, AVIF, HEIC and PPM files with wrong fields."""
     gif = pictures()["GIF"][1]
     webp = pictures()["lossless RGBA WEBP"][1]
     frame = gif.index(b",", 13 + 3 * 256)
@@ -436,6 +459,12 @@ def _crafted_others():
             "AVIF of boxes in boxes",
             b"\0\0\0\x1cftypavif\0\0\0\0avifmif1miaf" + b"\0\0\1\0meta" * 5000,
         ),
+        "box.heic": (
+            "HEIC of boxes in boxes",
+            b"\0\0\0\x1cftypheic\0\0\0\0heicmif1miaf" + b"\0\0\1\0meta" * 5000,
+        ),
+        "empty.heic": ("HEIC of nothing but its start", b"\0\0\0\x1cftypheic\0\0\0\0heicmif1miaf"),
+        "name.heic": ("HEIC whose codec is AV1", pictures()["HEIC with EXIF"][1].replace(b"hvc1", b"av01")),
         "long.ppm": ("PPM with an endless number", b"P6 " + b"9" * 100_000),
         "comment.ppm": ("PPM with an endless comment", b"P6 #" + b"x" * 1_000_000),
         "dots.pbm": ("PBM of letters", b"P1 9 9\n" + SCRIPT),

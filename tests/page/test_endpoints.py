@@ -135,7 +135,8 @@ def test_a_file_that_is_not_an_image_is_refused_without_its_path(client, image, 
     (tmp_path / name).write_text("%!PS-Adobe-3.0 EPSF-3.0\nno image <b>at all</b>")
     with pytest.raises(exceptions.AppError) as refusal:
         client.predict(handle_file(tmp_path / name), 5, api_name="/classify")
-    assert f"{name} cannot be read as an image: it is not an image of a known format." in str(refusal.value)
+    fault = "is a PostScript drawing, which is not supported: convert it to JPEG or PNG."
+    assert f"{name} {fault}" in str(refusal.value)
     assert "/" not in str(refusal.value)
     assert client.predict(handle_file(image), 5, api_name="/classify")["label"] in FLOWERS
 

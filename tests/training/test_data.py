@@ -18,6 +18,7 @@ from PIL import Image
 from resnext.config import Preprocessing
 from resnext.errors import DataError
 from resnext.preprocessing import open_image, preprocess
+from tests.helpers.image_corpus import colors, heic, tiff
 from training import data as data_module
 from training.data import Split, check_trainable, divide, find_images
 from training.folders import (
@@ -490,6 +491,15 @@ def test_skipped_bad_files_are_counted(folders):
     data = find_images(folders, skip_bad_files=True)
     assert sizes(data) == {"train": 12, "val": 4, "test": 6}
     assert left_out(data) == {data_module.UNREADABLE: ["train/ant/zz.jpg", "test/bee/notes.txt"]}
+
+
+def test_heic_is_trained_on_and_formats_that_are_not_read_are_counted_apart(folders):
+    (folders / "train" / "ant" / "IMG_0001.HEIC").write_bytes(heic(colors()))
+    (folders / "train" / "bee" / "photo.nef").write_bytes(tiff(colors(), 2))
+    assert "photo.nef is a camera's raw file, which is not supported: convert it to JPEG" in fault(folders)
+    data = find_images(folders, skip_bad_files=True)
+    assert sizes(data) == {"train": 13, "val": 4, "test": 6}
+    assert left_out(data) == {data_module.UNSUPPORTED: ["train/bee/photo.nef"]}
 
 
 def test_a_large_truncated_jpeg_is_a_bad_file(folders):

@@ -12,8 +12,9 @@ from PIL import Image
 
 from resnext.classifier import Classifier
 from resnext.errors import ImageError
-from resnext.preprocessing import FORMATS
-from resnext.stream import SUFFIXES, image_files, infer_images
+from resnext.image_formats import FORMATS, SUFFIXES, register_heif
+from resnext.stream import LeftOut, image_files, infer_images
+from tests.helpers.image_corpus import colors, heic, tiff
 
 ROOT = pathlib.Path(__file__).parents[2]
 
@@ -113,6 +114,16 @@ def test_a_folder_gives_the_images_in_and_below_it_in_order(tmp_path):
     ]
 
 
+def test_what_a_folder_has_beside_images_is_counted_and_named(tmp_path):
+    for name in ("a.jpg", "b.nef", "c.jp2", "d.txt", "e.mov", "f", "sub/g.xml", ".hidden"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    left_out = LeftOut()
+    assert [file.name for file in image_files([tmp_path], left_out)] == ["a.jpg", "b.nef", "c.jp2"]
+    names = ", ".join(str(tmp_path / name) for name in ("d.txt", "e.mov", "f"))
+    assert str(left_out) == f"left out 4 files that are not images: {names} and 1 more"
+
+
 def test_a_folder_without_images_is_an_error_row(tmp_path, classifier):
     (tmp_path / "empty").mkdir()
     (tmp_path / "empty" / "notes.txt").touch()
@@ -125,6 +136,7 @@ def test_a_folder_without_images_is_an_error_row(tmp_path, classifier):
 
 
 def test_suffixes_are_those_of_the_formats_that_are_read():
+    register_heif()
     assert {suffix for suffix, name in Image.registered_extensions().items() if name in FORMATS} == SUFFIXES
 
 
@@ -145,14 +157,22 @@ def test_a_folder_on_the_command_line_is_one_json_object_a_line(photographs, cla
     folder = photographs[0].parent
     (folder / "notes.txt").write_text("not asked for")
     photographs[7].write_text("not an image")
+    iphone, raw = folder / "IMG_0001.HEIC", folder / "photo.nef"
+    iphone.write_bytes(heic(colors()))
+    raw.write_bytes(tiff(colors(), 2))
     process = start_classify(
         "--json", folder, "--model", tiny_repository, "--precision", "float32", "--top-k", 2
     )
     output, errors = process.communicate(timeout=120)
     assert process.returncode == 1
-    assert errors == "python -m resnext: 1 of 40 files could not be classified.\n"
+    assert errors.splitlines() == [
+        f"python -m resnext: left out 1 file that is not an image: {folder / 'notes.txt'}.",
+        "python -m resnext: 2 of 42 files could not be classified.",
+    ]
     lines = [json.loads(line) for line in output.splitlines()]
-    assert [line["file"] for line in lines] == [str(file) for file in photographs]
+    assert [line["file"] for line in lines] == [str(file) for file in (*photographs, iphone, raw)]
+    fault = "is a camera's raw file, which is not supported: convert it to JPEG or PNG."
+    assert lines.pop() == {"file": str(raw), "error": f"{raw} {fault}"}
     assert set(lines.pop(7)) == {"file", "error"}
     for line in lines:
         assert [row["label"] for row in line["predictions"]] == [

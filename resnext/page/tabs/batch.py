@@ -118,21 +118,14 @@ def classify_file(model: Model, name: str, source: bytes | str | Entry | ImageEr
             raise source
         if isinstance(source, Entry):
             source = source.read(name)
-        pixels = load_pixels(source, model.classifier.config.preprocessing)
+        pixels = load_pixels(source, model.classifier.config.preprocessing, name=name)
     except ImageError as error:
-        return Row(name, error=_error_about(name, source, error))
+        return Row(name, error=str(error))
     (best,) = model.classifier.top(model.classifier.run(pixels), 1)
     thumbnail = Image.fromarray(np.ascontiguousarray(pixels))
     thumbnail.thumbnail((72, 72))
     unknown = model.classifier.is_unknown(pixels)
     return Row(name, best.label, best.probability, unknown=unknown, thumbnail=thumbnail)
-
-
-def _error_about(name: str, source: bytes | str | Entry | ImageError, error: ImageError) -> str:
-    # str(error) may be shortened in the middle of the path.
-    text = error.args[0]
-    text = text.replace(source, name) if isinstance(source, str) else text.replace("The image", name, 1)
-    return str(ImageError(text))
 
 
 def _as_dict(row: Row) -> dict[str, Any]:

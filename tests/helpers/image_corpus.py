@@ -1,0 +1,616 @@
+"""Small image files of every kind that people have, each with the pixels that a person sees in it.
+
+For formats of browsers, those are what Chromium shows (`shown_by_chromium`). For the others, they are known:
+a TIFF or PPM is written here from an array by the specification of its format, and a HEIC file is encoded
+from one.
+"""
+
+import base64
+import dataclasses
+import functools
+import io
+import struct
+import zlib
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pillow_heif
+from PIL import Image
+
+from resnext.errors import ImageError
+from resnext.preprocessing import open_image
+from tests.helpers.icc_profiles import (
+    ADOBE_RGB,
+    DISPLAY_P3,
+    PROPHOTO,
+    cmyk_profile,
+    gray_profile,
+    rgb_profile,
+    to_srgb,
+)
+
+WIDTH, HEIGHT = 48, 32
+# Of the mean difference of all values, from 0 to 255: files without loss; color conversion and scaling, which
+# round; and decoders of lossy formats, which may interpolate colors differently.
+EXACT, ROUNDED, LOSSY = 0.0, 0.5, 1.5
+# Draws an image on white, and returns its width, height and pixels; nothing if the browser cannot show it.
+_DRAW = """async (data) => {
+    const image = new Image();
+    image.src = data;
+    try { await image.decode(); } catch { return null; }
+    const canvas = document.createElement("canvas");
+    canvas.width = image.naturalWidth;
+    canvas.height = image.naturalHeight;
+    const context = canvas.getContext("2d", {colorSpace: "srgb"});
+    context.fillStyle = "white";
+    context.fillRect(0, 0, canvas.width, canvas.height);
+    context.drawImage(image, 0, 0);
+    const pixels = context.getImageData(0, 0, canvas.width, canvas.height).data;
+    let text = "";
+    for (const value of pixels) text += String.fromCharCode(value);
+    return [canvas.width, canvas.height, btoa(text)];
+}"""
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """An image file.
+
+    Args:
+        name: What it is, in a few words; unique.
+        suffix: The suffix of its name.
+        content: The bytes of the file.
+        tolerance: The largest mean difference from the expected pixels that is accepted.
+        expected: (height, width, 3) RGB from 0 to 255; None if Chromium shows what is expected.
+    """
+
+    name: str
+    suffix: str
+    content: bytes
+    tolerance: float
+    expected: np.ndarray | None = None
+
+
+def shown_by_chromium(page, content: bytes) -> np.ndarray | None:
+    """The pixels that a Playwright page shows for an image: (height, width, 3) uint8; None if it cannot."""
+    drawn = page.evaluate(_DRAW, f"data:image/png;base64,{base64.b64encode(content).decode()}")
+    if drawn is None:
+        return None
+    width, height, pixels = drawn
+    return np.frombuffer(base64.b64decode(pixels), np.uint8).reshape(height, width, 4)[..., :3]
+
+
+@functools.cache
+def corpus() -> tuple[Case, ...]:
+    """All files."""
+    makers = (_jpeg, _jpeg_metadata, _png, _png_metadata, _other_browser_formats, _tiff, _netpbm, _heif)
+    return tuple(case for make in makers for case in make())
+
+
+@functools.cache
+def colors() -> np.ndarray:
+    """A smooth picture in which every corner differs: (HEIGHT, WIDTH, 3) uint8 RGB."""
+    y, x = np.mgrid[0:HEIGHT, 0:WIDTH] / 48
+    pixels = np.stack([210 * x + 20, 120 * y + 60 * np.sin(5 * x) + 70, 235 - 160 * x - 90 * y], axis=-1)
+    return pixels.clip(0, 255).astype(np.uint8)
+
+
+def gray(top: float = 255) -> np.ndarray:
+    """A smooth ramp from 0 to a value: (HEIGHT, WIDTH) float64."""
+    y, x = np.mgrid[0:HEIGHT, 0:WIDTH]
+    return top * (x + y) / (WIDTH + HEIGHT - 2)
+
+
+def _as_rgb(values: np.ndarray) -> np.ndarray:
+    return np.repeat(np.asarray(values, np.float64)[..., None], 3, axis=-1)
+
+
+def _encoded(image: Image.Image | np.ndarray, form: str, **options) -> bytes:
+    buffer = io.BytesIO()
+    (Image.fromarray(image) if isinstance(image, np.ndarray) else image).save(buffer, form, **options)
+    return buffer.getvalue()
+
+
+# --- JPEG ---------------------------------------------------------------------------------------------------
+
+
+def _segment(marker: int, data: bytes) -> bytes:
+    return bytes((0xFF, marker)) + struct.pack(">H", len(data) + 2) + data
+
+
+def _with_segments(jpeg: bytes, *segments: bytes) -> bytes:
+    return jpeg[:2] + b"".join(segments) + jpeg[2:]
+
+
+def _jpeg() -> Iterator[Case]:
+    image = Image.fromarray(colors())
+    save = functools.partial(_encoded, form="JPEG", quality=95)
+    yield Case("JPEG, 4:4:4", "jpg", save(image, subsampling=0), LOSSY)
+    yield Case("JPEG, 4:2:0", "jpg", save(image, subsampling=2), LOSSY)
+    yield Case("JPEG, progressive", "jpg", save(image, progressive=True), LOSSY)
+    yield Case("JPEG, gray", "jpg", save(image.convert("L")), LOSSY)
+    yield Case("JPEG, CMYK", "jpg", save(image.convert("CMYK")), LOSSY)
+    yield Case("JPEG, restart markers", "jpg", save(image, restart_marker_blocks=1), LOSSY)
+    yield Case("JPEG, components R, G and B", "jpg", save(image, keep_rgb=True), LOSSY)
+    yield Case(
+        "JPEG, two pictures (MPO)",
+        "jpg",
+        _encoded(image, "MPO", quality=95, save_all=True, append_images=[image.rotate(180)]),
+        LOSSY,
+    )
+    jpeg = save(image, subsampling=0)
+    for name, profile in (
+        ("sRGB", rgb_profile()),
+        ("Display P3", rgb_profile(DISPLAY_P3)),
+        ("Adobe RGB", rgb_profile(ADOBE_RGB, 2.2)),
+        ("ProPhoto", rgb_profile(PROPHOTO, 1.8)),
+    ):
+        yield Case(f"JPEG, profile {name}", "jpg", save(image, icc_profile=profile, subsampling=0), LOSSY)
+    yield Case("JPEG, gray, gamma 1", "jpg", save(image.convert("L"), icc_profile=gray_profile(1.0)), LOSSY)
+    yield Case(
+        "JPEG, CMYK, a profile of CMYK", "jpg", save(image.convert("CMYK"), icc_profile=cmyk_profile()), 3
+    )
+    whole = rgb_profile(PROPHOTO, 1.8)
+    first, second = (
+        _segment(0xE2, b"ICC_PROFILE\0" + bytes((number, 2)) + part)
+        for number, part in ((1, whole[:200]), (2, whole[200:]))
+    )
+    yield Case("JPEG, a profile in two pieces", "jpg", _with_segments(jpeg, second, first), LOSSY)
+    yield Case("JPEG, half a profile", "jpg", _with_segments(jpeg, second), LOSSY)
+    broken = b"ICC_PROFILE\0\1\1" + whole[:60] + bytes(90)
+    yield Case("JPEG, a damaged profile", "jpg", _with_segments(jpeg, _segment(0xE2, broken)), LOSSY)
+    cmyk = _segment(0xE2, b"ICC_PROFILE\0\1\1" + cmyk_profile())
+    yield Case("JPEG, RGB, a profile of CMYK", "jpg", _with_segments(jpeg, cmyk), LOSSY)
+
+
+def exif(*entries: tuple[int, int, int, int | bytes], tail: bytes = b"", order: str = "<") -> bytes:
+    """EXIF data of one directory.
+
+    Args:
+        entries: Tag, type, count, and the value or its place, as a number or four bytes.
+        tail: What follows the directory.
+        order: "<" for little-endian, ">" for big-endian.
+    """
+    start = b"II*\0" if order == "<" else b"MM\0*"
+    content = start + struct.pack(f"{order}IH", 8, len(entries))
+    for tag, kind, count, value in entries:
+        content += struct.pack(f"{order}HHI", tag, kind, count)
+        content += value if isinstance(value, bytes) else struct.pack(f"{order}I", value)
+    return content + bytes(4) + tail
+
+
+TURN = (274, 3, 1, 6)
+# EXIF data whose orientation is good, and of which something else is not.
+FAULTY_EXIF: dict[str, bytes] = {
+    "the maker is a number": exif((271, 3, 1, 7), TURN),
+    "the model is of an unknown type": exif((272, 99, 4, 1), TURN),
+    "the resolution is a text": exif(TURN, (282, 2, 4, b"abc\0")),
+    "the resolution is divided by zero": exif(TURN, (282, 5, 1, 38), tail=bytes(8)),
+    "the resolution is a float": exif(TURN, (282, 11, 1, struct.pack("<f", 72))),
+    "the date is a fraction": exif(TURN, (306, 5, 1, 38), tail=struct.pack("<II", 1, 3)),
+    "a text is far beyond the end": exif(TURN, (305, 2, 50, 2**31)),
+    "a text of 4 GB": exif(TURN, (305, 2, 2**32 - 1, 2**32 - 1)),
+    "a text that is not UTF-8": exif(TURN, (315, 2, 4, b"\xff\xfe\x80\0")),
+    "the EXIF directory is itself": exif(TURN, (34665, 4, 1, 8)),
+    "the EXIF directory is a text": exif(TURN, (34665, 2, 4, b"abc\0")),
+    "the GPS directory is nowhere": exif(TURN, (34853, 4, 1, 2**31)),
+    "a broken maker's note": exif(
+        TURN, (34665, 4, 1, 38), tail=struct.pack("<HHHII", 1, 37500, 7, 500, 2**31) + b"Nikon\0\2\xff" * 9
+    ),
+    "a comment of the wrong type": exif(TURN, (37510, 5, 9, 4)),
+    "a broken thumbnail": exif(TURN, (513, 4, 1, 2**31), (514, 4, 1, 2**31)),
+    "a second directory that is nowhere": exif(TURN)[:-4] + struct.pack("<I", 2**31),
+    "fewer entries than it says": exif(TURN).replace(b"\1\0\x12\1", b"\x09\0\x12\1"),
+    "1,000 copyrights": exif(TURN, (33432, 3, 1000, 0)),
+    "the software is a signed number": exif(TURN, (305, 9, 1, 2**31)),
+    "entries in the wrong order": exif((700, 1, 1, 0), (305, 2, 1, 0), TURN, (1, 2, 1, 0)),
+}
+
+
+def _jpeg_metadata() -> Iterator[Case]:
+    jpeg = _encoded(colors(), "JPEG", quality=95, subsampling=0)
+    for orientation in range(1, 9):
+        data = _segment(0xE1, b"Exif\0\0" + exif((274, 3, 1, orientation)))
+        yield Case(f"JPEG, orientation {orientation}", "jpg", _with_segments(jpeg, data), LOSSY)
+    big = exif((274, 3, 1, struct.pack(">HH", 8, 0)), order=">")
+    yield Case("JPEG, big-endian EXIF", "jpg", _with_segments(jpeg, _segment(0xE1, b"Exif\0\0" + big)), LOSSY)
+    for name, data in FAULTY_EXIF.items():
+        content = _with_segments(jpeg, _segment(0xE1, b"Exif\0\0" + data))
+        yield Case(f"JPEG, EXIF: {name}", "jpg", content, LOSSY)
+    segments = {
+        "a broken index of pictures": _segment(
+            0xE2, b"MPF\0" + exif((45056, 7, 4, 0), (45057, 4, 1, 999), (45058, 7, 16, 2**31))
+        ),
+        "broken Photoshop data": _segment(0xED, b"Photoshop 3.0\x008BIM" + bytes(3) + b"abc"),
+        "a broken preview (JFXX)": _segment(0xE0, b"JFXX\0\x10\xff\xd8\xff"),
+        "an unknown segment": _segment(0xEB, b"unknown" * 99),
+        "100 comments": _segment(0xFE, b"<b>comment" * 50) * 100,
+        "XMP that is not XML": _segment(0xE1, b"http://ns.adobe.com/xap/1.0/\0<x:xmpmeta \xff"),
+    }
+    for name, data in segments.items():
+        yield Case(f"JPEG, {name}", "jpg", _with_segments(jpeg, data), LOSSY)
+    yield Case("JPEG, a film behind it", "jpg", jpeg + b"\0\0\0\x18ftypmp42" + bytes(999), LOSSY)
+
+
+# --- PNG ----------------------------------------------------------------------------------------------------
+
+
+def chunk(kind: bytes, data: bytes) -> bytes:
+    """A PNG chunk with its checksum."""
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def png(samples: np.ndarray, depth: int, color: int, *chunks: bytes, after: bytes = b"") -> bytes:
+    """A PNG file.
+
+    Args:
+        samples: (height, width) or (height, width, channels), from 0 to 2**depth - 1.
+        depth: The number of bits of a sample.
+        color: The color type.
+        chunks: Chunks between the header and the pixels.
+        after: Chunks between the pixels and the end.
+    """
+    height, width = samples.shape[:2]
+    rows = samples.reshape(height, -1)
+    if depth == 16:
+        packed = rows.astype(">u2").view(np.uint8)
+    elif depth == 8:
+        packed = rows.astype(np.uint8)
+    else:
+        bits = np.unpackbits(rows.astype(np.uint8)[..., None], axis=-1)[..., -depth:]
+        packed = np.packbits(bits.reshape(height, -1), axis=-1)
+    data = zlib.compress(b"".join(b"\0" + row.tobytes() for row in packed))
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, color, 0, 0, 0))
+    pixels = chunk(b"IDAT", data[: len(data) // 2]) + chunk(b"IDAT", data[len(data) // 2 :])
+    return b"\x89PNG\r\n\x1a\n" + header + b"".join(chunks) + pixels + after + chunk(b"IEND", b"")
+
+
+def _png() -> Iterator[Case]:
+    for depth in (1, 2, 4, 8, 16):
+        top = 2**depth - 1
+        samples = gray(top).round().astype(int)
+        yield Case(f"PNG, gray of {depth} bits", "png", png(samples, depth, 0), ROUNDED)
+        clear = chunk(b"tRNS", struct.pack(">H", samples[9, 9]))
+        yield Case(f"PNG, gray of {depth} bits with tRNS", "png", png(samples, depth, 0, clear), ROUNDED)
+    for depth in (1, 2, 4, 8):
+        count = 2**depth
+        indices = gray(count - 1).round().astype(int)
+        places = np.linspace(0, HEIGHT * WIDTH - 1, count).astype(int)
+        palette = chunk(b"PLTE", colors().reshape(-1, 3)[places].tobytes())
+        clear = chunk(b"tRNS", bytes(np.linspace(0, 255, count).astype(np.uint8)))
+        yield Case(f"PNG, palette of {count}", "png", png(indices, depth, 3, palette), EXACT)
+        yield Case(
+            f"PNG, palette of {count} with tRNS", "png", png(indices, depth, 3, palette, clear), ROUNDED
+        )
+    rgb = colors()
+    deep = rgb.astype(int) * 257
+    blocks = np.repeat(np.repeat(rgb[::8, ::8], 8, 0), 8, 1)
+    color = blocks[10, 10].astype(int)
+    clear = chunk(b"tRNS", struct.pack(">3H", *color))
+    yield Case("PNG, RGB", "png", png(rgb, 8, 2), EXACT)
+    yield Case("PNG, RGB with tRNS", "png", png(blocks, 8, 2, clear), EXACT)
+    yield Case("PNG, RGB of 16 bits", "png", png(deep, 16, 2), ROUNDED)
+    clear = chunk(b"tRNS", struct.pack(">3H", *(257 * color)))
+    yield Case("PNG, RGB of 16 bits with tRNS", "png", png(blocks.astype(int) * 257, 16, 2, clear), ROUNDED)
+    alpha = gray()[::-1].round().astype(int)[..., None]
+    yield Case("PNG, RGBA", "png", png(np.concatenate([rgb, alpha], -1), 8, 6), ROUNDED)
+    yield Case("PNG, RGBA of 16 bits", "png", png(np.concatenate([deep, 257 * alpha], -1), 16, 6), ROUNDED)
+    luminance = gray().round().astype(int)[..., None]
+    yield Case("PNG, gray with alpha", "png", png(np.concatenate([luminance, alpha], -1), 8, 4), ROUNDED)
+    both = np.concatenate([257 * luminance, 257 * alpha], -1)
+    yield Case("PNG, gray of 16 bits with alpha", "png", png(both, 16, 4), ROUNDED)
+    frames = {"save_all": True, "append_images": [Image.new("RGB", (WIDTH, HEIGHT), "blue")]}
+    yield Case("PNG, animated", "png", _encoded(rgb, "PNG", **frames), EXACT)
+
+
+def _profile_chunk(profile: bytes) -> bytes:
+    return chunk(b"iCCP", b"test\0\0" + zlib.compress(profile))
+
+
+def _png_metadata() -> Iterator[Case]:
+    rgb = colors()
+    wide = _profile_chunk(rgb_profile(PROPHOTO, 1.8))
+    alpha = gray()[::-1].round().astype(int)[..., None]
+    yield Case("PNG, profile ProPhoto", "png", png(rgb, 8, 2, wide), 1)
+    yield Case("PNG, RGBA, profile ProPhoto", "png", png(np.concatenate([rgb, alpha], -1), 8, 6, wide), 1)
+    yield Case("PNG, profile Display P3", "png", png(rgb, 8, 2, _profile_chunk(rgb_profile(DISPLAY_P3))), 1)
+    indices = gray(255).round().astype(int)
+    palette = chunk(b"PLTE", rgb.reshape(-1, 3)[:: HEIGHT * WIDTH // 256][:256].tobytes())
+    yield Case("PNG, palette, profile ProPhoto", "png", png(indices, 8, 3, wide, palette), 1)
+    yield Case("PNG, gray, gamma 1", "png", png(indices, 8, 0, _profile_chunk(gray_profile(1.0))), 1)
+    large = rgb_profile(PROPHOTO, 1.8)
+    large = struct.pack(">I", 2_000_000) + large[4:].ljust(1_999_996, b"\0")
+    chunks = {
+        "2 MB of text": chunk(b"tEXt", b"Comment\0" + b"x" * 2_000_000),
+        "2 MB of packed text": chunk(b"zTXt", b"Comment\0\0" + zlib.compress(bytes(2_000_000))),
+        "100 MB of packed text": chunk(b"zTXt", b"Comment\0\0" + zlib.compress(bytes(100_000_000))),
+        "80 texts of 1 MB": chunk(b"zTXt", b"Comment\0\0" + zlib.compress(bytes(1_000_000))) * 80,
+        "2 MB of international text": chunk(b"iTXt", b"Comment\0\1\0\0\0" + zlib.compress(bytes(2_000_000))),
+        "a text that cannot be unpacked": chunk(b"zTXt", b"Comment\0\0not packed"),
+        "a text with a wrong checksum": chunk(b"tEXt", b"Comment\0abc")[:-1] + b"\0",
+        "a text without a name": chunk(b"tEXt", b""),
+        "a profile of 2 MB": _profile_chunk(large),
+        "a profile that cannot be unpacked": chunk(b"iCCP", b"test\0\0not packed"),
+        "a profile that is none": _profile_chunk(b"not a profile" * 20),
+        "a profile of gray": _profile_chunk(gray_profile(1.0)),
+        "a resolution with a wrong checksum": chunk(b"pHYs", bytes(9))[:-1] + b"\0",
+        "a resolution that is too short": chunk(b"pHYs", bytes(3)),
+        "a gamma that is too short": chunk(b"gAMA", b"\0"),
+        "primaries that are too short": chunk(b"cHRM", b"\0"),
+        "an unknown chunk": chunk(b"abCd", b"x" * 99),
+        "orientation 6": chunk(b"eXIf", exif(TURN)),
+        "orientation 6 beside a faulty entry": chunk(b"eXIf", FAULTY_EXIF["the resolution is a text"]),
+        "a broken EXIF": chunk(b"eXIf", b"MM\0\x2a\0\0\0\x08\xff\xff" + bytes(50)),
+        "transparency with a wrong checksum": chunk(b"tRNS", bytes(rgb[0, 0].astype(">u2").data))[:-1]
+        + b"\0",
+    }
+    for name, more in chunks.items():
+        yield Case(f"PNG, {name}", "png", png(rgb, 8, 2, more), 1 if name == "a profile of 2 MB" else EXACT)
+    late = (
+        chunk(b"zTXt", b"Comment\0\0" + zlib.compress(bytes(2_000_000))) + chunk(b"tEXt", b"ab")[:-1] + b"\0"
+    )
+    yield Case("PNG, damaged texts behind the pixels", "png", png(rgb, 8, 2, after=late), EXACT)
+
+
+# --- other formats of browsers ------------------------------------------------------------------------------
+
+
+def _other_browser_formats() -> Iterator[Case]:
+    rgb = colors()
+    rgba = np.concatenate([rgb, gray()[::-1].round().astype(np.uint8)[..., None]], -1)
+    wide = rgb_profile(PROPHOTO, 1.8)
+    palette = Image.fromarray(rgb).quantize(64)
+    moving = {"save_all": True, "append_images": [Image.new("RGB", (WIDTH, HEIGHT), "blue")]}
+    yield Case("WEBP", "webp", _encoded(rgb, "WEBP", quality=95), LOSSY)
+    yield Case("WEBP, lossless", "webp", _encoded(rgb, "WEBP", lossless=True), EXACT)
+    yield Case("WEBP, RGBA", "webp", _encoded(rgba, "WEBP", lossless=True), ROUNDED)
+    yield Case("WEBP, animated", "webp", _encoded(rgb, "WEBP", lossless=True, **moving), EXACT)
+    yield Case("WEBP, profile ProPhoto", "webp", _encoded(rgb, "WEBP", lossless=True, icc_profile=wide), 1)
+    # Chromium does not turn WEBP files, but Firefox and Safari do.
+    faulty = _encoded(rgb, "WEBP", lossless=True, exif=b"Exif\0\0" + FAULTY_EXIF["the resolution is a text"])
+    yield Case("WEBP, orientation 6 beside a faulty entry", "webp", faulty, EXACT, np.rot90(rgb, -1))
+    yield Case("GIF", "gif", _encoded(palette, "GIF"), EXACT)
+    yield Case("GIF, transparent", "gif", _encoded(palette, "GIF", transparency=20), EXACT)
+    yield Case("GIF, animated", "gif", _encoded(palette, "GIF", **moving), EXACT)
+    yield Case("BMP", "bmp", _encoded(rgb, "BMP"), EXACT)
+    yield Case("BMP, palette", "bmp", _encoded(palette, "BMP"), EXACT)
+    yield Case("BMP, 1 bit", "bmp", _encoded(Image.fromarray(rgb).convert("1"), "BMP"), EXACT)
+    avif = functools.partial(_encoded, form="AVIF", quality=95, subsampling="4:4:4")
+    yield Case("AVIF", "avif", avif(rgb), LOSSY)
+    yield Case("AVIF, RGBA", "avif", avif(rgba), LOSSY)
+    yield Case("AVIF, orientation 6", "avif", avif(rgb, exif=exif(TURN)), LOSSY)
+    yield Case("AVIF, profile ProPhoto", "avif", avif(rgb, icc_profile=wide), LOSSY)
+
+
+# --- TIFF ---------------------------------------------------------------------------------------------------
+
+
+def tiff(samples: np.ndarray, photometric: int, **tags: int | tuple | bytes) -> bytes:
+    """A little-endian TIFF of one uncompressed strip.
+
+    Args:
+        samples: (height, width) or (height, width, channels), of the numbers' type in the file.
+        photometric: The photometric interpretation.
+        tags: More tags, or other values, by names such as `t281`: a number, numbers of 16 bits, or bytes.
+    """
+    height, width = samples.shape[:2]
+    channels = samples.shape[2] if samples.ndim == 3 else 1
+    data = np.ascontiguousarray(samples).tobytes()
+    formats = {"u": 1, "i": 2, "f": 3}
+    found: dict[int, int | tuple | bytes] = {
+        256: width,
+        257: height,
+        258: (8 * samples.itemsize,) * channels,
+        259: 1,
+        262: photometric,
+        277: channels,
+        278: height,
+        279: len(data),
+        339: (formats[samples.dtype.kind],) * channels,
+    }
+    found |= {int(name[1:]): value for name, value in tags.items()}
+    found[273] = 0
+    start = 8
+    tail_place = start + 2 + 12 * len(found) + 4
+    tail = b""
+    entries = b""
+    for tag in sorted(found):
+        value = found[tag]
+        if isinstance(value, int):
+            kind, count, packed = 4, 1, struct.pack("<I", value)
+        elif isinstance(value, tuple):
+            kind, count, packed = 3, len(value), struct.pack(f"<{len(value)}H", *value)
+        else:
+            kind, count, packed = 7, len(value), value
+        if len(packed) > 4:
+            packed, tail = struct.pack("<I", tail_place + len(tail)), tail + packed + bytes(len(packed) % 2)
+        entries += struct.pack("<HHI", tag, kind, count) + packed.ljust(4, b"\0")
+    place = tail_place + len(tail)
+    entries = entries.replace(struct.pack("<HHII", 273, 4, 1, 0), struct.pack("<HHII", 273, 4, 1, place))
+    return b"II*\0" + struct.pack("<IH", start, len(found)) + entries + bytes(4) + tail + data
+
+
+def _twelve_bits(values: np.ndarray) -> np.ndarray:
+    """Values of 12 bits, two in three bytes: (height, width * 3 / 2) uint8."""
+    first, second = values[:, ::2].astype(int), values[:, 1::2].astype(int)
+    packed = np.stack([first >> 4, ((first & 15) << 4) | (second >> 8), second & 255], axis=-1)
+    return packed.reshape(len(values), -1).astype(np.uint8)
+
+
+def _tiff() -> Iterator[Case]:
+    rgb = colors()
+    ramp = _as_rgb(gray())
+    save = functools.partial(_encoded, rgb, "TIFF")
+    case: Callable[..., Case] = lambda name, content, tolerance, expected: Case(  # noqa: E731
+        f"TIFF, {name}", "tif", content, tolerance, expected
+    )
+    yield case("RGB", tiff(rgb, 2), EXACT, rgb)
+    yield case("LZW", save(compression="tiff_lzw"), EXACT, rgb)
+    yield case("deflate", save(compression="tiff_adobe_deflate"), EXACT, rgb)
+    yield case("JPEG inside", save(compression="jpeg", quality=95), 3, rgb)
+    bits = rgb[..., 0] > 128
+    yield case(
+        "1 bit, fax",
+        _encoded(Image.fromarray(bits), "TIFF", compression="group4"),
+        EXACT,
+        _as_rgb(255 * bits),
+    )
+    yield case("RGB of 16 bits", tiff(rgb.astype("<u2") * 257, 2), ROUNDED, rgb)
+    yield case("gray, white is zero", tiff(255 - gray().astype("u1"), 0), EXACT, _as_rgb(gray().astype("u1")))
+    yield case("gray of 16 bits", tiff(gray(65535).astype("<u2"), 1), ROUNDED, ramp)
+    yield case("gray of 16 bits, white is zero", tiff(65535 - gray(65535).astype("<u2"), 0), ROUNDED, ramp)
+    yield case("12 bits in 16", tiff(gray(4095).astype("<u2"), 1), ROUNDED, ramp)
+    declared = tiff(gray(1023).astype("<u2"), 1, t281=(1023,))
+    yield case("10 bits in 16, declared", declared, ROUNDED, ramp)
+    declared = tiff(gray(2000).astype("<u2"), 1, t281=(4095,))
+    yield case("12 bits in 16, declared, dark", declared, ROUNDED, ramp * 2000 / 4095)
+    packed = tiff(_twelve_bits(gray(4095)), 1, t256=WIDTH, t258=(12,))
+    yield case("12 bits, packed", packed, ROUNDED, ramp)
+    yield case("8 bits in 16", tiff(gray(255).astype("<u2"), 1), ROUNDED, ramp)
+    yield case("signed 16 bits", tiff(gray(32767).astype("<i2"), 1), ROUNDED, ramp * 32767 / 65535)
+    around = (gray(60000) - 30000).astype("<i2")
+    yield case("signed 16 bits around zero", tiff(around, 1), ROUNDED, ramp)
+    yield case("signed 32 bits", tiff(gray(2**31 - 1).astype("<i4"), 1), ROUNDED, ramp)
+    yield case("signed 32 bits around zero", tiff((gray(4e9) - 2e9).astype("<i4"), 1), ROUNDED, ramp)
+    yield case("unsigned 32 bits", tiff(gray(2**32 - 1).astype("<u4"), 1), ROUNDED, ramp)
+    yield case("16 bits in 32", tiff(gray(65535).astype("<i4"), 1), ROUNDED, ramp)
+    yield case("8 bits in 32", tiff(gray(255).astype("<i4"), 1), ROUNDED, ramp)
+    yield case("floats from 0 to 1", tiff(gray(1).astype("<f4"), 1), ROUNDED, ramp)
+    yield case("floats from 0 to 255", tiff(gray(255).astype("<f4"), 1), ROUNDED, ramp)
+    yield case("floats from 0 to 65535", tiff(gray(65535).astype("<f4"), 1), ROUNDED, ramp)
+    yield case("floats from -1 to 1", tiff((gray(2) - 1).astype("<f4"), 1), ROUNDED, ramp)
+    odd = gray(1).astype("<f4")
+    odd[0, 0], odd[-1, -1] = np.nan, np.inf
+    expected = _as_rgb(255 * np.nan_to_num(odd, posinf=1))
+    yield case("floats with NaN and infinity", tiff(odd, 1), 1, expected)
+    cmyk = np.asarray(Image.fromarray(rgb).convert("CMYK"))
+    yield case("CMYK", tiff(cmyk, 5), 1, 255 - cmyk[..., :3].astype(float))
+    turned = np.rot90(rgb, -1)
+    yield case("orientation 6", tiff(rgb, 2, t274=(6,)), EXACT, turned)
+    yield case("orientation 6, LZW", save(compression="tiff_lzw", tiffinfo={274: 6}), EXACT, turned)
+    yield case("orientation 6, a maker of the wrong type", tiff(rgb, 2, t271=7, t274=(6,)), EXACT, turned)
+    text = tiff(rgb, 2, t274=(6,), t282=b"abcd", t305=(1, 2, 3), t34665=2**31 - 1)
+    yield case("orientation 6, faulty tags", text, EXACT, turned)
+    deep = tiff(
+        gray(4095).astype("<u2"), 1, t274=(6,), t271=7, t282=b"abcd", t305=(1, 2, 3), t34665=2**31 - 1
+    )
+    yield case("12 bits in 16, orientation 6, faulty tags", deep, ROUNDED, np.rot90(ramp, -1))
+    wide = rgb_profile(PROPHOTO, 1.8)
+    converted = to_srgb(rgb, PROPHOTO, round(256 * 1.8) / 256)
+    yield case("profile ProPhoto", tiff(rgb, 2, t34675=wide), ROUNDED, converted)
+    yield case("a damaged profile", tiff(rgb, 2, t34675=wide[:100]), EXACT, rgb)
+    alpha = gray()[::-1].round().astype(np.uint8)
+    over = 255 - (255 - rgb.astype(float)) * alpha[..., None] / 255
+    content = tiff(np.concatenate([rgb, alpha[..., None]], -1), 2, t338=(2,))
+    yield case("RGBA", content, 1, over)
+
+
+def _netpbm() -> Iterator[Case]:
+    rgb = colors()
+    ramp = _as_rgb(gray())
+    header = f"{WIDTH} {HEIGHT}\n".encode()
+    yield Case("PPM", "ppm", b"P6 " + header + b"255\n" + rgb.tobytes(), EXACT, rgb)
+    text = b" ".join(b"%d" % value for value in rgb.ravel())
+    yield Case("PPM, text", "ppm", b"P3 " + header + b"255\n" + text, EXACT, rgb)
+    deep = gray(65535).astype(">u2").tobytes()
+    yield Case("PGM of 16 bits", "pgm", b"P5 " + header + b"65535\n" + deep, ROUNDED, ramp)
+    dark = gray(200).astype(">u2").tobytes()
+    yield Case("PGM of 16 bits, dark", "pgm", b"P5 " + header + b"65535\n" + dark, ROUNDED, ramp * 0)
+    twelve = gray(4095).astype(">u2").tobytes()
+    yield Case("PGM of 12 bits", "pgm", b"P5 " + header + b"4095\n" + twelve, ROUNDED, ramp)
+    floats = np.ascontiguousarray(gray(1).astype("<f4")[::-1]).tobytes()
+    yield Case("PFM from 0 to 1", "pfm", b"Pf\n" + header + b"-1.0\n" + floats, ROUNDED, ramp)
+    bits = rgb[..., 0] > 128
+    packed = np.packbits(~bits, axis=-1).tobytes()
+    yield Case("PBM", "pbm", b"P4 " + header + packed, EXACT, _as_rgb(255 * bits))
+
+
+# --- HEIF ---------------------------------------------------------------------------------------------------
+
+
+def heic(image: Image.Image | np.ndarray, **options) -> bytes:
+    """A HEIC file, which is how iPhones store photographs."""
+    pillow_heif.register_heif_opener(thumbnails=False, depth_images=False, aux_images=False)
+    return _encoded(image, "HEIF", **{"quality": 95, "chroma": 444, **options})
+
+
+def _heif() -> Iterator[Case]:
+    rgb = colors()
+    case: Callable[..., Case] = lambda name, content, expected, tolerance=3.0: Case(  # noqa: E731
+        f"HEIC, {name}", "heic", content, tolerance, expected
+    )
+    yield case("4:4:4", heic(rgb), rgb)
+    yield case("4:2:0", heic(rgb, chroma=420), rgb)
+    yield case("gray", heic(gray().astype(np.uint8)), _as_rgb(gray()))
+    yield case("odd size", heic(rgb[:31, :45]), rgb[:31, :45])
+    alpha = gray()[::-1].round().astype(np.uint8)
+    over = 255 - (255 - rgb.astype(float)) * alpha[..., None] / 255
+    yield case("RGBA", heic(np.concatenate([rgb, alpha[..., None]], -1)), over)
+    large = np.asarray(Image.fromarray(rgb).resize((400, 300), Image.Resampling.BICUBIC))
+    yield case("tiles", heic(large, tile_size=128), large)
+    yield case("10 bits", _deep_heic(), rgb)
+    for orientation, turned in ((3, np.rot90(rgb, 2)), (6, np.rot90(rgb, -1)), (8, np.rot90(rgb))):
+        content = heic(rgb, exif=exif((274, 3, 1, orientation)))
+        yield case(f"orientation {orientation}", content, turned)
+    for name in ("the resolution is a text", "a broken maker's note", "a text of 4 GB"):
+        yield case(f"EXIF: {name}", heic(rgb, exif=FAULTY_EXIF[name]), np.rot90(rgb, -1))
+    p3 = rgb_profile(DISPLAY_P3)
+    yield case("profile Display P3", heic(rgb, icc_profile=p3), to_srgb(rgb, DISPLAY_P3))
+    yield case("a damaged profile", heic(rgb, icc_profile=p3[:100]), rgb)
+    second = Image.new("RGB", (WIDTH, HEIGHT), "blue")
+    yield case("two pictures", heic(rgb, save_all=True, append_images=[second]), rgb)
+    content = heic(rgb)
+    yield case("of the general brand mif1", content[:8] + b"mif1" + content[12:], rgb)
+
+
+def _deep_heic() -> bytes:
+    deep = (colors().astype(np.uint16) * 257).tobytes()
+    file = pillow_heif.from_bytes(mode="RGB;16", size=(WIDTH, HEIGHT), data=deep)
+    buffer = io.BytesIO()
+    file.save(buffer, quality=95, chroma=444)
+    return buffer.getvalue()
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """How an image file was decoded.
+
+    Args:
+        name: What it is.
+        reference: Where the expected pixels are from.
+        difference: The mean difference from them, from 0 to 255; None if there is nothing to compare.
+        tolerance: The largest mean difference that is accepted.
+        fault: What is wrong; empty if nothing is.
+    """
+
+    name: str
+    reference: str
+    difference: float | None
+    tolerance: float
+    fault: str
+
+
+def compared(case: Case, page) -> Result:
+    """Decodes a file and compares its pixels with the expected ones.
+
+    Args:
+        case: The file.
+        page: A Playwright page of Chromium.
+    """
+    reference = "Chromium" if case.expected is None else "specification"
+    expected = shown_by_chromium(page, case.content) if case.expected is None else case.expected
+    difference = None
+    try:
+        got = np.asarray(open_image(case.content), np.float64)
+    except ImageError as error:
+        fault = str(error)
+    else:
+        fault = ""
+        if expected is None:
+            fault = "Chromium does not show it"
+        elif got.shape != expected.shape:
+            fault = f"{got.shape[1]} x {got.shape[0]} pixels, not {expected.shape[1]} x {expected.shape[0]}"
+        else:
+            difference = float(np.abs(got - expected).mean())
+            fault = "other pixels" if difference > case.tolerance else ""
+    return Result(case.name, reference, difference, case.tolerance, fault)

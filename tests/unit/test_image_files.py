@@ -1,0 +1,233 @@
+"""Image files of every kind: the pixels are those that a person sees, whatever the metadata are like."""
+
+import collections
+import io
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from resnext.errors import ImageError
+from resnext.image_formats import UNSUPPORTED_SUFFIXES, shown_by_browsers
+from resnext.image_parts import MAX_PROFILE, read_orientation, take_apart
+from resnext.preprocessing import MAX_PIXELS, open_image
+from tests.helpers.icc_profiles import ADOBE_RGB, DISPLAY_P3, PROPHOTO, gray_profile, rgb_profile
+from tests.helpers.image_corpus import (
+    FAULTY_EXIF,
+    TURN,
+    chunk,
+    colors,
+    compared,
+    corpus,
+    exif,
+    heic,
+    png,
+    tiff,
+)
+
+
+@pytest.mark.slow
+def test_every_file_of_the_corpus_has_the_pixels_that_a_person_sees(browser):
+    page = browser.new_page()
+    results = [compared(case, page) for case in corpus()]
+    page.close()
+    assert len(results) > 170
+    assert len({result.name for result in results}) == len(results)
+    assert not [result for result in results if result.fault]
+    assert collections.Counter(result.reference for result in results)["Chromium"] > 110
+
+
+@pytest.mark.parametrize("fault", FAULTY_EXIF)
+def test_the_orientation_is_found_beside_faulty_entries(fault):
+    assert read_orientation(FAULTY_EXIF[fault]) == 6
+    assert read_orientation(b"Exif\0\0" + FAULTY_EXIF[fault]) == 6
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"II*\0",
+        b"MM\0*\xff\xff\xff\xff",
+        b"text",
+        exif(),
+        exif((274, 3, 1, 0)),
+        exif((274, 3, 1, 9)),
+        exif((274, 2, 2, b"6\0\0\0")),
+        exif((274, 3, 1000, 6)),
+        exif(TURN)[:15],
+    ],
+)
+def test_exif_without_a_valid_orientation_turns_nothing(data):
+    assert read_orientation(data) == 1
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG"])
+def test_all_metadata_but_orientation_and_profile_are_taken_off(form):
+    file = io.BytesIO()
+    profile = rgb_profile(DISPLAY_P3)
+    data = b"Exif\0\0" + exif(TURN, (271, 2, 4, b"abc\0"))
+    Image.fromarray(colors()).save(file, form, exif=data, icc_profile=profile, comment="abc")
+    parts = take_apart(file.getvalue())
+    assert read_orientation(parts.exif) == 6
+    assert parts.profile == profile
+    with Image.open(io.BytesIO(parts.content)) as bare, Image.open(file) as whole:
+        assert not {"exif", "icc_profile"} & bare.info.keys()
+        assert np.array_equal(bare, whole)
+    assert take_apart(parts.content).content == parts.content
+
+
+def test_a_profile_that_unpacks_to_gigabytes_is_ignored():
+    bomb = chunk(b"iCCP", b"bomb\0\0" + zlib.compress(bytes(50 * MAX_PROFILE), 1))
+    assert take_apart(png(colors(), 8, 2, bomb)).profile == b""
+
+
+@pytest.mark.parametrize("quality", [50, 95])
+@pytest.mark.parametrize("shorter_side", [None, 8])
+def test_a_jpeg_without_a_profile_or_with_srgb_s_is_decoded_as_pillow_does(quality, shorter_side):
+    image = Image.fromarray(colors()).resize((480, 320), Image.Resampling.BICUBIC)
+    decoded = []
+    for profile in (b"", rgb_profile()):
+        file = io.BytesIO()
+        image.save(file, "JPEG", quality=quality, icc_profile=profile)
+        decoded.append(np.asarray(open_image(file.getvalue(), shorter_side)))
+        with Image.open(file) as plain:
+            if shorter_side:
+                plain.draft(None, (60, 40))
+            assert np.array_equal(decoded[-1], np.asarray(plain))
+    assert np.array_equal(*decoded)
+
+
+@pytest.mark.parametrize(
+    "profile", [rgb_profile(DISPLAY_P3), rgb_profile(ADOBE_RGB, 2.2), rgb_profile(PROPHOTO, 1.8)]
+)
+def test_a_wide_profile_changes_colors_and_one_of_gray_does_not(profile):
+    file = io.BytesIO()
+    Image.fromarray(colors()).save(file, "PNG", icc_profile=profile)
+    assert not np.array_equal(open_image(file.getvalue()), colors())
+    file = io.BytesIO()
+    Image.fromarray(colors()).save(file, "PNG", icc_profile=gray_profile(1.0))
+    assert np.array_equal(open_image(file.getvalue()), colors())
+
+
+def test_an_image_opened_by_the_caller_looks_like_its_file(tmp_path):
+    wanted = ("JPEG, orientation 6", "PNG, RGB with tRNS", "JPEG, profile ProPhoto", "TIFF, orientation 6")
+    wanted += ("TIFF, floats from 0 to 1", "PNG, gray of 4 bits with tRNS", "HEIC, orientation 6")
+    cases = [case for case in corpus() if case.name in wanted]
+    assert len(cases) == len(wanted)
+    for case in cases:
+        with Image.open(io.BytesIO(case.content)) as image:
+            assert np.array_equal(open_image(image), open_image(case.content)), case.name
+
+
+KINDS = {
+    "a JPEG 2000 image": [b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51\0\x2f"],
+    "a JPEG XL image": [b"\0\0\0\x0cJXL \r\n\x87\n", b"\xff\x0a\x01"],
+    "a Photoshop image": [b"8BPS\0\1"],
+    "an SVG drawing": [
+        b'<svg xmlns="http://www.w3.org/2000/svg"/>',
+        b'\xef\xbb\xbf<?xml version="1.0"?>\n<!-- drawn -->\n<svg/>',
+    ],
+    "a PDF document": [b"%PDF-1.7"],
+    "a PostScript drawing": [b"%!PS-Adobe-3.0 EPSF-3.0\n"],
+    "an icon": [b"\0\0\1\0\1\0"],
+    "a video": [b"\0\0\0\x14ftypqt  \0\0\2\0qt  ", b"\0\0\0\x18ftypmp42\0\0\0\0isommp42"],
+    "a camera's raw file": [
+        b"II*\0\x10\0\0\0CR\2\0",
+        b"\0\0\0\x18ftypcrx \0\0\0\1crx isom",
+        b"FUJIFILMCCD-RAW 0201",
+        b"IIRO\x08\0\0\0",
+        tiff(colors(), 2, t254=1, t330=1000),
+        tiff(colors(), 2, t50706=b"\1\4\0\0"),
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    "kind, content", [(kind, content) for kind, contents in KINDS.items() for content in contents]
+)
+def test_a_format_that_is_not_read_is_named(tmp_path, kind, content):
+    (tmp_path / "photo.jpg").write_bytes(content)
+    for source, name in ((tmp_path / "photo.jpg", tmp_path / "photo.jpg"), (content, "The image")):
+        with pytest.raises(ImageError) as error:
+            open_image(source)
+        assert str(error.value) == f"{name} is {kind}, which is not supported: convert it to JPEG or PNG."
+
+
+@pytest.mark.parametrize("suffix", [".nef", ".ARW", ".dng", ".cr2", ".tga", ".jp2"])
+def test_a_raw_file_is_not_taken_for_the_small_picture_in_it(tmp_path, suffix):
+    path = tmp_path / f"photo{suffix}"
+    path.write_bytes(tiff(colors(), 2) if suffix.lower() not in (".tga", ".jp2") else b"unknown")
+    with pytest.raises(ImageError, match="is not supported: convert it to JPEG or PNG"):
+        open_image(path)
+
+
+@pytest.mark.parametrize("suffix", [".nef", ".jp2", ".svg", ".bin", ""])
+def test_a_jpeg_of_any_name_is_read(tmp_path, suffix):
+    path = tmp_path / f"photo{suffix}"
+    Image.fromarray(colors()).save(path, "JPEG")
+    assert open_image(path).size == (48, 32)
+
+
+def test_a_tiff_of_an_unknown_kind_is_named():
+    planes = np.zeros((8, 8, 3), "<f4")
+    with pytest.raises(
+        ImageError, match="is a TIFF that is damaged or of a kind that is not supported: convert"
+    ):
+        open_image(tiff(planes, 2))
+
+
+def test_only_formats_that_browsers_show_need_no_preview():
+    for case in corpus():
+        assert shown_by_browsers(case.content) == (
+            case.suffix in ("jpg", "png", "webp", "gif", "bmp", "avif")
+        )
+
+
+def heic_that_claims(side):
+    """A HEIC file of 64 x 64 pixels that claims to be as large as that."""
+    content = heic(Image.fromarray(colors()).resize((64, 64)))
+    claimed = content.replace(struct.pack(">II", 64, 64), struct.pack(">II", side, side))
+    assert claimed != content
+    return claimed
+
+
+@pytest.mark.parametrize("side", [int(MAX_PIXELS**0.5) + 1, 60_000])
+def test_a_heic_larger_than_allowed_is_refused_before_it_is_decoded(side):
+    with pytest.raises(ImageError, match="than the 100,000,000 (pixels )?allowed: make it smaller first"):
+        open_image(heic_that_claims(side))
+
+
+def test_a_heic_that_claims_to_be_smaller_than_it_is_is_refused():
+    with pytest.raises(ImageError, match="exceeds the maximum image size|cannot be read as an image"):
+        open_image(heic_that_claims(8))
+
+
+def image_or_error(content):
+    try:
+        return open_image(content)
+    except ImageError as error:
+        return error
+
+
+def test_damaged_heic_files_are_an_image_or_one_clear_error():
+    rng = np.random.default_rng(0)
+    intact = np.frombuffer(heic(colors(), exif=exif(TURN), icc_profile=rgb_profile(DISPLAY_P3)), np.uint8)
+    refused = 0
+    for _ in range(200):
+        broken = intact.copy()
+        broken[rng.integers(0, len(broken), 8)] = rng.integers(0, 256, 8)
+        outcome = image_or_error(broken[: rng.integers(8, len(broken) + 1)].tobytes())
+        if isinstance(outcome, ImageError):
+            refused += 1
+            assert str(outcome).startswith("The image ")
+            assert "\n" not in str(outcome)
+        else:
+            assert outcome.mode == "RGB"
+    assert refused > 50
+
+
+def test_suffixes_of_unsupported_formats_are_in_lower_case():
+    assert all(suffix == suffix.lower() and suffix.startswith(".") for suffix in UNSUPPORTED_SUFFIXES)
