@@ -122,7 +122,7 @@ class Feedback:
         row = {
             "file_name": name,
             "label": label,
-            "predicted": model.labels[best],
+            "predicted": model.classifier.config.label_names[best],
             "probability": round(classification.probability(best), 6),
             "model": model.name,
             "revision": model.classifier.repository.revision,

@@ -1,4 +1,4 @@
-"""What a page needs of its machine before it starts: an address, a folder for uploads, and no proxy to itself.
+"""What a page needs of its machine: an address, a folder for uploads, certificates, and no proxy to itself.
 
 Gradio finds such faults late: it tries a hundred ports for five seconds each, or fails at the first upload.
 """
@@ -73,8 +73,8 @@ def check_address(host: str, port: int | None) -> None:
 
 
 _OTHER_HOST = (
-    "choose another --host (GRADIO_SERVER_NAME), such as 127.0.0.1 for visitors on this machine or 0.0.0.0 for "
-    "all."
+    "choose another --host (GRADIO_SERVER_NAME), such as 127.0.0.1 for visitors on this machine or 0.0.0.0 "
+    "for all."
 )
 
 
@@ -133,8 +133,8 @@ def check_certificate(certificate: pathlib.Path, key: pathlib.Path) -> None:
     except ssl.SSLError as error:
         reason = error.reason.lower().replace("_", " ") if error.reason else "they are not in PEM format"
         raise ConfigError(
-            f"{certificate} and {key} cannot be used for HTTPS ({reason}): give a certificate and its private "
-            "key in PEM format, without a password."
+            f"{certificate} and {key} cannot be used for HTTPS ({reason}): give a certificate and its "
+            "private key in PEM format, without a password."
         ) from None
     except OSError as error:
         missing = next((file for file in (certificate, key) if not os.access(file, os.R_OK)), certificate)

@@ -9,6 +9,7 @@ import gradio as gr
 from resnext.page.header import facts, masthead, notice
 from resnext.page.i18n import request_language, translate, translate_error, translate_lazy
 from resnext.page.models import BUNDLED_NAME, Model, Models, is_hub_id
+from resnext.page.programs import accept_programs
 from resnext.page.tabs.batch import BatchTab
 from resnext.page.tabs.card import CardTab
 from resnext.page.tabs.classify import ClassifyTab
@@ -23,7 +24,7 @@ TABS: tuple[type[Tab], ...] = (ClassifyTab, BatchTab, HistoryTab, EvaluationTab,
 _UPDATE_ADDRESS = read_static("update_address.js")
 # Shows the download of a model.
 _PROGRESS = gr.Progress(track_tqdm=True)
-_COPY_LINK = "() => navigator.clipboard.writeText(location.href)"
+_COPY_LINK = read_static("copy_link.js")
 # Seconds between looks whether the page's default model is open, while another one stands in.
 _LOOK_AGAIN = 5
 _PAGE_IS_OPEN = "() => { window.pageIsOpen = true; }"
@@ -58,6 +59,7 @@ def build_page(models: Models) -> gr.Blocks:
             container.select(None, None, None, js=update, **PRIVATE)
         gr.api(header.model_info, queue=False)
     limit_downloads(page)
+    accept_programs(page)
     # More events at once than cores would not finish sooner. On one core, one of two waits for disk or Hub.
     return page.queue(max_size=64, default_concurrency_limit=max(2, os.cpu_count() or 2))
 
@@ -98,15 +100,16 @@ class Header:
         self.waiting = gr.Timer(_LOOK_AGAIN, active=False)
         self.recovered = gr.State(0)
         self.outputs = (choice, self.in_use, self.head, note, self.waiting)
-        # With Gradio 6.31, `input` fires twice when an option of the list is chosen.
-        chosen = choice.input if self.models.allow_any else choice.select
+        # With Gradio 6.31, `input` fires twice when an option of the list is chosen: once for that, and once
+        # for the loss of focus, which also ends the typing of a name.
+        chosen = choice.blur if self.models.allow_any else choice.select
         switched = chosen(
             self.switch, choice, self.outputs, api_visibility="private", show_progress_on=self.head
         )
         switched.failure(previous_model, self.in_use, choice, **UNQUEUED)
         update = f"value => ({_UPDATE_ADDRESS})('model', value)"
         switched.success(None, choice, None, js=update, **PRIVATE)
-        link.click(None, None, None, js=_COPY_LINK, **PRIVATE)
+        link.click(confirm_copy, gr.Textbox(visible=False), None, js=_COPY_LINK, **PRIVATE)
         # In the queue: only then does Gradio notice that a state has changed.
         self.waiting.tick(
             self.recover, (self.in_use, self.recovered), (*self.outputs, self.recovered), **PRIVATE
@@ -171,6 +174,18 @@ class Header:
 def previous_model(in_use: str | None):
     """The value of the list of models after a model could not be opened: the name of the one in use."""
     return in_use or gr.skip()
+
+
+def confirm_copy(address: str, request: gr.Request) -> None:
+    """Says that the page's address was copied, or shows the address that the browser did not copy."""
+    language = request_language(request)
+    if address:
+        text = translate(language, "Copy this address: {address}", address=address)
+        gr.Info(html.escape(text, quote=False), duration=None, title=translate(language, "Copy link"))
+    else:
+        gr.Info(
+            translate(language, "The link was copied."), duration=3, title=translate(language, "Copy link")
+        )
 
 
 def selected_tab(request: gr.Request):

@@ -21,6 +21,7 @@ from resnext.classifier import Classifier, Output
 from resnext.errors import RepositoryError, ResNeXtError
 from resnext.int8 import has_int8
 from resnext.page.i18n import translate_error
+from resnext.page.markup import shortened
 from resnext.preprocessing import open_image, preprocess
 
 BUNDLED_NAME = repository.bundled_title(repository.DEFAULT)  # stands in for a model that cannot be opened
@@ -68,6 +69,9 @@ class Model:
     Args:
         classifier: The classifier, opened from a model repository.
         name: The page's name of the model, never a folder of the server.
+
+    Attributes:
+        labels: The names of the classes as the page shows them, in the order of the logits.
     """
 
     def __init__(self, classifier: Classifier, name: str):
@@ -75,6 +79,7 @@ class Model:
         self.name = name
         self.plain_name = name.removesuffix(INT8)
         self.folder = classifier.repository.folder
+        self.labels = tuple(map(shortened, classifier.config.label_names))
         self._classifications: collections.OrderedDict[str, Classification] = collections.OrderedDict()
         self._cache: dict[Hashable, Any] = {}
         self._lock = threading.Lock()
@@ -84,11 +89,6 @@ class Model:
     def version(self) -> tuple[bool, str | None]:
         """Whether it was the newest commit when it was opened, and the commit."""
         return self.classifier.repository.current, self.classifier.repository.revision
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """The names of the classes, in the order of the logits."""
-        return self.classifier.config.label_names
 
     def classify(self, path: str) -> Classification:
         """Classifies an uploaded photograph, unless the result is remembered.
@@ -201,6 +201,8 @@ class Models:
         Raises:
             gr.Error: The model cannot be opened; the message is for a visitor, in their language.
         """
+        if not isinstance(name, str | None):
+            raise gr.Error("The name of a model has to be text.", print_exception=False)
         try:
             return self.open(name)
         except ResNeXtError as error:

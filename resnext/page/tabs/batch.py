@@ -11,7 +11,7 @@ import numpy as np
 from gradio.utils import get_upload_folder
 from PIL import Image
 
-from resnext.errors import ImageError
+from resnext.errors import ImageError, ResNeXtError, WeightsError
 from resnext.page.archives import Entry, files_in
 from resnext.page.i18n import request_language, translate, translate_error, translate_lazy
 from resnext.page.markup import Picture, table
@@ -119,16 +119,16 @@ def classify_file(model: Model, name: str, source: bytes | str | Entry | ImageEr
         if isinstance(source, Entry):
             source = source.read(name)
         pixels = load_pixels(source, model.classifier.config.preprocessing)
-    except ImageError as error:
+        (best,) = model.classifier.top(model.classifier.run(pixels), 1)
+    except (ImageError, WeightsError) as error:
         return Row(name, error=_error_about(name, source, error))
-    (best,) = model.classifier.top(model.classifier.run(pixels), 1)
     thumbnail = Image.fromarray(np.ascontiguousarray(pixels))
     thumbnail.thumbnail((72, 72))
     unknown = model.classifier.is_unknown(pixels)
     return Row(name, best.label, best.probability, unknown=unknown, thumbnail=thumbnail)
 
 
-def _error_about(name: str, source: bytes | str | Entry | ImageError, error: ImageError) -> str:
+def _error_about(name: str, source: bytes | str | Entry | ImageError, error: ResNeXtError) -> str:
     # str(error) may be shortened in the middle of the path.
     text = error.args[0]
     text = text.replace(source, name) if isinstance(source, str) else text.replace("The image", name, 1)
