@@ -87,6 +87,19 @@ CHINESE = {
     "commit {commit} on the Hub": "Hub 上的提交 {commit}",
     "Opening {model}": "正在打开 {model}",
     # training
+    "Waiting for a training in {folder}.": "正在等待 {folder} 中的训练开始。",
+    "Training: {epoch} of {epochs} epochs.": "训练中：已完成 {epoch} / {epochs} 轮。",
+    "All epochs are trained: the network is being tested.": "所有轮次已训练完毕：正在测试网络。",
+    "The training was interrupted after {epoch} of {epochs} epochs: the same command with --resume "
+    "continues it.": "训练在第 {epoch} / {epochs} 轮后中断：用相同命令加 --resume 可继续。",
+    "All epochs are trained, but the test was interrupted: the same command with --resume continues it.": (
+        "所有轮次已训练完毕，但测试被中断：用相同命令加 --resume 可继续。"
+    ),
+    "The training is finished: {epoch} epochs.": "训练已完成：共 {epoch} 轮。",
+    "About {time} left.": "约剩 {time}。",
+    "{count} s": "{count} 秒",
+    "{count} min": "{count} 分钟",
+    "{hours} h {minutes} min": "{hours} 小时 {minutes} 分钟",
     "best epoch": "最佳轮次",
     "{epoch} of {epochs}": "{epoch} / {epochs}",
     "validation accuracy": "验证准确率",

@@ -44,6 +44,14 @@ def main(
         str,
         typer.Option(envvar="RESNEXT_MODELS", help="More models for the page's list, separated by commas."),
     ] = "",
+    watch: Annotated[
+        pathlib.Path | None,
+        typer.Option(
+            metavar="RUN",
+            help="Follow the training that `fit` does in this folder: its curves, the time left, and its "
+            "best weights until now, which classify.",
+        ),
+    ] = None,
     allow_any_model: Annotated[
         bool,
         typer.Option(
@@ -130,6 +138,8 @@ def main(
     """Serve a web page that classifies photographs with a ResNeXt and shows how it was trained and tested."""
     if mcp and importlib.util.find_spec("mcp") is None:
         raise typer.BadParameter("it needs another package: pip install 'gradio[mcp]'.", param_hint="'--mcp'")
+    if watch and model:
+        raise typer.BadParameter("the page shows the run, not --model: give one.", param_hint="'--watch'")
     options = _serving_options(root_path, auth or [], auth_file, share, ssl_certfile, ssl_keyfile)
     host = host.strip("[]")
     check_address(host, port)
@@ -156,6 +166,7 @@ def main(
     offered = open_models(
         model or None,
         more,
+        watch=watch,
         refresh=refresh,
         report=report,
         allow_any=allow_any_model,

@@ -27,6 +27,8 @@ _PROGRESS = gr.Progress(track_tqdm=True)
 _COPY_LINK = read_static("copy_link.js")
 # Seconds between looks whether the page's default model is open, while another one stands in.
 _LOOK_AGAIN = 5
+# Seconds between looks at the run that the page follows.
+_LOOK_AT_RUN = 3
 _PAGE_IS_OPEN = "() => { window.pageIsOpen = true; }"
 
 
@@ -53,7 +55,8 @@ def build_page(models: Models) -> gr.Blocks:
             filled = gr.State()
             outputs = (opened, filled, *tab.outputs)
             container.select(tab.fill, (header.in_use, filled), outputs, **UNQUEUED)
-            for event in (header.page.switched.success, arrived.success, header.recovered.change):
+            page_events = header.page.switched.success, header.recovered.change, header.grown.change
+            for event in (*page_events, arrived.success):
                 event(tab.fill, (header.in_use, filled, opened), outputs, **UNQUEUED)
             update = f"() => ({_UPDATE_ADDRESS})('tab', '{tab.name}')"
             container.select(None, None, None, js=update, **PRIVATE)
@@ -95,6 +98,7 @@ class Header:
                 )
                 link = gr.Button(translate_lazy("Copy link"), size="sm", min_width=90, scale=0)
         note = gr.HTML(self._notice(first, "en"))
+        self.grown = gr.State(0)
         # None, for programs: the page's default model, which may change.
         self.in_use = gr.State()
         self.waiting = gr.Timer(_LOOK_AGAIN, active=False)
@@ -114,7 +118,13 @@ class Header:
         self.waiting.tick(
             self.recover, (self.in_use, self.recovered), (*self.outputs, self.recovered), **PRIVATE
         )
-        self.page = Page(choice, self.in_use, switched, self.recovered)
+        self.page = Page(choice, self.in_use, switched, self.recovered, self.grown)
+        if self.models.run:
+            line = gr.HTML(self._run_line("en"))
+            seen = gr.State()
+            gr.Timer(_LOOK_AT_RUN).tick(
+                self.follow, (self.in_use, seen, self.grown), (line, seen, self.grown), **PRIVATE
+            )
 
     def switch(self, name: str | None, request: gr.Request, progress: gr.Progress = _PROGRESS) -> tuple:
         """Opens a model.
@@ -127,7 +137,7 @@ class Header:
         progress(0, translate(language, "Opening {model}", model=name))
         model = self.models.get(name, language)
         names = gr.Dropdown(choices=self.models.names(model), value=model.name)
-        waiting = gr.Timer(active=self._stands_in(model) and is_hub_id(self.models.first))
+        waiting = gr.Timer(active=self._stands_in(model) and self._may_open_later())
         return names, model.name, masthead(model, language), self._notice(model, language), waiting
 
     def arrive(self, request: gr.Request, progress: gr.Progress = _PROGRESS) -> tuple:
@@ -149,6 +159,36 @@ class Header:
         if in_use != BUNDLED_NAME:
             return *[gr.skip()] * 4, gr.Timer(active=False), gr.skip()
         return *self.switch(self.models.first, request, lambda *progress: None), recovered + 1
+
+    def follow(self, in_use: str | None, seen: tuple | None, grown: int, request: gr.Request) -> tuple:
+        """Shows how far the followed run has come.
+
+        Args:
+            in_use: The name of the model that the visitor sees.
+            seen: The state of the run that the page shows.
+            grown: A number that changes when the page has to show a later state.
+            request: Its headers say which language the visitor reads.
+
+        Returns:
+            The sentence about the run as HTML, the state that the page shows now, and the number.
+        """
+        line = self._run_line(request_language(request))
+        if in_use != self.models.first or self.models.warning:
+            return line, gr.skip(), gr.skip()
+        version = self.models.open(None).version
+        if version == seen:
+            return line, gr.skip(), gr.skip()
+        return line, version, grown + 1
+
+    def _run_line(self, language: str) -> str:
+        run = self.models.run
+        # The time that is left changes too often for screen readers to announce it.
+        role = "" if run.status.state == "training" else ' role="status"'
+        kind = "notice" if run.status.state in ("interrupted", "untested") else "quiet"
+        return f'<p class="run {kind}"{role}>{html.escape(run.in_words(language))}</p>'
+
+    def _may_open_later(self) -> bool:
+        return self.models.run is not None or is_hub_id(self.models.first)
 
     def _stands_in(self, model: Model) -> bool:
         return bool(self.models.warning) and model.name == self.models.default

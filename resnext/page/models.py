@@ -22,6 +22,7 @@ from resnext.errors import RepositoryError, ResNeXtError
 from resnext.int8 import has_int8
 from resnext.page.i18n import translate_error
 from resnext.page.markup import shortened
+from resnext.page.runs import Run
 from resnext.preprocessing import open_image, preprocess
 
 BUNDLED_NAME = repository.bundled_title(repository.DEFAULT)  # stands in for a model that cannot be opened
@@ -69,14 +70,16 @@ class Model:
     Args:
         classifier: The classifier, opened from a model repository.
         name: The page's name of the model, never a folder of the server.
+        stamp: What tells this state of the files of a followed run from later ones; empty for others.
 
     Attributes:
         labels: The names of the classes as the page shows them, in the order of the logits.
     """
 
-    def __init__(self, classifier: Classifier, name: str):
+    def __init__(self, classifier: Classifier, name: str, stamp: tuple = ()):
         self.classifier = classifier
         self.name = name
+        self.stamp = stamp
         self.plain_name = name.removesuffix(INT8)
         self.folder = classifier.repository.folder
         self.labels = tuple(map(shortened, classifier.config.label_names))
@@ -86,9 +89,10 @@ class Model:
         self._cache_lock = threading.RLock()
 
     @property
-    def version(self) -> tuple[bool, str | None]:
-        """Whether it was the newest commit when it was opened, and the commit."""
-        return self.classifier.repository.current, self.classifier.repository.revision
+    def version(self) -> tuple:
+        """Whether it was the newest commit when it was opened, the commit, and the stamp if it has one."""
+        repository = self.classifier.repository
+        return repository.current, repository.revision, *self.stamp
 
     def classify(self, path: str) -> Classification:
         """Classifies an uploaded photograph, unless the result is remembered.
@@ -156,6 +160,7 @@ class Models:
     Attributes:
         warning: Why the bundled model stands in for the page's default; empty if it does not.
         feedback: Where visitors' corrections are stored (`Feedback`), or None.
+        run: The run that the page follows (`Run`), whose folder is the page's default; or None.
     """
 
     def __init__(self, offered: Iterable[str | None] = (None,), *, allow_any: bool = False, most: int = 3):
@@ -163,6 +168,7 @@ class Models:
         self.most = most
         self.warning = ""
         self.feedback: Any = None
+        self.run: Run | None = None
         self.sources: dict[str, str] = {}
         for source in dict.fromkeys(map(_unambiguous, offered)):
             self.sources.setdefault(_page_name(source, self.sources), source)
@@ -294,6 +300,25 @@ class Models:
             if not replaced and name == self.first:
                 self._keep(model)
         return found.current
+
+    def reload(self, stamp: tuple) -> None:
+        """Loads the page's default model again, whose files have changed, and puts it in the model's place.
+
+        Args:
+            stamp: What tells this state of its files from others (`Run.look`). The first item is of the
+                network's files: if it is the same as before, the network is kept.
+
+        Raises:
+            ResNeXtError: The network cannot be loaded. The open model stays.
+        """
+        name = self.first
+        with self._lock:
+            old = self._open.get(name)
+        if old is not None and old.stamp[:1] == stamp[:1]:
+            model = Model(old.classifier, name, stamp)
+        else:
+            model = Model(Classifier.open(self._find(name)), name, stamp)
+        self._keep(model)
 
     @staticmethod
     def _is_branch(source: str) -> bool:

@@ -90,7 +90,7 @@ class ClassifyTab(Tab):
         )
         classified.success(self.describe, inputs, description, **UNQUEUED)
         classified.failure(no_photograph, outputs=photograph, **UNQUEUED)
-        for changed in (page.switched.success, page.recovered.change):
+        for changed in (page.switched.success, page.recovered.change, page.grown.change):
             again = changed(self.classify, inputs, bars, api_visibility="private", show_progress="minimal")
             again.success(self.describe, inputs, description, **UNQUEUED)
         bars.select(self.choose_bar, inputs, label, **UNQUEUED)
