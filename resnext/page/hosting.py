@@ -4,13 +4,13 @@ Gradio finds such faults late: it tries a hundred ports for five seconds each, o
 """
 
 import errno
-import importlib.util
+import functools
 import os
 import pathlib
 import socket
 import ssl
 import tempfile
-from typing import Any
+from typing import Any, NoReturn
 
 from resnext.errors import ConfigError
 
@@ -21,31 +21,35 @@ _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 def reach_itself_directly(host: str) -> None:
     """Keeps this process from reaching its own page through the proxies that the environment names.
 
-    Gradio asks its own address when it starts. Proxies stay in use for everything else. A SOCKS proxy without
-    the package for it would keep Gradio from being imported: it is taken out of this process's environment,
-    and the client of the Hub refuses to connect without it.
+    Gradio asks its own address when it starts. Proxies stay in use for everything else. One that Gradio's
+    client cannot use, such as SOCKS without the package for it, would keep Gradio from being imported: it is
+    taken out of this process's environment, and the client of the Hub refuses to connect without it.
 
     Args:
         host: The address that the page listens on.
     """
+    import httpx
+
     known = next(filter(None, map(os.environ.get, ("no_proxy", "NO_PROXY"))), "")
     exceptions = dict.fromkeys([*filter(None, map(str.strip, known.split(","))), *_LOOPBACK, host])
     os.environ["no_proxy"] = os.environ["NO_PROXY"] = ",".join(exceptions)
-    socks = [
-        name
-        for name, value in os.environ.items()
-        if name.upper() in _PROXY_VARIABLES and value.lower().startswith("socks")
-    ]
-    if socks and importlib.util.find_spec("socksio") is None:
-        import huggingface_hub
+    for name in [name for name in os.environ if name.upper() in _PROXY_VARIABLES]:
+        proxy = os.environ[name]
+        try:
+            if proxy:
+                httpx.HTTPTransport(proxy=proxy if "://" in proxy else f"http://{proxy}", verify=False)
+        except (ImportError, ValueError, httpx.InvalidURL) as error:
+            import huggingface_hub
 
-        for name in socks:
             del os.environ[name]
-        huggingface_hub.set_client_factory(_no_client)
+            huggingface_hub.set_client_factory(functools.partial(_refuse_to_connect, error))
 
 
-def _no_client():
-    raise ImportError("a SOCKS proxy needs the package socksio")
+def _refuse_to_connect(fault: Exception) -> NoReturn:
+    import httpx2
+
+    # `resnext.hub` has a sentence for each.
+    raise fault if isinstance(fault, ImportError) else httpx2.InvalidURL(str(fault))
 
 
 def check_address(host: str, port: int | None) -> None:

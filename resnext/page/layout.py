@@ -60,6 +60,8 @@ def build_page(models: Models) -> gr.Blocks:
                 event(tab.fill, (header.in_use, filled, opened), outputs, **UNQUEUED)
             update = f"() => ({_UPDATE_ADDRESS})('tab', '{tab.name}')"
             container.select(None, None, None, js=update, **PRIVATE)
+        if models.run:
+            page.load(header.follow, *header.following, **PRIVATE)
         gr.api(header.model_info, queue=False)
     limit_downloads(page)
     accept_programs(page)
@@ -77,6 +79,7 @@ class Header:
     def __init__(self, models: Models):
         self.models = models
         self._built: tuple = ()
+        self.following: tuple = ()
 
     def build(self) -> None:
         """Makes the components and connects their events."""
@@ -122,9 +125,8 @@ class Header:
         if self.models.run:
             line = gr.HTML(self._run_line("en"))
             seen = gr.State()
-            gr.Timer(_LOOK_AT_RUN).tick(
-                self.follow, (self.in_use, seen, self.grown), (line, seen, self.grown), **PRIVATE
-            )
+            self.following = (self.in_use, seen, self.grown), (line, seen, self.grown)
+            gr.Timer(_LOOK_AT_RUN).tick(self.follow, *self.following, **PRIVATE)
 
     def switch(self, name: str | None, request: gr.Request, progress: gr.Progress = _PROGRESS) -> tuple:
         """Opens a model.

@@ -3,6 +3,7 @@
 import collections
 import dataclasses
 import html
+import io
 import os
 import pathlib
 import re
@@ -14,7 +15,6 @@ from typing import Any
 
 import gradio as gr
 import numpy as np
-from PIL import Image
 
 from resnext import repository
 from resnext.classifier import Classifier, Output
@@ -41,7 +41,9 @@ class Classification:
     Args:
         output: The output of the network.
         pixels: The network's input, (image_size, image_size, 3) uint8 RGB.
-        photograph: The whole photograph, RGB, at most 1024 pixels wide and high.
+        photograph: The whole photograph, at most 1024 pixels wide and high, as the content of a JPEG file
+            without metadata: decoded, it would take 3 MB for each of those that are remembered.
+        size: The width and height of the photograph.
         network_seconds: The time that the network took.
         total_seconds: The time from the encoded file to the output.
         unknown: Whether the photograph looks like none of the classes; None if nothing tells.
@@ -49,7 +51,8 @@ class Classification:
 
     output: Output
     pixels: np.ndarray
-    photograph: Image.Image
+    photograph: bytes
+    size: tuple[int, int]
     network_seconds: float
     total_seconds: float
     unknown: bool | None = None
@@ -122,7 +125,9 @@ class Model:
         unknown = self.classifier.is_unknown(pixels)
         total = time.perf_counter() - start
         image.thumbnail((1024, 1024))
-        return Classification(output, pixels, image, end - begin, total, unknown)
+        photograph = io.BytesIO()
+        image.save(photograph, "JPEG", quality=90)
+        return Classification(output, pixels, photograph.getvalue(), image.size, end - begin, total, unknown)
 
     def cached(self, key: Hashable, make: Callable[[], Any]) -> Any:
         """The result of `make`, which is called once for each key and kept as long as the model is open."""
