@@ -19,6 +19,7 @@ _EXTRAS = {
     "gradio_client": "page",
     "markdown_it": "page",
     "plotly": "page",
+    "starlette": "page",
     "keras": "train",
     "matplotlib": "train",
     "psutil": "train",

@@ -2,9 +2,9 @@
 
     python tests/benchmarks/first_load.py
 
-Chromium with an empty cache loads the page at a phone's width through a line of 1.6 Mbit/s with 150 ms of
-latency, the "Slow 4G" of Chromium's developer tools, until the tab that classifies can be used. An identity page
-of Gradio shows what Gradio itself takes. Bytes are as sent, compressed and with headers.
+Chromium with an empty cache loads the page at a phone's width through a line of 1.6 Mbit/s and 150 ms of
+latency, the "Slow 4G" of Chromium's developer tools, until the tab that classifies can be used. An identity
+page of Gradio shows what Gradio itself takes. Bytes are as sent, compressed and with headers.
 """
 
 import argparse

@@ -17,7 +17,7 @@ from tests.helpers.photographs import CLASSES, paint
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 EPOCHS = 8
-LONG = 20 * PATIENCE
+LONG = 60 * PATIENCE  # a start of TensorFlow on a busy machine
 
 
 def start_training(data, base, output, *options) -> subprocess.Popen:

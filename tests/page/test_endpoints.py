@@ -234,6 +234,17 @@ def test_values_that_are_left_out_have_their_defaults(client):
     assert raw_call(client, "classify_batch", [[]]).endswith("data: [[]]\n\n")
 
 
+def test_the_page_itself_is_sent_compressed_and_events_are_not(client, data_url):
+    page = httpx.get(client.src)
+    assert page.headers["content-encoding"] == "gzip"
+    assert len(page.text) > 3 * int(page.headers["content-length"])
+    address = f"{client.src}gradio_api/call/classify"
+    event = httpx.post(address, json={"data": [data_url]}).json()["event_id"]
+    answer = httpx.get(f"{address}/{event}")
+    assert "content-encoding" not in answer.headers
+    assert answer.text.startswith("event: complete")
+
+
 def test_of_two_classes_with_one_name_the_more_likely_counts(tmp_path, image):
     folder = make_repository(tmp_path, ["twin"] * 3, complete=False)
     with served(folder) as address:
