@@ -122,7 +122,7 @@ def _read_status(folder: pathlib.Path) -> Status:
     except (DataError, OSError):
         rows = []
     epoch = rows[-1]["epoch"] if rows else 0
-    epochs = _read_epochs(folder)
+    epochs = max(_read_epochs(folder), epoch)
     if state in ("tested", "published"):
         return Status("finished", epoch, epochs)
     locked = _is_locked(folder / ".run" / "lock")

@@ -327,19 +327,36 @@ def test_the_copied_address_opens_the_same_model_and_tab(visit, address, browser
 
 
 def test_a_link_is_copied_without_a_clipboard_and_without_what_is_private(visit, address):
-    page = visit(f"{address}?__sign=secret&utm_source=x&tab=training#top")
+    page = visit(address)
+    page.goto(f"{address}?__sign=secret&utm_source=x&tab=training#top")
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     # As over plain HTTP, and in a frame whose site does not pass the permission on.
-    page.evaluate("navigator.clipboard.writeText = () => Promise.reject(new Error('not allowed'))")
+    page.evaluate("() => { navigator.clipboard.writeText = () => Promise.reject(new Error('forbidden')) }")
     page.get_by_role("button", name="Copy link").click()
     expect(page.get_by_test_id("toast-body")).to_contain_text("The link was copied.", timeout=PATIENCE)
     assert page.evaluate("navigator.clipboard.readText()") == f"{address}?tab=training"
     page.get_by_test_id("toast-close").click()
-    page.evaluate("document.execCommand = () => false")
+    page.evaluate("() => { document.execCommand = () => false }")
     page.get_by_role("button", name="Copy link").click()
     expect(page.get_by_test_id("toast-body")).to_contain_text(
         f"Copy this address: {address}?tab=training", timeout=PATIENCE
     )
+
+
+def test_screen_readers_hear_words_of_the_language(browser, address):
+    heard = """() => { window.heard = new Set(); new MutationObserver(() => {
+        document.querySelectorAll('[aria-live]').forEach(live => heard.add(live.textContent.trim()));
+    }).observe(document.body, { subtree: true, childList: true, characterData: true }) }"""
+    for locale, word in (("en-US", "Complete"), ("zh-CN", "完成")):
+        page = browser.new_page(locale=locale)
+        page.goto(address)
+        page.get_by_role("tab").first.wait_for()
+        page.evaluate(heard)
+        page.locator(".gallery button").first.click()
+        expect(bars(page)).to_have_count(5, timeout=PATIENCE)
+        page.wait_for_function(f"heard.has('{word}')", timeout=PATIENCE)
+        assert not any("common." in text for text in page.evaluate("[...heard]"))
+        page.close()
 
 
 def test_curves_of_models_are_compared_with_a_logarithmic_loss(visit, address):

@@ -42,7 +42,8 @@ def test_a_training_is_followed_to_its_end(browser, tiny_repository, tmp_path):
             os.kill(process.pid, signal.SIGSTOP)
             expect(page.get_by_role("heading", name="my-run")).to_be_visible(timeout=PATIENCE)
             expect(line).to_contain_text("left")
-            open_tab(page, "Training")
+            page.get_by_role("tab", name="Training", exact=True).click()
+            expect(page.locator(".curve .main-svg").first).to_be_visible(timeout=LONG)
             first = epochs_shown(page)
             assert 1 <= first < EPOCHS
             page.get_by_label("Logarithmic loss axis").check()
