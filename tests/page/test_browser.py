@@ -328,18 +328,18 @@ def test_the_copied_address_opens_the_same_model_and_tab(visit, address, browser
 
 def test_a_link_is_copied_without_a_clipboard_and_without_what_is_private(visit, address):
     page = visit(address)
-    page.goto(f"{address}?__sign=secret&utm_source=x&tab=training#top")
+    page.goto(f"{address}?__sign=secret&utm_source=x&tab=classify#top")
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     # As over plain HTTP, and in a frame whose site does not pass the permission on.
     page.evaluate("() => { navigator.clipboard.writeText = () => Promise.reject(new Error('forbidden')) }")
     page.get_by_role("button", name="Copy link").click()
     expect(page.get_by_test_id("toast-body")).to_contain_text("The link was copied.", timeout=PATIENCE)
-    assert page.evaluate("navigator.clipboard.readText()") == f"{address}?tab=training"
+    assert page.evaluate("navigator.clipboard.readText()") == f"{address}?tab=classify"
     page.get_by_test_id("toast-close").click()
     page.evaluate("() => { document.execCommand = () => false }")
     page.get_by_role("button", name="Copy link").click()
     expect(page.get_by_test_id("toast-body")).to_contain_text(
-        f"Copy this address: {address}?tab=training", timeout=PATIENCE
+        f"Copy this address: {address}?tab=classify", timeout=PATIENCE
     )
 
 

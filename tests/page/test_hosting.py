@@ -192,7 +192,9 @@ def nginx(folder: pathlib.Path, port: int, page_port: int):
         f"{kind}_temp_path {folder}/{kind};\n"
         for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     )
-    config = f"pid {folder}/pid;\nevents {{}}\nhttp {{ access_log off;\n{folders}{server}}}\n"
+    # Of root's nginx, the processes that serve are another user's, who may not write to this folder.
+    user = "user root;\n" if os.getuid() == 0 else ""
+    config = f"{user}pid {folder}/pid;\nevents {{}}\nhttp {{ access_log off;\n{folders}{server}}}\n"
     (folder / "nginx.conf").write_text(config, "utf-8")
     command = ["nginx", "-p", folder, "-c", "nginx.conf", "-e", "stderr", "-g", "daemon off;"]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
@@ -219,6 +221,7 @@ def test_the_page_works_behind_nginx_as_documented(browser, models, tmp_path):
         asked = []
         page.on("request", lambda request: asked.append(request.url))
         page.goto(f"{address}/resnext/?tab=classify")
+        page.get_by_role("tab", name="Classify").wait_for()
         upload(page, image)
         expect(bars(page)).to_have_count(5, timeout=PATIENCE)
         foreign = [url for url in asked if not url.startswith((f"{address}/resnext/", "blob:", "data:"))]
