@@ -123,16 +123,17 @@ class Classifier:
         self, tensors: dict[str, np.ndarray], precision: str, where: object
     ) -> OpenVINORuntime:
         from resnext.int8 import read_int8
-        from resnext.openvino_graph import build_graph
+        from resnext.openvino_graph import arrays_for, build_graph
 
-        graph = build_graph(self.config, tensors, where=where)
+        arrays = arrays_for(self.config)
+        graph = build_graph(self.config, tensors, where=where, arrays=arrays)
         if precision == "int8":
             try:
                 return OpenVINORuntime(read_int8(self.repository, graph), precision)
             except WeightsError as error:
                 precision = "float32"
                 self.notice = str(error)
-        runtime = OpenVINORuntime(graph, precision)
+        runtime = OpenVINORuntime(graph, precision, arrays)
         if precision not in ("auto", runtime.precision):
             used = runtime.precision
             self.notice = f"This processor does not compute in {precision}: classifying in {used}."

@@ -18,6 +18,7 @@ _EXTRAS = {
     "gradio": "page",
     "gradio_client": "page",
     "markdown_it": "page",
+    "starlette": "page",
     "keras": "train",
     "matplotlib": "train",
     "psutil": "train",

@@ -8,6 +8,7 @@ import openvino.opset1 as ops
 
 from resnext.architecture import build_network
 from resnext.config import ModelConfig
+from resnext.mapped import MappedArrays
 from resnext.shapes import tensor_shapes
 from resnext.weights import check_shapes
 
@@ -20,6 +21,7 @@ def build_graph(
     tensors: dict[str, np.ndarray],
     image_size: tuple[int, int] | None = None,
     where: object = "The file",
+    arrays: MappedArrays | None = None,
 ) -> openvino.Model:
     """Builds the OpenVINO graph of a network.
 
@@ -28,6 +30,7 @@ def build_graph(
         tensors: The weights, arrays by timm's key.
         image_size: The height and width of the images in pixels. Defaults to the config's image size.
         where: The source of the tensors, which error messages name.
+        arrays: Where to put the graph's weights (`arrays_for`). Defaults to memory.
 
     Returns:
         A graph from `images` `(1, height, width, 3)` uint8 RGB to `probabilities` and `logits`
@@ -41,7 +44,7 @@ def build_graph(
     size = config.preprocessing.image_size
     height, width = image_size or (size, size)
     images = ops.parameter([1, height, width, 3], np.uint8, name="images")
-    out = build_network(OpenVINOOps(config, tensors), config.architecture, config.num_classes, images)
+    out = build_network(OpenVINOOps(config, tensors, arrays), config.architecture, config.num_classes, images)
     outputs = {
         "probabilities": ops.softmax(out["logits"], 1),
         "logits": out["logits"],
@@ -62,11 +65,15 @@ class OpenVINOOps:
     Args:
         config: The network, whose mean and standard deviation normalize the images.
         tensors: The weights, arrays by timm's key.
+        arrays: Where to put the weights; None for memory.
     """
 
-    def __init__(self, config: ModelConfig, tensors: dict[str, np.ndarray]):
+    def __init__(
+        self, config: ModelConfig, tensors: dict[str, np.ndarray], arrays: MappedArrays | None = None
+    ):
         self.preprocessing = config.preprocessing
         self.tensors = tensors
+        self.arrays = arrays
 
     def normalize(self, images: openvino.Node) -> openvino.Node:
         mean = np.array(self.preprocessing.mean, np.float32)
@@ -92,10 +99,10 @@ class OpenVINOOps:
         )
         bias = self._tensor(f"{bn}.bias") - self._tensor(f"{bn}.running_mean") * scale
         folded = self._tensor(f"{conv}.weight") * scale[:, None, None, None]
-        return _convolution(x, folded, bias, stride, groups)
+        return self._convolution(x, folded, bias, stride, groups)
 
     def conv_bias(self, x: openvino.Node, filters: int, *, name: str) -> openvino.Node:
-        return _convolution(x, self._tensor(f"{name}.weight"), self._tensor(f"{name}.bias"))
+        return self._convolution(x, self._tensor(f"{name}.weight"), self._tensor(f"{name}.bias"))
 
     def relu(self, x: openvino.Node, *, name: str) -> openvino.Node:
         return ops.relu(x)
@@ -117,7 +124,7 @@ class OpenVINOOps:
         return ops.reduce_mean(x, np.array([2, 3]), keep_dims=keepdims)
 
     def dense(self, x: openvino.Node, units: int, *, name: str) -> openvino.Node:
-        x = ops.matmul(x, _constant(self._tensor(f"{name}.weight")), False, True)
+        x = ops.matmul(x, self._constant(self._tensor(f"{name}.weight")), False, True)
         return ops.add(x, self._tensor(f"{name}.bias"))
 
     def multiply(self, x: openvino.Node, y: openvino.Node) -> openvino.Node:
@@ -132,21 +139,29 @@ class OpenVINOOps:
     def _tensor(self, key: str) -> np.ndarray:
         return np.asarray(self.tensors[key], np.float32)
 
+    def _convolution(
+        self, x: openvino.Node, kernel: np.ndarray, bias: np.ndarray, stride: int = 1, groups: int = 1
+    ) -> openvino.Node:
+        """A convolution with an OIHW kernel, padded by half the kernel on every side."""
+        margin = [kernel.shape[-1] // 2] * 2
+        geometry = ([stride] * 2, margin, margin, [1, 1])
+        if groups == 1:
+            x = ops.convolution(x, self._constant(kernel), *geometry)
+        else:
+            kernel = kernel.reshape(groups, -1, *kernel.shape[1:])
+            x = ops.group_convolution(x, self._constant(kernel), *geometry)
+        return ops.add(x, bias.reshape(1, -1, 1, 1))
 
-def _convolution(
-    x: openvino.Node, kernel: np.ndarray, bias: np.ndarray, stride: int = 1, groups: int = 1
-) -> openvino.Node:
-    """A convolution with an OIHW kernel, padded by half the kernel on every side."""
-    margin = [kernel.shape[-1] // 2] * 2
-    geometry = ([stride] * 2, margin, margin, [1, 1])
-    if groups == 1:
-        x = ops.convolution(x, _constant(kernel), *geometry)
-    else:
-        kernel = kernel.reshape(groups, -1, *kernel.shape[1:])
-        x = ops.group_convolution(x, _constant(kernel), *geometry)
-    return ops.add(x, bias.reshape(1, -1, 1, 1))
+    def _constant(self, array: np.ndarray) -> openvino.Node:
+        # Given an array, the opset's functions first make a Python list of it: a second for ResNeXt-50.
+        if self.arrays is None:
+            return openvino.op.Constant(np.ascontiguousarray(array))
+        return openvino.op.Constant(self.arrays.add(array), shared_memory=True)
 
 
-def _constant(array: np.ndarray) -> openvino.Node:
-    # Given an array, the opset's functions first make a Python list of it: a second for ResNeXt-50.
-    return openvino.op.Constant(np.ascontiguousarray(array))
+def arrays_for(config: ModelConfig) -> MappedArrays | None:
+    """A temporary file with room for the weights of a network's graph; None if there is none."""
+    try:
+        return MappedArrays(list(tensor_shapes(config.architecture, config.num_classes).values()))
+    except OSError:
+        return None

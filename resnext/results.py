@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import itertools
 import json
 import math
 import os
@@ -330,6 +331,22 @@ def read_evaluation(folder: pathlib.Path, max_bytes: int | None = None) -> Evalu
     except READ_ERRORS as error:
         fault = f"{path} is not a valid evaluation ({error})"
         raise DataError(f"{fault}: run `resnext evaluate` again, or delete it.") from None
+
+
+def spread_over_classes(predictions: Sequence[ImagePrediction], count: int) -> list[ImagePrediction]:
+    """Chooses predictions from as many true classes as possible, in their order.
+
+    Args:
+        predictions: The predictions of a test.
+        count: The largest number to choose.
+    """
+    by_class: dict[str, list[int]] = {}
+    for index, row in enumerate(predictions):
+        by_class.setdefault(row.true, []).append(index)
+    classes = np.unique(np.linspace(0, len(by_class) - 1, count).round().astype(int))
+    turns = itertools.zip_longest(*(list(by_class.values())[index] for index in classes))
+    chosen = [index for turn in turns for index in turn if index is not None][:count]
+    return [predictions[index] for index in sorted(chosen)]
 
 
 def calibration_bins(predictions: tuple[ImagePrediction, ...], bins: int = 10) -> list[CalibrationBin]:

@@ -12,6 +12,7 @@ import numpy as np
 
 from resnext.config import ModelConfig
 from resnext.errors import WeightsError
+from resnext.mapped import MappedArrays
 from resnext.shapes import tensor_shapes
 from resnext.weights import check_shapes
 
@@ -58,6 +59,7 @@ class OpenVINORuntime:
         graph: A graph from `images` `(1, height, width, 3)` uint8 RGB to the fields of `Output`.
         precision: "auto", "float32", "bfloat16", or "int8" for a quantized graph, which computes in float32
             where it is not quantized.
+        arrays: The weights of the graph, if they are in a file: their memory is given back after compiling.
 
     Attributes:
         precision: The precision in use: "float32", "bfloat16", "float16" or "int8".
@@ -68,10 +70,11 @@ class OpenVINORuntime:
 
     runtime = "openvino"
 
-    def __init__(self, graph: "openvino.Model", precision: str):
+    def __init__(self, graph: "openvino.Model", precision: str, arrays: MappedArrays | None = None):
         hint = _HINTS.get("float32" if precision == "int8" else precision)
         self._options = {"INFERENCE_PRECISION_HINT": hint} if hint else {}
         self._graph = graph
+        self._arrays = arrays
         self._lock = threading.Lock()
         self._running = 0
         compiled = self._compile("LATENCY")
@@ -138,6 +141,9 @@ class OpenVINORuntime:
         except RuntimeError as error:
             reason = str(error).strip().splitlines()[-1]
             raise WeightsError(f"OpenVINO cannot compile the network ({reason}).") from None
+        finally:
+            if self._arrays is not None:
+                self._arrays.release()
 
 
 @functools.cache

@@ -1,7 +1,6 @@
 """`evaluate`: classifies the whole test set in float32, so that the results are the same on every machine."""
 
 import dataclasses
-import itertools
 import pathlib
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
@@ -19,6 +18,7 @@ from resnext.results import (
     ImagePrediction,
     Suspect,
     read_history,
+    spread_over_classes,
 )
 from resnext.stream import infer_images
 
@@ -268,22 +268,11 @@ def first_predictions(evaluation: Evaluation) -> list[str]:
             f"{row.probability:.1%}",
             "wrong" if row.true != row.predicted else "",
         )
-        for row in _spread(evaluation.predictions, FIRST)
+        for row in spread_over_classes(evaluation.predictions, FIRST)
     ]
     rows.insert(0, ("file", "true", "predicted", "probability", ""))
     widths = [max(len(row[column]) for row in rows) for column in range(5)]
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
-
-
-def _spread(predictions: Sequence[ImagePrediction], count: int) -> list[ImagePrediction]:
-    """Chooses predictions from as many true classes as possible, in their order."""
-    by_class: dict[str, list[int]] = {}
-    for index, row in enumerate(predictions):
-        by_class.setdefault(row.true, []).append(index)
-    classes = np.unique(np.linspace(0, len(by_class) - 1, count).round().astype(int))
-    turns = itertools.zip_longest(*(list(by_class.values())[index] for index in classes))
-    chosen = [index for turn in turns for index in turn if index is not None][:count]
-    return [predictions[index] for index in sorted(chosen)]
 
 
 def _ranking(logits: np.ndarray) -> np.ndarray:

@@ -52,7 +52,7 @@ def explanation_html(model: Model, classification: Classification, label: int, l
     name = model.labels[label]
     size = preprocessing.image_size
     # The parts of the width and of the height that the network sees; above 1 where it sees margins, too.
-    across, down = seen_part(*classification.photograph.size, preprocessing)
+    across, down = seen_part(*classification.size, preprocessing)
     width = min(across, 1)
     height = min(down, 1)
     # The margins of the map do not lie on the photograph.

@@ -15,6 +15,7 @@ import numpy as np
 from gradio.components.plot import PlotData
 
 from resnext.page.i18n import translate
+from resnext.page.markup import shortened
 from resnext.page.theme import INK, LAYOUT, QUIET, RATES, RULE, TRAINING, VALIDATION
 from resnext.results import CalibrationBin
 
@@ -289,7 +290,7 @@ def _class_axis(names: list[str], places: list[str]) -> dict[str, Any]:
     """
     counted = len(names) <= MAX_COUNTED_CLASSES
     named = len(names) <= MAX_NAMED_CLASSES
-    short = [html.escape(_shortened(name, 18 if counted else 12)) for name in names]
+    short = [html.escape(shortened(name, 18 if counted else 12)) for name in names]
     axis = {
         "type": "category",
         "automargin": True,
@@ -321,13 +322,9 @@ def _cell_texts(matrix: np.ndarray, rates: np.ndarray, values: str) -> list[dict
     ]
 
 
-def _shortened(name: str, longest: int) -> str:
-    return name if len(name) <= longest else f"{name[: longest - 1]}…"
-
-
 def unique_names(names: Iterable[str]) -> list[str]:
-    """The names, with an index if they occur more than once: Plotly merges categories of the same name."""
-    names = list(names)
+    """The names, shortened, with an index unless they are unique: Plotly merges categories of one name."""
+    names = list(map(shortened, names))
     uses = Counter(names)
     numbered = [f"{name} ({index})" for index, name in enumerate(names)]
     unique = [name if uses[name] == 1 else other for name, other in zip(names, numbered)]

@@ -3,7 +3,6 @@
 import concurrent.futures
 import datetime
 import hashlib
-import io
 import json
 import pathlib
 import tempfile
@@ -114,15 +113,14 @@ class Feedback:
         Returns:
             Whether it was stored; no more are after `MAX_CORRECTIONS`, or when the disk is full.
         """
-        encoded = io.BytesIO()
-        # The photograph has no metadata any more, such as the place where it was taken.
-        classification.photograph.save(encoded, "JPEG", quality=90)
-        name = f"{hashlib.sha256(encoded.getvalue()).hexdigest()[:32]}.jpg"
+        # Without metadata, such as the place where it was taken.
+        photograph = classification.photograph
+        name = f"{hashlib.sha256(photograph).hexdigest()[:32]}.jpg"
         best = classification.most_likely(1)[0]
         row = {
             "file_name": name,
             "label": label,
-            "predicted": model.labels[best],
+            "predicted": model.classifier.config.label_names[best],
             "probability": round(classification.probability(best), 6),
             "model": model.name,
             "revision": model.classifier.repository.revision,
@@ -135,7 +133,7 @@ class Feedback:
             self._count += 1
             try:
                 self._own.mkdir(parents=True, exist_ok=True)
-                (self._own / name).write_bytes(encoded.getvalue())
+                (self._own / name).write_bytes(photograph)
                 with (self._own / "metadata.jsonl").open("a", encoding="utf-8") as rows:
                     rows.write(json.dumps(row, ensure_ascii=False) + "\n")
             except OSError:

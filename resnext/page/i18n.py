@@ -15,6 +15,8 @@ CHINESE = {
     "Model card": "模型卡",
     "Model": "模型",
     "Copy link": "复制链接",
+    "The link was copied.": "链接已复制。",
+    "Copy this address: {address}": "请复制此网址：{address}",
     "Photograph": "照片",
     "Most likely classes": "最可能的类别",
     "Number of classes": "显示的类别数",
@@ -85,6 +87,19 @@ CHINESE = {
     "commit {commit} on the Hub": "Hub 上的提交 {commit}",
     "Opening {model}": "正在打开 {model}",
     # training
+    "Waiting for a training in {folder}.": "正在等待 {folder} 中的训练开始。",
+    "Training: {epoch} of {epochs} epochs.": "训练中：已完成 {epoch} / {epochs} 轮。",
+    "All epochs are trained: the network is being tested.": "所有轮次已训练完毕：正在测试网络。",
+    "The training was interrupted after {epoch} of {epochs} epochs: the same command with --resume "
+    "continues it.": "训练在第 {epoch} / {epochs} 轮后中断：用相同命令加 --resume 可继续。",
+    "All epochs are trained, but the test was interrupted: the same command with --resume continues it.": (
+        "所有轮次已训练完毕，但测试被中断：用相同命令加 --resume 可继续。"
+    ),
+    "The training is finished: {epoch} epochs.": "训练已完成：共 {epoch} 轮。",
+    "About {time} left.": "约剩 {time}。",
+    "{count} s": "{count} 秒",
+    "{count} min": "{count} 分钟",
+    "{hours} h {minutes} min": "{hours} 小时 {minutes} 分钟",
     "best epoch": "最佳轮次",
     "{epoch} of {epochs}": "{epoch} / {epochs}",
     "validation accuracy": "验证准确率",
@@ -114,7 +129,7 @@ CHINESE = {
     "precision": "精确率",
     "recall": "召回率",
     "F1": "F1 值",
-    "First predictions": "前十个预测",
+    "Sample predictions, spread over the classes": "预测示例（取自各个类别）",
     "✓ correct": "✓ 正确",
     "✗ wrong": "✗ 错误",
     "result": "结果",
@@ -322,7 +337,19 @@ _ERRORS = {
     r"(?P<file>.+) is larger than (?P<most>\d+) MiB: make it smaller first\.": (
         "{file} 大于 {most} MiB：请先缩小。"
     ),
+    r"(?P<file>.+) has far more than the (?P<most>[\d,]+) pixels allowed: .+": (
+        "{file} 远远超过允许的 {most} 像素：请先缩小。"
+    ),
+    r"(?P<file>.+) is a large image in the form of text: .+": "{file} 是文本形式的大图像：请先另存为 PNG。",
+    r"(?P<file>.+) draws its image more than (?P<most>\d+) times over: .+": (
+        "{file} 的扫描次数超过 {most}：请先重新保存。"
+    ),
     r"(?P<file>.+) is a corrupt ZIP file: pack it again\.": "{file} 是损坏的 ZIP 文件：请重新打包。",
+    r"(?P<file>.+) cannot be unpacked: .+": "{file} 无法解压，文件损坏或压缩方式未知：请重新打包。",
+    r"(?P<file>.+) contains far more than (?P<most>\d+) files: .+": (
+        "{file} 中的文件远多于 {most} 个：请减少文件。"
+    ),
+    r"(?P<file>.+) contains no files: .+": "{file} 中没有文件：请把照片打包进去。",
     r"(?P<file>.+) is encrypted: .+": "{file} 已加密：请去掉密码后重新打包。",
     r"Only the first (?P<most>\d+) files are classified: .+": "只分类前 {most} 个文件：其余请另行上传。",
     r"(?P<url>.+) cannot be fetched: .+": "无法获取 {url}：请检查网址，或自行下载后把文件拖到这里。",
@@ -339,6 +366,59 @@ _ERRORS = {
     ),
     r"(?P<model>.+) has an invalid int8 graph .+": "{model} 的 int8 计算图无法使用：以 float32 分类。",
     r"An int8 graph needs OpenVINO: .+": "int8 计算图需要 OpenVINO：以 float32 分类。",
+    r"(?P<file>.+) does not fit the weights, so photographs of none .+": (
+        "{file} 与权重不符，因此无法识别不属于任何类别的照片：请重新训练。"
+    ),
+    # A model that cannot be opened. Reasons come before the files that they are about.
+    r"'?(?P<model>.+?)'? is (?:not a valid repository id: .+|neither a folder nor a Hub repository .+)": (
+        "{model} 不是有效的仓库名称：应为 OWNER/NAME。"
+    ),
+    r"(?P<model>.+) is not a model repository: it has no (?P<file>\S+)\. .+": (
+        "{model} 不是模型仓库：缺少 {file}。请选择 safetensors 格式的 timm 图像分类模型。"
+    ),
+    r"(?P<model>.+) has its weights (?:in \d+ files|only as a pickle), .+": (
+        "{model} 的权重格式不受支持：请转换为 model.safetensors。"
+    ),
+    r"(?P<model>.+) has weights of [\d,]+ MB, but the network .+": (
+        "{model} 的权重大于 config.json 中的网络：不是有效的模型仓库。"
+    ),
+    r"(?:The bundled model )?(?P<model>.+?)(?: is a folder and)? has no revisions: .+": (
+        "{model} 没有版本可选：请去掉 @ 之后的部分。"
+    ),
+    r"(?P<model>.+) is gated: .+": "{model} 需要申请访问权限：请在 Hub 上的页面申请。",
+    r"(?P<model>.+) arrived damaged: .+": "{model} 下载时损坏，已删除：请重试。",
+    r"HF_HUB_OFFLINE is set, so (?P<model>.+) could not be downloaded: .+": (
+        "本服务器处于离线模式，无法下载 {model}。"
+    ),
+    r"HF_TOKEN has characters that no token has, so (?P<model>.+) could not be downloaded: .+": (
+        "本服务器的令牌无效，未能下载 {model}。"
+    ),
+    r"The Hub does not accept the token that was sent, so (?P<model>.+) could not be downloaded: .+": (
+        "Hub 不接受本服务器的令牌，未能下载 {model}。"
+    ),
+    r"The Hub (?:does not allow the download|refused it).*, so (?P<model>.+) could not be downloaded: .+": (
+        "Hub 拒绝下载 {model}。"
+    ),
+    r"The Hub does not have one of its files any more, so (?P<model>.+) could not be downloaded: .+": (
+        "{model} 的一个文件已不在 Hub 上：请重试。"
+    ),
+    r".*config\.json.*(?:does not name an arch|Unknown arch|does not build|square images).*": (
+        "此模型的网络不受支持：只能打开 timm 的 ResNeXt 与 ResNet 图像分类器，输入为正方形彩色图像。"
+    ),
+    r"(?P<file>.*config\.json) (?:is missing|cannot be read|is not valid JSON|cannot be used).+": (
+        "{file} 缺失或无效，无法打开此模型：请检查或重新下载。"
+    ),
+    r".+ (?:needs an image size that is a multiple|would take gigabytes of memory) .+": (
+        "此模型的图像尺寸不受支持：请更换尺寸或模型。"
+    ),
+    r"(?P<file>.+) is a Git LFS pointer, not the weights: .+": (
+        "{file} 只是 Git LFS 指针，不是权重：请运行 git lfs pull。"
+    ),
+    r"(?P<file>\S+) (?:is missing: download the repository|is not a valid safetensors file|has no tensor"
+    r"|has a tensor).+": "{file} 缺失、损坏或与 config.json 不符：请重新下载或重新训练。",
+    r"(?P<file>\S+): tensor .+": "{file} 的内容无效或与 config.json 不符：请重新下载或重新训练。",
+    r"The network's output is NaN or infinite, .+": "网络输出不是有限的数，权重无效：请重新下载或重新训练。",
+    r"OpenVINO cannot compile the network .+": "OpenVINO 无法编译此网络：请选择其他模型。",
     r"The Hub cannot be reached, so (?P<model>.+) could not be downloaded: .+": (
         "无法连接 Hub，未能下载 {model}：请稍后再试。"
     ),
@@ -351,7 +431,21 @@ _ERRORS = {
     r".+, so (?P<model>.+) could not be downloaded: .+": "未能下载 {model}：请稍后再试。",
 }
 
-I18N = gr.I18n(**{"en": {text: text for text in CHINESE}, "zh": CHINESE, "zh-CN": CHINESE})
+# Words of Gradio (6.31) that its own dictionaries lack: screen readers would say "common.complete".
+_GRADIO = {"common.complete": "Complete"}
+_GRADIO_CHINESE = {
+    "common.complete": "完成",
+    "common.progress": "进度",
+    "status.queue_position": "排队中：{position} / {size}",
+}
+_SHOWN_CHINESE = {**CHINESE, **_GRADIO_CHINESE}
+I18N = gr.I18n(
+    **{
+        "en": {**{text: text for text in CHINESE}, **_GRADIO},
+        "zh": _SHOWN_CHINESE,
+        "zh-CN": _SHOWN_CHINESE,
+    }
+)
 
 
 def translate_lazy(text: str):

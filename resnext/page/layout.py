@@ -9,6 +9,7 @@ import gradio as gr
 from resnext.page.header import facts, masthead, notice
 from resnext.page.i18n import request_language, translate, translate_error, translate_lazy
 from resnext.page.models import BUNDLED_NAME, Model, Models, is_hub_id
+from resnext.page.programs import accept_programs
 from resnext.page.tabs.batch import BatchTab
 from resnext.page.tabs.card import CardTab
 from resnext.page.tabs.classify import ClassifyTab
@@ -23,9 +24,11 @@ TABS: tuple[type[Tab], ...] = (ClassifyTab, BatchTab, HistoryTab, EvaluationTab,
 _UPDATE_ADDRESS = read_static("update_address.js")
 # Shows the download of a model.
 _PROGRESS = gr.Progress(track_tqdm=True)
-_COPY_LINK = "() => navigator.clipboard.writeText(location.href)"
+_COPY_LINK = read_static("copy_link.js")
 # Seconds between looks whether the page's default model is open, while another one stands in.
 _LOOK_AGAIN = 5
+# Seconds between looks at the run that the page follows.
+_LOOK_AT_RUN = 3
 _PAGE_IS_OPEN = "() => { window.pageIsOpen = true; }"
 
 
@@ -53,12 +56,16 @@ def build_page(models: Models) -> gr.Blocks:
             filled = gr.State()
             outputs = (opened, filled, *tab.outputs)
             container.select(tab.fill, (header.in_use, filled), outputs, **UNQUEUED)
-            for event in (header.page.switched.success, arrived.success, header.recovered.change):
+            page_events = header.page.switched.success, header.recovered.change, header.grown.change
+            for event in (*page_events, arrived.success):
                 event(tab.fill, (header.in_use, filled, opened), outputs, **UNQUEUED)
             update = f"() => ({_UPDATE_ADDRESS})('tab', '{tab.name}')"
             container.select(None, None, None, js=update, **PRIVATE)
+        if models.run:
+            page.load(header.follow, *header.following, **PRIVATE)
         gr.api(header.model_info, queue=False)
     limit_downloads(page)
+    accept_programs(page)
     # More events at once than cores would not finish sooner. On one core, one of two waits for disk or Hub.
     return page.queue(max_size=64, default_concurrency_limit=max(2, os.cpu_count() or 2))
 
@@ -73,6 +80,7 @@ class Header:
     def __init__(self, models: Models):
         self.models = models
         self._built: tuple = ()
+        self.following: tuple = ()
 
     def build(self) -> None:
         """Makes the components and connects their events."""
@@ -94,25 +102,32 @@ class Header:
                 )
                 link = gr.Button(translate_lazy("Copy link"), size="sm", min_width=90, scale=0)
         note = gr.HTML(self._notice(first, "en"))
+        self.grown = gr.State(0)
         # None, for programs: the page's default model, which may change.
         self.in_use = gr.State()
         self.waiting = gr.Timer(_LOOK_AGAIN, active=False)
         self.recovered = gr.State(0)
         self.outputs = (choice, self.in_use, self.head, note, self.waiting)
-        # With Gradio 6.31, `input` fires twice when an option of the list is chosen.
-        chosen = choice.input if self.models.allow_any else choice.select
+        # With Gradio 6.31, `input` fires twice when an option of the list is chosen: once for that, and once
+        # for the loss of focus, which also ends the typing of a name.
+        chosen = choice.blur if self.models.allow_any else choice.select
         switched = chosen(
             self.switch, choice, self.outputs, api_visibility="private", show_progress_on=self.head
         )
         switched.failure(previous_model, self.in_use, choice, **UNQUEUED)
         update = f"value => ({_UPDATE_ADDRESS})('model', value)"
         switched.success(None, choice, None, js=update, **PRIVATE)
-        link.click(None, None, None, js=_COPY_LINK, **PRIVATE)
+        link.click(confirm_copy, gr.Textbox(visible=False), None, js=_COPY_LINK, **PRIVATE)
         # In the queue: only then does Gradio notice that a state has changed.
         self.waiting.tick(
             self.recover, (self.in_use, self.recovered), (*self.outputs, self.recovered), **PRIVATE
         )
-        self.page = Page(choice, self.in_use, switched, self.recovered)
+        self.page = Page(choice, self.in_use, switched, self.recovered, self.grown)
+        if self.models.run:
+            line = gr.HTML(self._run_line("en"))
+            seen = gr.State()
+            self.following = (self.in_use, seen, self.grown), (line, seen, self.grown)
+            gr.Timer(_LOOK_AT_RUN).tick(self.follow, *self.following, **PRIVATE)
 
     def switch(self, name: str | None, request: gr.Request, progress: gr.Progress = _PROGRESS) -> tuple:
         """Opens a model.
@@ -125,7 +140,7 @@ class Header:
         progress(0, translate(language, "Opening {model}", model=name))
         model = self.models.get(name, language)
         names = gr.Dropdown(choices=self.models.names(model), value=model.name)
-        waiting = gr.Timer(active=self._stands_in(model) and is_hub_id(self.models.first))
+        waiting = gr.Timer(active=self._stands_in(model) and self._may_open_later())
         return names, model.name, masthead(model, language), self._notice(model, language), waiting
 
     def arrive(self, request: gr.Request, progress: gr.Progress = _PROGRESS) -> tuple:
@@ -147,6 +162,36 @@ class Header:
         if in_use != BUNDLED_NAME:
             return *[gr.skip()] * 4, gr.Timer(active=False), gr.skip()
         return *self.switch(self.models.first, request, lambda *progress: None), recovered + 1
+
+    def follow(self, in_use: str | None, seen: tuple | None, grown: int, request: gr.Request) -> tuple:
+        """Shows how far the followed run has come.
+
+        Args:
+            in_use: The name of the model that the visitor sees.
+            seen: The state of the run that the page shows.
+            grown: A number that changes when the page has to show a later state.
+            request: Its headers say which language the visitor reads.
+
+        Returns:
+            The sentence about the run as HTML, the state that the page shows now, and the number.
+        """
+        line = self._run_line(request_language(request))
+        if in_use != self.models.first or self.models.warning:
+            return line, gr.skip(), gr.skip()
+        version = self.models.open(None).version
+        if version == seen:
+            return line, gr.skip(), gr.skip()
+        return line, version, grown + 1
+
+    def _run_line(self, language: str) -> str:
+        run = self.models.run
+        # The time that is left changes too often for screen readers to announce it.
+        role = "" if run.status.state == "training" else ' role="status"'
+        kind = "notice" if run.status.state in ("interrupted", "untested") else "quiet"
+        return f'<p class="run {kind}"{role}>{html.escape(run.in_words(language))}</p>'
+
+    def _may_open_later(self) -> bool:
+        return self.models.run is not None or is_hub_id(self.models.first)
 
     def _stands_in(self, model: Model) -> bool:
         return bool(self.models.warning) and model.name == self.models.default
@@ -172,6 +217,18 @@ class Header:
 def previous_model(in_use: str | None):
     """The value of the list of models after a model could not be opened: the name of the one in use."""
     return in_use or gr.skip()
+
+
+def confirm_copy(address: str, request: gr.Request) -> None:
+    """Says that the page's address was copied, or shows the address that the browser did not copy."""
+    language = request_language(request)
+    if address:
+        text = translate(language, "Copy this address: {address}", address=address)
+        gr.Info(html.escape(text, quote=False), duration=None, title=translate(language, "Copy link"))
+    else:
+        gr.Info(
+            translate(language, "The link was copied."), duration=3, title=translate(language, "Copy link")
+        )
 
 
 def selected_tab(request: gr.Request):

@@ -7,6 +7,10 @@ from collections.abc import Iterable
 
 from PIL import Image
 
+# Characters of a text of unknown origin that are shown: of the name of a class, and of a cell of a table.
+MAX_NAME = 100
+MAX_CELL = 400
+
 
 class Picture:
     """An image inside the page, as a data URL.
@@ -24,6 +28,11 @@ class Picture:
         kind = "png" if image.startswith(b"\x89PNG") else "jpeg"
         data = base64.b64encode(image).decode()
         self.html = f'<img src="data:image/{kind};base64,{data}" alt="{html.escape(alt)}">'
+
+
+def shortened(text: str, longest: int = MAX_NAME) -> str:
+    """The text, with its end left out if it is too long: repositories have names of any length."""
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"
 
 
 def headline(numbers: dict[str, str]) -> str:
@@ -106,6 +115,7 @@ def _row(cells: tuple["str | Picture", ...], numbers: tuple[int, ...], named: bo
         if isinstance(content, Picture):
             parts.append(f"<{tag}>{content.html}</{tag}>")
             continue
+        content = shortened(content, MAX_CELL)
         kind = {"✓": "correct", "✗": "wrong"}.get(content[:1], "number" if column in numbers else "")
         parts.append(f'<{tag} class="{kind}">{_breakable(content)}</{tag}>')
     return f"<tr>{''.join(parts)}</tr>"

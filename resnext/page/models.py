@@ -3,6 +3,7 @@
 import collections
 import dataclasses
 import html
+import io
 import os
 import pathlib
 import re
@@ -14,13 +15,14 @@ from typing import Any
 
 import gradio as gr
 import numpy as np
-from PIL import Image
 
 from resnext import repository
 from resnext.classifier import Classifier, Output
 from resnext.errors import RepositoryError, ResNeXtError
 from resnext.int8 import has_int8
 from resnext.page.i18n import translate_error
+from resnext.page.markup import shortened
+from resnext.page.runs import Run
 from resnext.preprocessing import open_image, preprocess
 
 BUNDLED_NAME = repository.bundled_title(repository.DEFAULT)  # stands in for a model that cannot be opened
@@ -39,7 +41,9 @@ class Classification:
     Args:
         output: The output of the network.
         pixels: The network's input, (image_size, image_size, 3) uint8 RGB.
-        photograph: The whole photograph, RGB, at most 1024 pixels wide and high.
+        photograph: The whole photograph, at most 1024 pixels wide and high, as the content of a JPEG file
+            without metadata: decoded, it would take 3 MB for each of those that are remembered.
+        size: The width and height of the photograph.
         network_seconds: The time that the network took.
         total_seconds: The time from the encoded file to the output.
         unknown: Whether the photograph looks like none of the classes; None if nothing tells.
@@ -47,7 +51,8 @@ class Classification:
 
     output: Output
     pixels: np.ndarray
-    photograph: Image.Image
+    photograph: bytes
+    size: tuple[int, int]
     network_seconds: float
     total_seconds: float
     unknown: bool | None = None
@@ -68,27 +73,29 @@ class Model:
     Args:
         classifier: The classifier, opened from a model repository.
         name: The page's name of the model, never a folder of the server.
+        stamp: What tells this state of the files of a followed run from later ones; empty for others.
+
+    Attributes:
+        labels: The names of the classes as the page shows them, in the order of the logits.
     """
 
-    def __init__(self, classifier: Classifier, name: str):
+    def __init__(self, classifier: Classifier, name: str, stamp: tuple = ()):
         self.classifier = classifier
         self.name = name
+        self.stamp = stamp
         self.plain_name = name.removesuffix(INT8)
         self.folder = classifier.repository.folder
+        self.labels = tuple(map(shortened, classifier.config.label_names))
         self._classifications: collections.OrderedDict[str, Classification] = collections.OrderedDict()
         self._cache: dict[Hashable, Any] = {}
         self._lock = threading.Lock()
         self._cache_lock = threading.RLock()
 
     @property
-    def version(self) -> tuple[bool, str | None]:
-        """Whether it was the newest commit when it was opened, and the commit."""
-        return self.classifier.repository.current, self.classifier.repository.revision
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """The names of the classes, in the order of the logits."""
-        return self.classifier.config.label_names
+    def version(self) -> tuple:
+        """Whether it was the newest commit when it was opened, the commit, and the stamp if it has one."""
+        repository = self.classifier.repository
+        return repository.current, repository.revision, *self.stamp
 
     def classify(self, path: str) -> Classification:
         """Classifies an uploaded photograph, unless the result is remembered.
@@ -118,7 +125,9 @@ class Model:
         unknown = self.classifier.is_unknown(pixels)
         total = time.perf_counter() - start
         image.thumbnail((1024, 1024))
-        return Classification(output, pixels, image, end - begin, total, unknown)
+        photograph = io.BytesIO()
+        image.save(photograph, "JPEG", quality=90)
+        return Classification(output, pixels, photograph.getvalue(), image.size, end - begin, total, unknown)
 
     def cached(self, key: Hashable, make: Callable[[], Any]) -> Any:
         """The result of `make`, which is called once for each key and kept as long as the model is open."""
@@ -156,6 +165,7 @@ class Models:
     Attributes:
         warning: Why the bundled model stands in for the page's default; empty if it does not.
         feedback: Where visitors' corrections are stored (`Feedback`), or None.
+        run: The run that the page follows (`Run`), whose folder is the page's default; or None.
     """
 
     def __init__(self, offered: Iterable[str | None] = (None,), *, allow_any: bool = False, most: int = 3):
@@ -163,6 +173,7 @@ class Models:
         self.most = most
         self.warning = ""
         self.feedback: Any = None
+        self.run: Run | None = None
         self.sources: dict[str, str] = {}
         for source in dict.fromkeys(map(_unambiguous, offered)):
             self.sources.setdefault(_page_name(source, self.sources), source)
@@ -201,6 +212,8 @@ class Models:
         Raises:
             gr.Error: The model cannot be opened; the message is for a visitor, in their language.
         """
+        if not isinstance(name, str | None):
+            raise gr.Error("The name of a model has to be text.", print_exception=False)
         try:
             return self.open(name)
         except ResNeXtError as error:
@@ -292,6 +305,25 @@ class Models:
             if not replaced and name == self.first:
                 self._keep(model)
         return found.current
+
+    def reload(self, stamp: tuple) -> None:
+        """Loads the page's default model again, whose files have changed, and puts it in the model's place.
+
+        Args:
+            stamp: What tells this state of its files from others (`Run.look`). The first item is of the
+                network's files: if it is the same as before, the network is kept.
+
+        Raises:
+            ResNeXtError: The network cannot be loaded. The open model stays.
+        """
+        name = self.first
+        with self._lock:
+            old = self._open.get(name)
+        if old is not None and old.stamp[:1] == stamp[:1]:
+            model = Model(old.classifier, name, stamp)
+        else:
+            model = Model(Classifier.open(self._find(name)), name, stamp)
+        self._keep(model)
 
     @staticmethod
     def _is_branch(source: str) -> bool:

@@ -1,6 +1,7 @@
 """Opens the page's default model in time, and in the background what the Hub could not give yet."""
 
 import itertools
+import pathlib
 import sys
 import threading
 import time
@@ -8,10 +9,13 @@ from collections.abc import Callable, Iterable, Iterator
 
 from resnext.errors import ResNeXtError
 from resnext.page.models import BUNDLED_NAME, Models, is_hub_id, without_folders
+from resnext.page.runs import Run
 from resnext.repository import BUNDLED, bundled_title, plain_name
 
 # Seconds that the start of a page waits for its model. Its imports take a few more.
 PATIENCE = 8.0
+# Seconds between looks at the folder of a run.
+_LOOK_AGAIN = 2.0
 _STANDS_IN = "Until then, this page shows the bundled model."
 
 
@@ -19,6 +23,7 @@ def open_models(
     model: str | None,
     more: Iterable[str] = (),
     *,
+    watch: pathlib.Path | None = None,
     refresh: float | None = None,
     patience: float = PATIENCE,
     report: Callable[[str], None] = lambda line: print(line, file=sys.stderr, flush=True),
@@ -32,15 +37,23 @@ def open_models(
     Args:
         model: A folder or repository id; the bundled model if None.
         more: Further models to offer.
+        watch: The output folder of a `fit`, which need not exist yet: it is the default model, and followed.
         refresh: Seconds between questions to the Hub for new commits of the open models; None for none.
         patience: Seconds to wait for the default model.
         report: Prints a line for the page's owner.
         options: Options of `Models`.
     """
+    if watch is not None:
+        # A relative path could be the name of a Hub repository.
+        watch = watch.expanduser().resolve()
+        model = str(watch)
     model = plain_name(model) if model else None
     models = Models([model, *more, *map(bundled_title, BUNDLED)], **options)
     upkeep = Upkeep(models, refresh, report)
-    if model is None or not is_hub_id(model):
+    if watch is not None:
+        models.run = Run(watch)
+        upkeep.open_run()
+    elif model is None or not is_hub_id(model):
         upkeep.open_folder()
     else:
         upkeep.open_from_hub(patience)
@@ -61,6 +74,7 @@ class Upkeep:
         self.refresh = refresh
         self.report = report
         self._said: dict[str, str] = {}
+        self._stamp: tuple = ()
 
     def open_folder(self) -> None:
         """Opens a default model that is on this machine; the bundled model stands in for an invalid one."""
@@ -74,6 +88,36 @@ class Upkeep:
             self.report(models.warning)
             models.open(None)
         self._start(self._follow)
+
+    def open_run(self) -> None:
+        """Opens the weights of a followed run, if it has any yet, and follows it."""
+        models = self.models
+        models.warning = f"The training in {models.first} has no weights yet. {_STANDS_IN}"
+        self.look_at_run()
+        if models.warning:
+            self.report(models.warning)
+        models.open(None)
+        self._start(self._follow_run)
+        self._start(self._follow)
+
+    def _follow_run(self) -> None:
+        while True:
+            time.sleep(_LOOK_AGAIN)
+            self.look_at_run()
+
+    def look_at_run(self) -> None:
+        """Reads how far the followed run has come, and loads its weights if they have changed."""
+        models = self.models
+        stamp = models.run.look()
+        if stamp == self._stamp or not all(stamp[0]):
+            return
+        self._stamp = stamp
+        try:
+            models.reload(stamp)
+        except ResNeXtError as error:
+            self._say_once(models.first, str(error))
+        else:
+            models.warning = ""
 
     def open_from_hub(self, patience: float) -> None:
         """Opens a default model that is on the Hub, and retries in the background."""
@@ -126,9 +170,12 @@ class Upkeep:
                 said = f"{error} Until then, this page keeps the commit of {name} that is open."
             else:
                 said = ""
-            if said and said != self._said.get(name):
-                self.report(said)
-            self._said[name] = said
+            self._say_once(name, said)
+
+    def _say_once(self, name: str, said: str) -> None:
+        if said and said != self._said.get(name):
+            self.report(said)
+        self._said[name] = said
 
     def _stand_in(self, reason: str) -> str:
         source = self.models.sources[self.models.first]

@@ -72,7 +72,7 @@ def page_process(*options, path: str = "", **variables: str) -> Iterator[str]:
     process = subprocess.Popen(
         command, cwd=ROOT, env={**os.environ, **variables}, stdout=subprocess.PIPE, text=True
     )
-    address = re.compile(rf"http://[\d.:]+{path}")
+    address = re.compile(rf"https?://[\d.:]+{path}")
     # A page whose output is not read stops when the pipe is full.
     reader = threading.Thread(target=process.stdout.read, daemon=True)
     try:

@@ -87,6 +87,21 @@ def test_a_missing_repository_is_named_in_the_error(browser, hub):
     page.close()
 
 
+def test_the_error_about_a_chosen_model_is_shown_once(browser, hub):
+    page = browser.new_page()
+    page.goto(hub.page)
+    box = page.get_by_label("Model", exact=True)
+    box.click()
+    page.get_by_role("option", name="tester/gone").click()
+    toast = page.get_by_test_id("toast-body")
+    expect(toast).to_contain_text("tester/gone is not on the Hub", timeout=PATIENCE)
+    expect(box).to_have_value("flowers (bundled)", timeout=PATIENCE)
+    page.get_by_role("tab", name="Batch").click()
+    page.wait_for_timeout(2000)  # a second question to the Hub would have been answered
+    expect(toast).to_have_count(1)
+    page.close()
+
+
 def test_the_int8_form_of_a_model_can_be_chosen_and_linked_to(browser, hub):
     page = browser.new_page()
     page.goto(hub.page)

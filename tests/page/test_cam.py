@@ -31,7 +31,7 @@ def test_the_frame_surrounds_the_input_of_the_network(tiny_config, mode, box, la
         labels=config.label_names,
     )
     classification = Classification(
-        Output(*[np.zeros(3)] * 3), np.zeros((64, 64, 3), np.uint8), Image.new("RGB", (160, 120)), 0.1, 0.2
+        Output(*[np.zeros(3)] * 3), np.zeros((64, 64, 3), np.uint8), b"JPEG", (160, 120), 0.1, 0.2
     )
     page = cam.explanation_html(model, classification, 0, "en")
     assert [float(number) for number in re.findall(r"(?:left|top|width|height):([\d.]+)%", page)] == list(box)

@@ -1,6 +1,7 @@
 """The page's endpoints for programs return what the classifier returns, and refuse what they have to."""
 
 import ast
+import base64
 import pathlib
 import shutil
 import zipfile
@@ -12,7 +13,7 @@ from gradio_client import Client, exceptions, handle_file
 from PIL import Image
 
 from resnext.classifier import Classifier
-from resnext.page import cam
+from resnext.page import cam, programs
 from resnext.page.models import Model
 from tests.helpers.pages import served
 from tests.helpers.paths import ROOT
@@ -172,6 +173,77 @@ def test_classify_works_without_the_client_of_gradio(client, image):
     answer = raw_call(client, "classify", [{"path": path, "meta": {"_type": "gradio.FileData"}}, 2])
     assert answer.startswith("event: complete")
     assert answer.count('"confidence":') == 2
+
+
+@pytest.fixture(scope="module")
+def data_url(tmp_path_factory):
+    content = save_image(tmp_path_factory.mktemp("images") / "photograph.png", seed=7).read_bytes()
+    return "data:image/png;base64," + base64.b64encode(content).decode()
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        lambda url: url,
+        lambda url: {"url": url},
+        lambda url: {"path": None, "url": url},
+        lambda url: {"path": url, "meta": {"_type": "gradio.FileData"}},
+    ],
+)
+def test_an_image_inside_the_json_is_classified_like_a_file(client, classifier, image, data_url, form):
+    label = classifier(image)[0].label
+    answer = raw_call(client, "classify", [form(data_url)])
+    assert answer.startswith("event: complete")
+    assert f'"label": "{label}"' in answer
+    assert answer.count('"confidence":') == 5, "top_k has its default"
+    assert raw_call(client, "explain", [form(data_url)]).startswith("event: complete")
+    assert f'"label": "{label}"' in raw_call(client, "classify_batch", [[form(data_url)]])
+
+
+@pytest.mark.parametrize(
+    "endpoint, values, sentence",
+    [
+        ("classify", [], "There is no image"),
+        ("classify", [7], "/classify cannot use these values"),
+        ("classify", [None, "many"], "/classify cannot use these values"),
+        ("classify", [None, 99], "Value 99 is greater than maximum value 10."),
+        ("classify", ["iVBORw0KGgo"], "/classify cannot use these values"),
+        ("classify", ["data:image/png,abc"], "has to begin like data:image/png;base64,"),
+        ("classify", ["data:image/png;base64,a"], "is not valid base64"),
+        ("classify", ["data:image/png;base64,AAAA"], "image.png cannot be read as an image"),
+        ("classify", ["data:;base64,AAAA"], "image.bin cannot be read as an image"),
+        ("explain", [], "There is no image"),
+        ("classify_batch", [], "files has to be a list of files."),
+        ("classify_batch", [[], 7], "The name of a model has to be text."),
+        ("classify_batch", [["data:image/png;base64,a"]], "is not valid base64"),
+        ("model_info", [["flowers"]], "The name of a model has to be text."),
+    ],
+)
+def test_values_that_cannot_be_used_get_a_sentence(client, endpoint, values, sentence):
+    answer = raw_call(client, endpoint, values)
+    assert answer.startswith("event: error")
+    assert sentence in answer
+
+
+def test_a_data_url_of_more_than_64_mb_is_refused(client, monkeypatch, data_url):
+    monkeypatch.setattr(programs, "MAX_BYTES", 10)
+    assert "larger than 64 MB" in raw_call(client, "classify", [data_url + 1000 * "A"])
+
+
+def test_values_that_are_left_out_have_their_defaults(client):
+    assert '"architecture": "resnext26_small"' in raw_call(client, "model_info", [])
+    assert raw_call(client, "classify_batch", [[]]).endswith("data: [[]]\n\n")
+
+
+def test_the_page_itself_is_sent_compressed_and_events_are_not(client, data_url):
+    page = httpx.get(client.src)
+    assert page.headers["content-encoding"] == "gzip"
+    assert len(page.text) > 3 * int(page.headers["content-length"])
+    address = f"{client.src}gradio_api/call/classify"
+    event = httpx.post(address, json={"data": [data_url]}).json()["event_id"]
+    answer = httpx.get(f"{address}/{event}")
+    assert "content-encoding" not in answer.headers
+    assert answer.text.startswith("event: complete")
 
 
 def test_of_two_classes_with_one_name_the_more_likely_counts(tmp_path, image):

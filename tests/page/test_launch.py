@@ -1,6 +1,8 @@
 """The page's command line: its options, its errors, and what it imports."""
 
 import importlib.util
+import os
+import pathlib
 import socket
 import subprocess
 import sys
@@ -10,6 +12,7 @@ import typer
 from typer.testing import CliRunner
 
 from resnext.page import launch
+from tests.helpers.pages import free_port
 from tests.helpers.paths import ROOT
 
 
@@ -53,7 +56,8 @@ def test_a_port_in_use_exits_with_status_1_and_one_line(repository):
         ]
         result = subprocess.run(arguments, cwd=ROOT, capture_output=True, text=True)
     assert result.returncode == 1
-    assert len(result.stderr.strip().splitlines()) == 1
+    (line,) = result.stderr.splitlines()
+    assert f"Port {arguments[-1]} is in use by another program: choose another --port" in line
 
 
 def test_the_command_line_is_importable_without_gradio():
@@ -68,6 +72,8 @@ def test_the_command_line_is_importable_without_gradio():
 def start(monkeypatch):
     """Runs the command line without serving; returns its result, and what would be served."""
     served = []
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.setenv(name, "127.0.0.1")
     monkeypatch.setattr(
         launch, "serve", lambda page, *place, **options: served.append((page, place, options))
     )
@@ -81,12 +87,72 @@ def start(monkeypatch):
 
 
 def test_host_and_port_are_passed_on_to_the_server(start, repository):
-    result, served = start("--model", repository, "--host", "0.0.0.0", "--port", 8000)
+    port = free_port()
+    result, served = start("--model", repository, "--host", "0.0.0.0", "--port", port)
     assert result.exit_code == 0
     ((page, place, options),) = served
     assert page.title == "flowers · ResNeXt"
-    assert place == ("0.0.0.0", 8000)
+    assert place == ("0.0.0.0", port)
     assert options == {"mcp_server": None}
+
+
+def test_what_gradio_can_do_is_passed_on_to_it(start, repository):
+    options = ("--root-path", "/resnext/", "--auth", "ant:six", "--auth", "bee:buzz", "--share")
+    result, served = start("--model", repository, *options)
+    assert result.exit_code == 0, result.output
+    assert served[0][2] == {
+        "mcp_server": None,
+        "root_path": "/resnext",
+        "auth": [("ant", "six"), ("bee", "buzz")],
+        "share": True,
+    }
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--root-path", "resnext"),
+        ("--ssl-certfile", "cert.pem"),
+        ("--ssl-keyfile", "key.pem"),
+        ("--watch", "run", "--model", "flowers"),
+        ("--port", "0"),
+    ],
+)
+def test_options_that_do_not_fit_are_wrong_usage(start, options):
+    result, served = start(*options)
+    assert result.exit_code == 2
+    assert not served
+
+
+@pytest.mark.parametrize(
+    "options, variables",
+    [
+        (("--host", "192.0.2.1"), {}),
+        ((), {"GRADIO_SERVER_NAME": "192.0.2.1"}),
+        (("--auth", "secret"), {}),
+        ((), {"GRADIO_TEMP_DIR": "/dev/null/uploads"}),
+        (("--ssl-certfile", "gone.pem", "--ssl-keyfile", "gone.pem"), {}),
+    ],
+)
+def test_a_fault_of_the_machine_exits_with_status_1_and_one_line(options, variables):
+    result = subprocess.run(
+        [sys.executable, "app.py", *options],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        env={**os.environ, **variables},
+    )
+    assert result.returncode == 1
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("app.py: ")
+    assert "secret" not in line
+
+
+def test_the_variables_that_switch_statistics_off_are_those_of_the_installed_gradio():
+    sources = pathlib.Path(importlib.util.find_spec("gradio").origin).parent.glob("*.py")
+    text = "".join(file.read_text("utf-8") for file in sources)
+    for name in launch._STATISTICS_OFF:
+        assert f'"{name}"' in text, "Gradio was upgraded: look how it computes statistics now"
 
 
 def test_a_model_that_cannot_be_opened_is_a_warning(start, tmp_path):

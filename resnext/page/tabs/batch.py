@@ -11,7 +11,7 @@ import numpy as np
 from gradio.utils import get_upload_folder
 from PIL import Image
 
-from resnext.errors import ImageError
+from resnext.errors import ImageError, WeightsError
 from resnext.page.archives import Entry, files_in
 from resnext.page.i18n import request_language, translate, translate_error, translate_lazy
 from resnext.page.markup import Picture, table
@@ -119,9 +119,9 @@ def classify_file(model: Model, name: str, source: bytes | str | Entry | ImageEr
         if isinstance(source, Entry):
             source = source.read(name)
         pixels = load_pixels(source, model.classifier.config.preprocessing, name=name)
-    except ImageError as error:
+        (best,) = model.classifier.top(model.classifier.run(pixels), 1)
+    except (ImageError, WeightsError) as error:
         return Row(name, error=str(error))
-    (best,) = model.classifier.top(model.classifier.run(pixels), 1)
     thumbnail = Image.fromarray(np.ascontiguousarray(pixels))
     thumbnail.thumbnail((72, 72))
     unknown = model.classifier.is_unknown(pixels)

@@ -7,12 +7,12 @@ import gradio as gr
 from gradio.utils import get_upload_folder
 from PIL import Image
 
-from resnext.errors import ImageError
+from resnext.errors import ImageError, WeightsError
 from resnext.page.cam import evidence_overlay, explanation_html
 from resnext.page.feedback import NONE_OF_THESE
 from resnext.page.fetch import fetch_image
 from resnext.page.i18n import request_language, translate, translate_error, translate_lazy
-from resnext.page.markup import Picture
+from resnext.page.markup import Picture, shortened
 from resnext.page.models import Classification, Model
 from resnext.page.tabs.contract import PRIVATE, UNQUEUED, Page, Tab
 from resnext.page.theme import read_static
@@ -90,7 +90,7 @@ class ClassifyTab(Tab):
         )
         classified.success(self.describe, inputs, description, **UNQUEUED)
         classified.failure(no_photograph, outputs=photograph, **UNQUEUED)
-        for changed in (page.switched.success, page.recovered.change):
+        for changed in (page.switched.success, page.recovered.change, page.grown.change):
             again = changed(self.classify, inputs, bars, api_visibility="private", show_progress="minimal")
             again.success(self.describe, inputs, description, **UNQUEUED)
         bars.select(self.choose_bar, inputs, label, **UNQUEUED)
@@ -140,7 +140,11 @@ class ClassifyTab(Tab):
         """Stores the right class of a photograph; returns a sentence, and the checkbox."""
         language = request_language(request)
         model = self.models.get(name)
-        if image is None or label is None or (label != NONE_OF_THESE and label not in model.labels):
+        if (
+            image is None
+            or label is None
+            or (label != NONE_OF_THESE and label not in model.classifier.config.label_names)
+        ):
             text = "Choose a photograph and its right class first."
         elif not consent:
             text = "Tick the box first: without your consent nothing is stored."
@@ -154,7 +158,8 @@ class ClassifyTab(Tab):
         shown = [example_gallery(model, language), _credits(model, language)]
         if self.models.feedback:
             none = (translate(language, "none of these classes"), NONE_OF_THESE)
-            choices = [*((label, label) for label in dict.fromkeys(model.labels)), none]
+            names = dict(zip(model.classifier.config.label_names, model.labels))
+            choices = [*((shown, label) for label, shown in names.items()), none]
             shown.append(gr.Dropdown(choices=choices, value=None))
         return shown
 
@@ -173,12 +178,12 @@ class ClassifyTab(Tab):
         model = self.models.get(name)
         try:
             classification = model.classify(image)
-        except ImageError as error:
+        except (ImageError, WeightsError) as error:
             raise image_error(error, image, request_language(request)) from None
         confidences = {}
         for prediction in model.classifier.top(classification.output, int(top_k)):
             # Of two classes with the same name, the more likely one counts.
-            confidences.setdefault(prediction.label, prediction.probability)
+            confidences.setdefault(shortened(prediction.label), prediction.probability)
         return confidences
 
     def describe(self, image: str | None, top_k: float, name: str, request: gr.Request) -> tuple:
@@ -232,13 +237,14 @@ class ClassifyTab(Tab):
             raise gr.Error("There is no image to explain: upload one.", print_exception=False)
         try:
             classification = opened.classify(image)
-        except ImageError as error:
+        except (ImageError, WeightsError) as error:
             raise image_error(error, image) from None
-        if label and label not in opened.labels:
+        names = opened.classifier.config.label_names
+        if label and label not in names:
             known = ", ".join(opened.labels[:20])
             text = f"{label[:200]} is not a class of {opened.name}: choose one of {known}."
             raise gr.Error(html.escape(text, quote=False), print_exception=False)
-        index = opened.labels.index(label) if label else classification.most_likely(1)[0]
+        index = names.index(label) if label else classification.most_likely(1)[0]
         return evidence_overlay(opened, classification, index)
 
 
@@ -258,8 +264,8 @@ async def fetch(url: str, request: gr.Request) -> str | None:
         raise gr.Error(html.escape(text, quote=False), print_exception=False) from None
 
 
-def image_error(error: ImageError, image: str, language: str = "en") -> gr.Error:
-    """The error message that a visitor reads about a bad image, without the folder of the server.
+def image_error(error: ImageError | WeightsError, image: str, language: str = "en") -> gr.Error:
+    """The error message that a visitor reads about a bad image or network, without the server's folder.
 
     Args:
         error: The error.

@@ -27,12 +27,14 @@ class Page:
         in_use: The name of the model that is open for this visitor; None for the page's default.
         switched: The event of opening another model.
         recovered: A state that changes when the page's default model takes the place of the bundled one.
+        grown: A state that changes when the run that the page follows has new epochs or weights.
     """
 
     choice: gr.Dropdown
     in_use: gr.State
     switched: Dependency
     recovered: gr.State
+    grown: gr.State
 
 
 class Tab(abc.ABC):
@@ -66,6 +68,10 @@ class Tab(abc.ABC):
     def show(self, model: Model, language: str) -> Sequence[Any]:
         """The values of the outputs for a model in a language ("en" or "zh")."""
 
+    def update(self, model: Model, language: str) -> Sequence[Any]:
+        """The values of the outputs for a newer version of the model that the tab shows."""
+        return self.show(model, language)
+
     def place(self, page: Page) -> gr.Tab:
         """Adds the tab to the page that is being built, and returns its container."""
         with gr.Tab(translate_lazy(self.label), id=self.name) as container:
@@ -97,4 +103,6 @@ class Tab(abc.ABC):
         state = (model.name, model.version, language)
         if state == filled:
             return [self.name, *[gr.skip()] * (1 + len(self.outputs))]
-        return [self.name, state, *self.show(model, language)]
+        newer = filled is not None and (filled[0], filled[2]) == (state[0], state[2])
+        show = self.update if newer else self.show
+        return [self.name, state, *show(model, language)]

@@ -27,10 +27,11 @@ from resnext.results import (
     Suspect,
     calibration_bias,
     calibration_error,
+    spread_over_classes,
 )
 
 VALUES = ("counts", "rates")
-# The tutorial prints the first ten predictions; as many mistakes are shown.
+# The tutorial prints ten predictions; as many mistakes are shown.
 FIRST = 10
 MAX_LISTED = 200
 MAX_DRAWN_CLASSES = 2000
@@ -337,7 +338,7 @@ def _tables(model: Model, evaluation: Evaluation, language: str) -> str:
         (prediction for prediction in evaluation.predictions if prediction.true != prediction.predicted),
         key=lambda prediction: -prediction.probability,
     )
-    parts = [_first_predictions(evaluation, language)]
+    parts = [_sample_predictions(evaluation, language)]
     if mistakes:
         parts.insert(0, _confident_mistakes(model, mistakes[:FIRST], language))
     if evaluation.suspects:
@@ -345,13 +346,15 @@ def _tables(model: Model, evaluation: Evaluation, language: str) -> str:
     return f'<div class="sections">{"".join(parts)}</div>'
 
 
-def _first_predictions(evaluation: Evaluation, language: str) -> str:
+def _sample_predictions(evaluation: Evaluation, language: str) -> str:
     rows = []
-    for prediction in evaluation.predictions[:FIRST]:
+    # The first ones of a test are usually all of one class.
+    for prediction in spread_over_classes(evaluation.predictions, FIRST):
         correct = prediction.true == prediction.predicted
         rows.append((*_cells(prediction), translate(language, "✓ correct" if correct else "✗ wrong")))
     header = (*_prediction_header(language), translate(language, "result"))
-    return table(translate(language, "First predictions"), header, rows, numbers=(3,))
+    name = translate(language, "Sample predictions, spread over the classes")
+    return table(name, header, rows, numbers=(3,))
 
 
 def _confident_mistakes(model: Model, mistakes: list[ImagePrediction], language: str) -> str:

@@ -40,7 +40,7 @@ class HistoryTab(Tab):
             ]
         recipe = gr.HTML()
         gr.on(
-            (others.input, logarithmic.input),
+            (others.input, logarithmic.input, page.grown.change),
             self.redraw,
             (page.in_use, others, logarithmic),
             plots,
@@ -54,10 +54,29 @@ class HistoryTab(Tab):
         recipe = _recipe(model, language)
         if isinstance(history, str):
             return history, gr.Row(visible=False), gr.skip(), gr.skip(), *[gr.Plot(visible=False)] * 2, recipe
-        choices = [name for name in self.models.sources if name != model.plain_name]
-        others = gr.Dropdown(choices=choices, value=[], multiselect=True, visible=bool(choices))
+        others = self._others(model, value=[])
         plots = [gr.Plot(_curve(model, kind, {}, False, language), visible=True) for kind in KINDS]
         return _headline(history, language), gr.Row(visible=True), others, False, *plots, recipe
+
+    def update(self, model: Model, language: str):
+        history = _history(model, language)
+        if isinstance(history, str):
+            return self.show(model, language)
+        # `redraw` draws the curves, with what the visitor has chosen.
+        plots = [gr.Plot(visible=True) for _ in KINDS]
+        recipe = _recipe(model, language)
+        return (
+            _headline(history, language),
+            gr.Row(visible=True),
+            self._others(model),
+            gr.skip(),
+            *plots,
+            recipe,
+        )
+
+    def _others(self, model: Model, **value) -> gr.Dropdown:
+        choices = [name for name in self.models.sources if name != model.plain_name]
+        return gr.Dropdown(choices=choices, multiselect=True, visible=bool(choices), **value)
 
     def redraw(self, name: str, compared: list[str], logarithmic: bool, request: gr.Request) -> list:
         """The curves of the model in use, with the validation curves of other models.
@@ -69,6 +88,9 @@ class HistoryTab(Tab):
             request: Its headers say which language the visitor reads.
         """
         language = request_language(request)
+        model = self.models.get(name)
+        if isinstance(_history(model, language), str):
+            return [gr.skip()] * len(KINDS)
         histories = {}
         for other in compared:
             try:
@@ -80,7 +102,6 @@ class HistoryTab(Tab):
                 gr.Warning(translate(language, "{model} has no learning curves to compare.", model=other))
             else:
                 histories[other] = history
-        model = self.models.get(name)
         return [_curve(model, kind, histories, logarithmic, language) for kind in KINDS]
 
 

@@ -1,0 +1,45 @@
+"""Arrays in a temporary file that is mapped into memory, whose memory is given back while nothing reads them.
+
+OpenVINO packs a graph's weights for the processor, and keeps the graph's own copy for as long as the compiled
+graph, although it reads that only when it compiles.
+"""
+
+import mmap
+import os
+import tempfile
+
+import numpy as np
+
+_ALIGNMENT = 64  # bytes: OpenVINO copies constants that are aligned less
+
+
+class MappedArrays:
+    """Copies of float32 arrays, one after another in a temporary file without a name.
+
+    Args:
+        shapes: The shapes of the arrays that may be added.
+
+    Raises:
+        OSError: There is no room for the file, or this system cannot give the memory of a mapped file back.
+    """
+
+    def __init__(self, shapes: list[tuple[int, ...]]):
+        if not hasattr(mmap, "MADV_DONTNEED") or not hasattr(os, "posix_fallocate"):
+            raise OSError("memory of a mapped file cannot be given back")
+        size = sum(-(-4 * int(np.prod(shape)) // _ALIGNMENT) * _ALIGNMENT for shape in shapes)
+        with tempfile.TemporaryFile() as file:
+            # Without it, a full disk would end the process when the memory is written to.
+            os.posix_fallocate(file.fileno(), 0, size)
+            self._map = mmap.mmap(file.fileno(), size)
+        self._end = 0
+
+    def add(self, array: np.ndarray) -> np.ndarray:
+        """Returns a copy of an array, any shape, float32."""
+        copy = np.frombuffer(self._map, np.float32, array.size, self._end).reshape(array.shape)
+        copy[...] = array
+        self._end += -(-copy.nbytes // _ALIGNMENT) * _ALIGNMENT
+        return copy
+
+    def release(self) -> None:
+        """Gives the memory of all arrays back to the system. What is read again comes from the file."""
+        self._map.madvise(mmap.MADV_DONTNEED)

@@ -1,0 +1,111 @@
+"""The first page load of a visitor with a phone and a slow line: requests, bytes and seconds.
+
+    python tests/benchmarks/first_load.py
+
+Chromium with an empty cache loads the page at a phone's width through a line of 1.6 Mbit/s and 150 ms of
+latency, the "Slow 4G" of Chromium's developer tools, until the tab that classifies can be used. An identity
+page of Gradio shows what Gradio itself takes. Bytes are as sent, compressed and with headers.
+"""
+
+import argparse
+import csv
+import pathlib
+import shutil
+import sys
+import tempfile
+import time
+
+import contenders
+import page as pages
+from playwright.sync_api import sync_playwright
+
+sys.path.insert(0, str(contenders.ROOT))
+
+from tests.conftest import CHROMIUM_OPTIONS
+
+KINDS = ("Script", "Stylesheet", "Font", "Image", "Fetch", "Document")
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--megabits", type=float, default=1.6, help="megabits a second (default: %(default)s)"
+    )
+    parser.add_argument("--latency", type=float, default=150, help="milliseconds (default: %(default)s)")
+    parser.add_argument("--largest", type=int, default=0, help="also list this many of the largest files")
+    parser.add_argument("--output", type=pathlib.Path, help="CSV file for the table")
+    options = parser.parse_args()
+    rows = []
+    with tempfile.TemporaryDirectory() as name, sync_playwright() as playwright:
+        folder = pathlib.Path(name)
+        identity = folder / "identity.py"
+        identity.write_text(pages.IDENTITY, "utf-8")
+        commands = {
+            "identity": [sys.executable, str(identity), ""],
+            "this project": [sys.executable, str(contenders.ROOT / "app.py"), "--port"],
+        }
+        chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))))
+        browser = playwright.chromium.launch(executable_path=chromium, args=CHROMIUM_OPTIONS)
+        for title, command in commands.items():
+            with pages.running(command, folder) as (_, address, *_):
+                files, seconds = load(browser, address, options)
+            rows.append(summary(title, files, seconds))
+            for size, kind, url in sorted(files, reverse=True)[: options.largest]:
+                print(f"{size / 1000:8.1f} kB  {kind:10}  {url.removeprefix(address)[:90]}")
+        browser.close()
+    writer = csv.DictWriter(sys.stdout, rows[0])
+    writer.writeheader()
+    writer.writerows(rows)
+    if options.output:
+        with options.output.open("w", newline="") as file:
+            writer = csv.DictWriter(file, rows[0], lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(rows)
+
+
+def load(browser, address: str, options) -> tuple[list[tuple[int, str, str]], float]:
+    """Loads a page with an empty cache.
+
+    Returns:
+        The bytes, the kind and the address of each file, and the seconds until the page can be used.
+    """
+    context = browser.new_context(viewport={"width": 390, "height": 844}, is_mobile=True, has_touch=True)
+    page = context.new_page()
+    session = context.new_cdp_session(page)
+    session.send("Network.enable")
+    rate = options.megabits * 1e6 / 8
+    line = {"latency": options.latency, "downloadThroughput": rate, "uploadThroughput": rate / 2}
+    session.send("Network.emulateNetworkConditions", {"offline": False, **line})
+    asked, files = {}, []
+    session.on("Network.responseReceived", lambda event: asked.update({event["requestId"]: event}))
+
+    def finish(event):
+        response = asked.get(event["requestId"])
+        if response and not response["response"]["url"].startswith(("data:", "blob:")):
+            size = int(event["encodedDataLength"])
+            files.append((size, response["type"], response["response"]["url"]))
+
+    session.on("Network.loadingFinished", finish)
+    begin = time.perf_counter()
+    page.goto(address, timeout=300_000)
+    page.locator("input[type=file]").first.wait_for(state="attached", timeout=300_000)
+    seconds = time.perf_counter() - begin
+    page.wait_for_load_state("networkidle", timeout=300_000)
+    context.close()
+    return files, seconds
+
+
+def summary(title: str, files: list[tuple[int, str, str]], seconds: float) -> dict[str, object]:
+    """One row of the table."""
+    row: dict[str, object] = {"page": title, "requests": len(files)}
+    row["kilobytes"] = round(sum(size for size, *_ in files) / 1000)
+    for kind in KINDS:
+        row[f"{kind.lower()} kB"] = round(sum(size for size, one, _ in files if one == kind) / 1000)
+    row["seconds"] = round(seconds, 1)
+    return row
+
+
+if __name__ == "__main__":
+    main()
