@@ -378,8 +378,10 @@ def evaluate_command(
 
     A folder that the model was not trained on is tested as a whole, or its test folder if it has one.
     """
+    from resnext.recipe_file import recorded_seed
+
     from .data import find_images
-    from .run_folder import RunFolder, recorded_seed
+    from .run_folder import RunFolder
 
     unknown_files = _unknown_files(unknown)
     folder = _results_folder(model, output)
@@ -433,9 +435,11 @@ def quantize_command(
 ):
     """Make an int8 graph for OpenVINO, smaller and faster, and state its accuracy in the model card."""
     require("nncf", "quantize")
+    from resnext.recipe_file import recorded_seed
+
     from .data import find_images
     from .quantize import quantize
-    from .run_folder import RunFolder, recorded_seed
+    from .run_folder import RunFolder
 
     folder = _results_folder(model, output)
     repository = _find(model)
@@ -680,7 +684,7 @@ def _draw_curves(output: pathlib.Path) -> None:
 
 
 def _write_card(folder: pathlib.Path) -> None:
-    from .card import write_card
+    from resnext.card import write_card
 
     write_card(folder)
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from resnext.errors import ConfigError
+from resnext.recipe_file import MAX_SEED
 
 OPTIMIZERS = ("sgd", "adamw")
 LABEL_MODES = ("int", "categorical", "binary")
@@ -16,7 +17,6 @@ CLASS_WEIGHTS = ("equal", "balanced")
 # How many images fine-tuning sees in all its epochs, and the fewest and most epochs.
 _FINETUNING_IMAGES = 60_000
 _FINETUNING_EPOCHS = (5, 50)
-MAX_SEED = 2**32 - 1  # the largest that NumPy takes
 
 
 def _setting(default, help: str, *, choices=None, min=None, max=None, above=None):

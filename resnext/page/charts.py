@@ -1,4 +1,4 @@
-"""The page's interactive figures. (`training/plots.py` draws those of the model card.)"""
+"""The page's interactive figures. (`resnext/plots.py` draws those of the model card.)"""
 
 import html
 import math

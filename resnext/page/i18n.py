@@ -114,6 +114,8 @@ CHINESE = {
     "precision": "精确率",
     "recall": "召回率",
     "F1": "F1 值",
+    "There was no test set: each training image was classified by a classifier that was fitted without "
+    "it ({method}).": "没有测试集：每张训练图像都由未用它拟合的分类器分类（{method}）。",
     "First predictions": "前十个预测",
     "✓ correct": "✓ 正确",
     "✗ wrong": "✗ 错误",
