@@ -255,8 +255,8 @@ def _tested_on(evaluation: Evaluation, pretrained: bool) -> str:
     if evaluation.method is None:
         return f"on {evaluation.samples} test images{_independence(evaluation, pretrained)}"
     return (
-        f"by {_escape(evaluation.method)}: each of the {evaluation.samples} training images was classified by "
-        "a classifier that was fitted without it. There was no test set"
+        f"by {_escape(evaluation.method)}: each of the {evaluation.samples} training images was classified "
+        "by a classifier that was fitted without it. There was no test set"
     )
 
 

@@ -64,6 +64,9 @@ def main(
             "this data set on the Hub, which is made private.",
         ),
     ] = None,
+    teach: Annotated[
+        bool, typer.Option("--teach/--no-teach", help="Let visitors teach classes of their own, in memory.")
+    ] = True,
     host: Annotated[
         str | None,
         typer.Option(
@@ -113,7 +116,7 @@ def main(
         offered.feedback = Feedback(feedback_repo, report)
         offered.feedback.start()
     try:
-        serve(build_page(offered), host, port, mcp_server=mcp or None)
+        serve(build_page(offered, teach=teach), host, port, mcp_server=mcp or None)
     finally:
         # Not when Python exits: then the client cannot start the threads of an upload any more.
         if offered.feedback:

@@ -120,7 +120,7 @@ def classify_file(model: Model, name: str, source: bytes | str | Entry | ImageEr
             source = source.read(name)
         pixels = load_pixels(source, model.classifier.config.preprocessing)
     except ImageError as error:
-        return Row(name, error=_error_about(name, source, error))
+        return Row(name, error=error_about(name, source, error))
     (best,) = model.classifier.top(model.classifier.run(pixels), 1)
     thumbnail = Image.fromarray(np.ascontiguousarray(pixels))
     thumbnail.thumbnail((72, 72))
@@ -128,7 +128,8 @@ def classify_file(model: Model, name: str, source: bytes | str | Entry | ImageEr
     return Row(name, best.label, best.probability, unknown=unknown, thumbnail=thumbnail)
 
 
-def _error_about(name: str, source: bytes | str | Entry | ImageError, error: ImageError) -> str:
+def error_about(name: str, source: bytes | str | Entry | ImageError, error: ImageError) -> str:
+    """What is wrong with a file, by the name that the visitor gave it and without the server's folder."""
     # str(error) may be shortened in the middle of the path.
     text = error.args[0]
     text = text.replace(source, name) if isinstance(source, str) else text.replace("The image", name, 1)
