@@ -1,5 +1,6 @@
 """The linear probe: a classifier for the pooled features of a network that stays as it is."""
 
+import functools
 from typing import NamedTuple
 
 import numpy as np
@@ -77,16 +78,17 @@ class LinearProbe:
         weights = np.ones(num_classes) if class_weights is None else np.asarray(class_weights)
         image_weights = weights[labels]
         self._image_weights = (image_weights / image_weights.sum()).astype(np.float32)
-        self._targets = np.eye(num_classes, dtype=np.float32)[labels][:, None]
+        self._targets = np.eye(num_classes, dtype=np.float32)[labels][:, :, None]
         self.step_size = 2 / self._largest_eigenvalue()
         self._folds = np.full(len(labels), -1) if folds is None else np.asarray(folds)
         # The first classifier sees all images, the one of a fold all but the fold's.
         count = int(self._folds.max()) + 1
         seen = self._folds[:, None] != np.arange(-1, count)
         seen[:, 0] = True
-        self._seen_weights = (self._image_weights[:, None] * seen)[:, :, None]
-        self._parameters = np.zeros((self._features.shape[1], 1 + count, num_classes), np.float32)
-        self._logits = np.zeros((len(labels), 1 + count, num_classes), np.float32)
+        self._seen_weights = (self._image_weights[:, None] * seen)[:, None]
+        # The classifiers are the last axis, so that NumPy is fast along it.
+        self._parameters = np.zeros((self._features.shape[1], num_classes, 1 + count), np.float32)
+        self._logits = np.zeros((len(labels), num_classes, 1 + count), np.float32)
         self._previous = self._parameters, self._logits
         self._passes = 0
 
@@ -100,7 +102,7 @@ class LinearProbe:
         Returns:
             The scores. Those of the training images are measured just before the step.
         """
-        logits = self._step()[:, 0]
+        logits = self._step()[:, :, 0]
         weight, bias = self.classifier()
         return Scores(*score(logits, self._labels), *score(val_features @ weight.T + bias, val_labels))
 
@@ -128,8 +130,13 @@ class LinearProbe:
         This loss takes the place of the validation loss: all classifiers are those after the same pass. With
         no image in a fold, `PATIENCE` passes are made.
         """
+        # The products are small: a second thread would wait for the first more than it helps.
+        with _threads().limit(limits=1, user_api="blas"):
+            return self._cross_validate()
+
+    def _cross_validate(self) -> CrossValidation:
         left_out = self._folds >= 0
-        best = self._parameters[:, 0], self._unseen_logits()
+        best = self._parameters[:, :, 0], self._unseen_logits()
         best_loss, waited = np.inf, 0
         while self._passes < MAX_PASSES and waited < PATIENCE:
             self._step()
@@ -138,23 +145,25 @@ class LinearProbe:
             weights = self._image_weights[left_out]
             loss = float(weights @ losses(logits[left_out], self._labels[left_out]))
             if loss < best_loss or not left_out.any():
-                best, best_loss = (self._parameters[:, 0], logits), loss
+                best, best_loss = (self._parameters[:, :, 0], logits), loss
                 waited = 0 if left_out.any() else waited
         return CrossValidation(*self._unstandardized(best[0]), best[1])
 
     def classifier(self) -> tuple[np.ndarray, np.ndarray]:
         """Returns weight (classes, channels) and bias (classes,) float32, for features as they are."""
-        return self._unstandardized(self._parameters[:, 0])
+        return self._unstandardized(self._parameters[:, :, 0])
 
     def _step(self) -> np.ndarray:
-        """Makes one step; returns the logits where it looked ahead: (images, 1 + folds, classes)."""
+        """Makes one step; returns the logits where it looked ahead: (images, classes, 1 + folds)."""
         self._passes += 1
         momentum = (self._passes - 1) / (self._passes + 2)
         previous_parameters, previous_logits = self._previous
         self._previous = self._parameters, self._logits
         ahead = self._parameters + momentum * (self._parameters - previous_parameters)
         logits = self._logits + momentum * (self._logits - previous_logits)
-        residuals = self._seen_weights * (softmax(logits) - self._targets)
+        residuals = softmax(logits, axis=1)
+        residuals -= self._targets
+        residuals *= self._seen_weights
         gradient = self._features.T @ residuals.reshape(len(residuals), -1)
         self._parameters = ahead - self.step_size * gradient.reshape(ahead.shape)
         flat = self._parameters.reshape(len(self._parameters), -1)
@@ -163,7 +172,7 @@ class LinearProbe:
 
     def _unseen_logits(self) -> np.ndarray:
         """The logits of each image by the classifier of its fold: (images, classes)."""
-        return self._logits[np.arange(len(self._logits)), 1 + self._folds]
+        return self._logits[np.arange(len(self._logits)), :, 1 + self._folds]
 
     def _unstandardized(self, parameters: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         if self._basis is not None:
@@ -186,6 +195,13 @@ class LinearProbe:
         return float(np.linalg.norm(vector)) * 1.1  # the iteration comes from below
 
 
+@functools.cache
+def _threads():
+    import threadpoolctl
+
+    return threadpoolctl.ThreadpoolController()
+
+
 def _reduce(features: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
     """Features of fewer images than channels as coordinates in an orthonormal basis of what they span.
 
@@ -200,10 +216,11 @@ def _reduce(features: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
     return np.ascontiguousarray(coordinates.T), basis
 
 
-def softmax(logits: np.ndarray) -> np.ndarray:
-    """Probabilities of logits along the last axis."""
-    exponentials = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    return exponentials / exponentials.sum(axis=-1, keepdims=True)
+def softmax(logits: np.ndarray, axis: int = -1) -> np.ndarray:
+    """Probabilities of logits along an axis."""
+    exponentials = np.exp(logits - logits.max(axis=axis, keepdims=True))
+    exponentials /= exponentials.sum(axis=axis, keepdims=True)
+    return exponentials
 
 
 def score(logits: np.ndarray, labels: np.ndarray) -> tuple[float, float]:

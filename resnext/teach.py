@@ -49,7 +49,7 @@ MAX_NAME = 60  # characters of a class' name
 # The bundled backbone was trained on small images; recipe `probe` looks at photographs with it at this size.
 BACKBONE_SIZE = 144
 # Up to so many pictures, each is left out alone; of more, groups of them are.
-MAX_LEFT_OUT_ALONE = 100
+MAX_LEFT_OUT_ALONE = 60
 _FEWEST_GROUPS = 5
 # From fewer pictures, no threshold for photographs of none of the classes can be chosen.
 MIN_FOR_DETECTOR = 10
@@ -499,7 +499,7 @@ def _groups(taught: list[TaughtClass]) -> np.ndarray:
     tested = np.repeat(np.array(counts) > 1, counts)
     total = int(tested.sum())
     # The time for a solution grows with the pictures times the groups.
-    most = max(_FEWEST_GROUPS, 2000 // max(total, 1))
+    most = max(_FEWEST_GROUPS, 1000 // max(total, 1))
     groups = np.full(len(tested), -1)
     groups[tested] = np.arange(total) % (total if total <= MAX_LEFT_OUT_ALONE else most)
     return groups

@@ -535,6 +535,13 @@ def space_command(
         ),
     ] = None,
     title: Annotated[str | None, typer.Option(help="Title of the Space.")] = None,
+    teach: Annotated[
+        bool,
+        typer.Option(
+            "--teach/--no-teach",
+            help="Let visitors teach classes of their own, and log in to push them.",
+        ),
+    ] = True,
     dry_run: Annotated[
         pathlib.Path | None,
         typer.Option(
@@ -551,7 +558,7 @@ def space_command(
     _check_hardware(hardware, sleep_time)
     if dry_run is not None and dry_run.exists():
         raise RepositoryError(f"{dry_run} exists already: give a folder that is to be made.")
-    options = SpaceOptions(model, private, hardware, sleep_time, secret or (), title)
+    options = SpaceOptions(model, private, hardware, sleep_time, secret or (), title, teach)
     typer.echo(make_space(repo, options, dry_run, report=lambda line: typer.echo(line, err=True)))
 
 

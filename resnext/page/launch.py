@@ -65,7 +65,12 @@ def main(
         ),
     ] = None,
     teach: Annotated[
-        bool, typer.Option("--teach/--no-teach", help="Let visitors teach classes of their own, in memory.")
+        bool,
+        typer.Option(
+            "--teach/--no-teach",
+            envvar="RESNEXT_TEACH",
+            help="Let visitors teach classes of their own, which are kept in memory.",
+        ),
     ] = True,
     host: Annotated[
         str | None,

@@ -83,7 +83,7 @@ def test_folds_leave_the_classifier_of_all_images_as_it_is():
     _, labels = clusters(30, 0)
     plain, folded = stepped(labels, None), stepped(labels, np.arange(30) % 5)
     np.testing.assert_allclose(plain.classifier()[0], folded.classifier()[0], rtol=1e-3, atol=1e-6)
-    assert not np.allclose(folded._unseen_logits(), folded._logits[:, 0], rtol=1e-3)
+    assert not np.allclose(folded._unseen_logits(), folded._logits[:, :, 0], rtol=1e-3)
 
 
 def test_the_pass_with_the_lowest_loss_of_unseen_images_is_chosen():

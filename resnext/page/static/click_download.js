@@ -1,9 +1,7 @@
 () => {
-  // The button gets its file just after this event.
-  const click = left => {
-    const link = document.querySelector('.taught-file a[href], a.taught-file[href]');
-    if (link) link.click();
-    else if (left) setTimeout(click, 100, left - 1);
-  };
-  setTimeout(click, 200, 50);
+  // The hidden button gets its file together with this event: a moment later it can be clicked.
+  setTimeout(() => {
+    const place = document.querySelector('.taught-file');
+    (place?.matches('a, button') ? place : place?.querySelector('a, button'))?.click();
+  }, 300);
 }

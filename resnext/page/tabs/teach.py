@@ -61,6 +61,7 @@ _MAX_FAULTS = 3  # sentences on files that could not be added
 _DEFAULT_NAME = "my-classes"
 _SECONDS_BETWEEN_FRAMES = 0.5
 _MAX_CAMERA_SECONDS = 300
+_NOTHING_TRIED = "", gr.Label(visible=False)
 _TITLE = '<h2 class="title">${value}</h2>'
 _TRIED = ("Photograph", "Camera")
 _DARK_RATE = 0.5  # of a cell of the confusion matrix, above which its text is white
@@ -133,7 +134,8 @@ class TeachTab(Tab):
         shown = (lesson, classes, results, ready)
         queued = {"api_visibility": "private", "show_progress": "minimal", "show_progress_on": results}
         for event in (classes.click, results.click):
-            acted = event(self.act, (lesson, network), shown, **queued)
+            # Gradio drops an event of mode "once" that comes while it finishes the one before.
+            acted = event(self.act, (lesson, network), shown, trigger_mode="multiple", **queued)
             acted.success(self.try_photograph, (lesson, photograph), tried, **PRIVATE)
             acted.failure(self.show_classes, lesson, classes, **UNQUEUED)
         changed = network.input(self.change_network, (lesson, network), shown, **queued)
@@ -170,7 +172,10 @@ class TeachTab(Tab):
         )
         answer = gr.HTML()
         bars = gr.Label(
-            label=translate_lazy("Most likely classes"), show_heading=False, elem_classes="likeliest"
+            label=translate_lazy("Most likely classes"),
+            show_heading=False,
+            visible=False,
+            elem_classes="likeliest",
         )
         tried = (answer, bars)
         classified = photograph.change(
@@ -198,8 +203,10 @@ class TeachTab(Tab):
         _title("Take it home")
         name = gr.Textbox(_DEFAULT_NAME, label=translate_lazy("Name of the model"), max_length=60)
         with gr.Row():
-            model = gr.Button(translate_lazy("Download the model"), variant="primary", min_width=140)
-            pictures = gr.Button(translate_lazy("Download the pictures"), min_width=140)
+            model = gr.Button(
+                translate_lazy("Download the model"), variant="primary", size="md", min_width=140
+            )
+            pictures = gr.Button(translate_lazy("Download the pictures"), size="md", min_width=140)
         file = gr.DownloadButton(visible="hidden", elem_classes="taught-file")
         commands = gr.HTML(_commands(_DEFAULT_NAME, "en"))
         for button, download in ((model, self.download_model), (pictures, self.download_pictures)):
@@ -306,11 +313,11 @@ class TeachTab(Tab):
 
     def try_photograph(
         self, lesson: Lesson | None, photograph: str | None, request: gr.Request
-    ) -> tuple[str, dict[str, float]]:
+    ) -> tuple[str, gr.Label]:
         """The sentence on a photograph, and its most likely classes."""
         language = request_language(request)
         if lesson is None or photograph is None:
-            return "", {}
+            return _NOTHING_TRIED
         try:
             return _answer(lesson, photograph, language)
         except ImageError as error:
@@ -318,10 +325,10 @@ class TeachTab(Tab):
 
     def try_frame(
         self, lesson: Lesson | None, frame: Image.Image | None, request: gr.Request
-    ) -> tuple[str, dict[str, float]]:
+    ) -> tuple[str, gr.Label]:
         """The sentence on a picture of the camera, and its most likely classes."""
         if lesson is None or frame is None:
-            return "", {}
+            return _NOTHING_TRIED
         return _answer(lesson, frame, request_language(request))
 
     def download_model(self, lesson: Lesson | None, name: str, request: gr.Request) -> tuple:
@@ -408,7 +415,7 @@ def _refusal(status: int) -> str:
 def choose_source(source: str) -> tuple:
     """Shows the photograph or the camera, and forgets what was tried with the other one."""
     camera = source == _TRIED[1]
-    return gr.Image(visible=not camera, value=None), gr.Image(visible=camera), "", {}
+    return gr.Image(visible=not camera, value=None), gr.Image(visible=camera), *_NOTHING_TRIED
 
 
 def _forget(lesson: Lesson | None) -> None:
@@ -608,10 +615,10 @@ def _names(misfit: Misfit) -> dict[str, str]:
     return {"label": misfit.label, "likelier": misfit.likelier}
 
 
-def _answer(lesson: Lesson, source: str | Image.Image, language: str) -> tuple[str, dict[str, float]]:
+def _answer(lesson: Lesson, source: str | Image.Image, language: str) -> tuple[str, gr.Label]:
     result = lesson.classify(source)
     if result is None:
-        return "", {}
+        return _NOTHING_TRIED
     labels, probabilities = result.labels, result.probabilities
     order = np.argsort(-probabilities, kind="stable")[:BARS]
     best = order[0]
@@ -623,7 +630,8 @@ def _answer(lesson: Lesson, source: str | Image.Image, language: str) -> tuple[s
         state = " unsure" if probabilities[best] < UNSURE else ""
         text = in_words(labels[best], float(probabilities[best]), len(labels), language)
     answer = f'<p class="answer{state}" role="status">{html.escape(text)}</p>'
-    return answer, {labels[index]: float(probabilities[index]) for index in order}
+    bars = {labels[index]: float(probabilities[index]) for index in order}
+    return answer, gr.Label(bars, visible=True)
 
 
 def _write(lesson: Lesson | None, folder: pathlib.Path, language: str) -> None:
