@@ -395,8 +395,8 @@ class Lesson:
             return sum(len(one.pictures) for one in self.classes)
 
     def taught(self) -> list[TaughtClass]:
-        """The classes that have pictures."""
-        return [one for one in self.classes if one.pictures]
+        """The classes that have pictures, in the order of folders, so that `fit` keeps their classifier."""
+        return sorted((one for one in self.classes if one.pictures), key=lambda one: one.name)
 
     def classify(self, source: str | bytes | Image.Image) -> Result | None:
         """Classifies a photograph. None with fewer than two classes of pictures.

@@ -78,15 +78,15 @@ CHINESE = {
     "probability": "概率",
     "{count} files, {bad} of them could not be read.": "共 {count} 个文件，其中 {bad} 个无法读取。",
     # teach
-    "Teach": "教学",
+    "Teach": "教模型",
     "Teach your own classes": "教会模型您自己的类别",
     "Name two or more classes and add a few pictures to each. The model learns after every picture: "
     "there is nothing to start.": (
         "为两个或更多类别命名，并各添加几张图片。每添加一张图片，模型就会重新学习，无需手动开始。"
     ),
-    "Your pictures stay in this server's memory, where no other visitor can see them, and are forgotten "
+    "No other visitor can see your pictures. This server keeps them while you teach, and deletes them "
     "an hour after you leave. At most {classes} classes, {pictures} pictures of each, {megabytes} MB.": (
-        "您的图片只保存在此服务器的内存中，其他访问者无法看到，并在您离开一小时后删除。"
+        "其他访问者无法看到您的图片。服务器仅在教学期间保留它们，并在您离开一小时后删除。"
         "最多 {classes} 个类别，每个类别 {pictures} 张图片，共 {megabytes} MB。"
     ),
     "Class {number}": "类别 {number}",
@@ -113,6 +113,7 @@ CHINESE = {
     ),
     "All classes and pictures will be removed.": "所有类别和图片都将被删除。",
     "Features from": "特征来自",
+    "The bundled network knows many kinds of things, and is fast.": ("自带网络认识许多种事物，而且速度快。"),
     "Add a picture to two classes, and the results appear here.": (
         "为两个类别各添加一张图片，结果会显示在这里。"
     ),
@@ -134,8 +135,8 @@ CHINESE = {
     "Try it": "试一试",
     "Take it home": "带走模型",
     "Name of the model": "模型名称",
-    "Download the model": "下载模型",
-    "Download the pictures": "下载图片",
+    "Download model": "下载模型",
+    "Download pictures": "下载图片",
     "Unpack the model, then show it, or fine-tune it with the unpacked pictures:": (
         "解压模型后，可以展示它，或用解压后的图片微调它："
     ),

@@ -45,8 +45,8 @@ def visit(browser, address):
                 request.url.startswith((address, "blob:", "data:")) or foreign.append(request.url)
             ),
         )
-        page.goto(f"{address}?tab=teach")
-        expect(page.locator(".taught")).to_have_count(2, timeout=PATIENCE)
+        page.goto(f"{address}?tab=teach", timeout=4 * PATIENCE)
+        expect(page.locator(".taught")).to_have_count(2, timeout=4 * PATIENCE)
         pages.append(page)
         return page
 
@@ -95,7 +95,7 @@ def test_two_classes_are_taught_tried_and_opened_in_a_second_page(visit, browser
 
     page.get_by_label("Name of the model").fill("colors")
     with page.expect_download(timeout=2 * PATIENCE) as download:
-        page.get_by_role("button", name="Download the model").click()
+        page.get_by_role("button", name="Download model").click()
     zipfile.ZipFile(download.value.path()).extractall(tmp_path)
     with served(tmp_path / "colors") as second:
         opened = browser.new_page(locale="en-US")

@@ -222,10 +222,10 @@ def test_the_downloaded_model_opens(tab, ask, colors, tmp_path):
     file, commands = tab.download_model(colors, "my colors!", ask())
     assert "resnext app --model my-colors" in commands
     zipfile.ZipFile(file.value["path"]).extractall(tmp_path)
-    assert Classifier.from_pretrained(tmp_path / "my-colors").config.label_names == ("red", "green")
+    assert Classifier.from_pretrained(tmp_path / "my-colors").config.label_names == ("green", "red")
     file, _ = tab.download_pictures(colors, "", ask())
     names = zipfile.ZipFile(file.value["path"]).namelist()
-    assert names[0] == "pictures/train/red/0001.jpg"
+    assert names[0] == "pictures/train/green/0001.jpg"
     assert len(names) == 6
 
 
@@ -272,6 +272,15 @@ def test_a_page_may_do_without_teaching(repository):
     ]
     assert "teach" not in labels
     assert "classify" in labels
+
+
+def test_a_lesson_is_forgotten_an_hour_after_its_last_change(colors):
+    blocks = build_page(Models([None])).blocks.values()
+    (state,) = [block for block in blocks if isinstance(block, gr.State) and block.time_to_live < 2**31]
+    assert state.time_to_live == 3600
+    state.delete_callback(None)
+    state.delete_callback(colors)
+    assert (colors.classes, colors.size) == ([], 0)
 
 
 @pytest.mark.slow

@@ -88,7 +88,7 @@ const openCamera = async number => {
     faults = [say('The camera cannot be used: allow it in the browser, on a page with https.')];
   }
   render();
-  lesson.querySelector('.record')?.focus();
+  if (camera) film.record.focus();
 };
 const takeFrame = () => {
   const { video, number } = camera;
@@ -111,89 +111,124 @@ const record = () => {
   render();
 };
 
-const cameraView = () => {
-  const recording = Boolean(camera.timer);
-  const button = make('button', {
-    type: 'button', class: 'record', 'aria-pressed': String(recording), onclick: record,
-  }, say(recording ? 'Stop' : 'Record'));
-  const close = make('button', { type: 'button', onclick: () => { closeCamera(); render(); } }, say('Close'));
-  return make('div', { class: 'camera' }, camera.video, make('div', { class: 'row' }, button, close));
+// Elements stay where they are while what they show changes: a click or what is typed is never lost.
+const setText = (node, text) => { if (node.textContent !== text) node.textContent = text; };
+const setName = (node, name) => { node.setAttribute('aria-label', name); node.title = name; };
+const makeButton = (attributes, onclick) => make('button', { type: 'button', onclick, ...attributes });
+const makePicture = picture => {
+  const remove = makeButton({ class: 'remove' }, () => act({ do: 'remove', picture: picture.number }));
+  remove.textContent = '×';
+  return make('li', {}, make('img', { src: picture.source, alt: '' }), remove);
 };
-const pictureView = (one, picture) => {
-  const remove = say('Remove picture {number} of {name}', { number: picture.place, name: one.name });
-  return make('li', {},
-    make('img', { src: picture.source, alt: '' }),
-    make('button', {
-      type: 'button', class: 'remove', 'data-key': `picture ${picture.number}`, 'aria-label': remove, title: remove,
-      onclick: () => act({ do: 'remove', picture: picture.number }),
-    }, '×'));
-};
-const classView = one => {
-  const { number } = one;
-  const name = make('input', {
-    type: 'text', value: one.name, maxlength: 60, 'aria-label': say('Name of the class'), 'data-key': `name ${number}`,
-    onfocus: event => event.target.select(),
-    onchange: event => act({ do: 'rename', class: number, name: event.target.value }),
-    onkeydown: event => { if (event.key === 'Enter') event.target.blur(); },
+const makeCard = number => {
+  const card = { pictures: new Map() };
+  card.name = make('input', {
+    type: 'text', maxlength: 60,
+    onfocus: () => card.name.select(),
+    onchange: () => act({ do: 'rename', class: number, name: card.name.value }),
+    onkeydown: event => { if (event.key === 'Enter') card.name.blur(); },
   });
-  const remove = say('Remove the class {name}', { name: one.name });
-  const total = say(one.count === 1 ? '1 picture' : '{count} pictures', { count: one.count });
-  const head = make('header', {}, name, make('span', { class: 'count' }, total), make('button', {
-    type: 'button', class: 'remove', 'data-key': `remove ${number}`, 'aria-label': remove, title: remove,
-    onclick: () => act({ do: 'remove class', class: number }),
-  }, '×'));
-  const add = make('button', {
-    type: 'button', class: 'add', 'data-key': `add ${number}`, 'aria-label': `${say('Add pictures')}: ${one.name}`,
-    onclick: () => choose({ do: 'add', class: number }),
-  }, say('Add pictures'));
-  const film = make('button', {
-    type: 'button', 'data-key': `camera ${number}`, 'aria-label': `${say('Camera')}: ${one.name}`,
-    onclick: () => openCamera(number),
-  }, say('Camera'));
-  const row = make('div', { class: 'row' }, add, film);
-  const left = adding.get(number);
-  if (left) row.append(make('span', { class: 'count', role: 'status' }, say('Adding {count} …', { count: left })));
-  else if (!one.count) row.append(make('span', { class: 'count' }, say('or drop them here')));
-  const card = make('section', { class: 'taught', 'aria-label': one.name, 'data-class': number }, head);
-  if (one.pictures.length) card.append(make('ul', {}, ...one.pictures.map(picture => pictureView(one, picture))));
-  if (one.count > one.pictures.length) {
-    row.append(make('button', {
-      type: 'button', 'data-key': `all ${number}`, onclick: () => { opened.add(number); act({ do: 'show' }); },
-    }, say('Show all {count}', { count: one.count })));
-  }
-  card.append(row);
-  if (camera?.number === number) card.append(cameraView());
+  card.count = make('span', { class: 'count' });
+  card.remove = makeButton({ class: 'remove' }, () => act({ do: 'remove class', class: number }));
+  card.remove.textContent = '×';
+  card.list = make('ul');
+  card.add = makeButton({ class: 'add' }, () => choose({ do: 'add', class: number }));
+  card.camera = makeButton({}, () => openCamera(number));
+  card.all = makeButton({}, () => { opened.add(number); act({ do: 'show' }); });
+  card.note = make('span', { class: 'count', role: 'status' });
+  card.element = make('section', { class: 'taught', 'data-class': number },
+    make('header', {}, card.name, card.count, card.remove), card.list,
+    make('div', { class: 'row' }, card.add, card.camera, card.all, card.note));
   return card;
 };
+const showPictures = (card, one) => {
+  const lost = card.list.contains(document.activeElement);
+  const shown = new Map(one.pictures.map(picture => [picture.number, picture]));
+  for (const [number, item] of card.pictures) {
+    if (!shown.has(number)) { item.remove(); card.pictures.delete(number); }
+  }
+  for (const [number, picture] of shown) {
+    if (!card.pictures.has(number)) card.pictures.set(number, makePicture(picture));
+    const item = card.pictures.get(number);
+    setName(item.lastChild, say('Remove picture {number} of {name}', { number: picture.place, name: one.name }));
+  }
+  const items = [...shown.keys()].map(number => card.pictures.get(number));
+  if (items.some((item, place) => card.list.children[place] !== item)) card.list.replaceChildren(...items);
+  card.list.hidden = !items.length;
+  if (lost && !card.list.contains(document.activeElement)) card.add.focus();
+};
+const showCard = (card, one) => {
+  card.element.setAttribute('aria-label', one.name);
+  if (document.activeElement !== card.name || card.name.value === card.shown) card.name.value = one.name;
+  card.shown = one.name;
+  card.name.setAttribute('aria-label', say('Name of the class'));
+  setText(card.count, say(one.count === 1 ? '1 picture' : '{count} pictures', { count: one.count }));
+  setName(card.remove, say('Remove the class {name}', { name: one.name }));
+  for (const [button, text] of [[card.add, say('Add pictures')], [card.camera, say('Camera')]]) {
+    setText(button, text);
+    button.setAttribute('aria-label', `${text}: ${one.name}`);
+  }
+  card.all.hidden = one.count <= one.pictures.length;
+  setText(card.all, say('Show all {count}', { count: one.count }));
+  const left = adding.get(one.number);
+  setText(card.note, left ? say('Adding {count} …', { count: left }) : one.count ? '' : say('or drop them here'));
+  showPictures(card, one);
+};
+const showCamera = () => {
+  const card = camera && cards.get(camera.number);
+  if (camera && !card) closeCamera();
+  if (!camera) {
+    film.element.remove();
+    return;
+  }
+  if (film.element.parentNode !== card.element || film.element.firstChild !== camera.video) {
+    film.element.replaceChildren(camera.video, make('div', { class: 'row' }, film.record, film.close));
+    card.element.append(film.element);
+    camera.video.play();
+  }
+  film.record.setAttribute('aria-pressed', String(Boolean(camera.timer)));
+  setText(film.record, say(camera.timer ? 'Stop' : 'Record'));
+  setText(film.close, say('Close'));
+};
+const film = {
+  element: make('div', { class: 'camera' }),
+  record: makeButton({ class: 'record' }, () => record()),
+  close: makeButton({}, () => { closeCamera(); render(); }),
+};
+const under = {
+  class: makeButton({}, () => act({ do: 'class' })),
+  archive: makeButton({}, () => choose({ do: 'archive' })),
+  again: makeButton({ class: 'quiet-button' }, () => {
+    if (confirm(say('All classes and pictures will be removed.'))) { closeCamera(); act({ do: 'start over' }); }
+  }),
+};
+const problems = make('div', { role: 'alert', class: 'faults' });
+const list = make('div', { class: 'cards' });
+lesson.append(list, problems, make('div', { class: 'row' }, under.class, under.archive, under.again));
+const cards = new Map();
 const render = () => {
   const shown = classes ?? [1, 2].map(number => (
     { number, name: say('Class {number}', { number }), count: 0, pictures: [] }));
-  if (camera && !shown.some(one => one.number === camera.number)) closeCamera();
-  // The field that has the focus keeps it, with what was typed.
-  const focused = element.contains(document.activeElement) ? document.activeElement : null;
-  const key = focused?.dataset.key;
-  const typed = focused?.matches('input[type=text]') ? [focused.value, focused.selectionStart, focused.selectionEnd] : null;
-  const under = make('div', { class: 'row under' },
-    make('button', { type: 'button', 'data-key': 'class', onclick: () => act({ do: 'class' }) }, say('Add a class')),
-    make('button', { type: 'button', 'data-key': 'archive', onclick: () => choose({ do: 'archive' }) },
-      say('Add a ZIP of class folders')));
-  if (shown.some(one => one.count)) {
-    under.append(make('button', {
-      type: 'button', class: 'quiet-button', 'data-key': 'start over',
-      onclick: () => {
-        if (confirm(say('All classes and pictures will be removed.'))) { closeCamera(); act({ do: 'start over' }); }
-      },
-    }, say('Start over')));
+  for (const [number, card] of cards) {
+    if (!shown.some(one => one.number === number)) { card.element.remove(); cards.delete(number); }
   }
-  const problems = make('div', { role: 'alert', class: 'faults' }, ...faults.map(text => make('p', {}, text)));
-  lesson.replaceChildren(...shown.map(classView), problems, under);
-  const again = key && lesson.querySelector(`[data-key="${key}"]`);
-  if (!again) return;
-  again.focus();
-  if (typed) {
-    again.value = typed[0];
-    again.setSelectionRange(typed[1], typed[2]);
+  for (const one of shown) {
+    if (!cards.has(one.number)) {
+      cards.set(one.number, makeCard(one.number));
+      list.append(cards.get(one.number).element);
+    }
+    showCard(cards.get(one.number), one);
   }
+  showCamera();
+  const texts = faults.join('\n');
+  if (problems.dataset.texts !== texts) {
+    problems.dataset.texts = texts;
+    problems.replaceChildren(...faults.map(text => make('p', {}, text)));
+  }
+  setText(under.class, say('Add a class'));
+  setText(under.archive, say('Add a ZIP of class folders'));
+  setText(under.again, say('Start over'));
+  under.again.hidden = !shown.some(one => one.count);
 };
 
 const target = event => event.target.closest('[data-class]');

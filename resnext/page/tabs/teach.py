@@ -120,6 +120,7 @@ class TeachTab(Tab):
                     [_BACKBONE],
                     value=_BACKBONE,
                     label=translate_lazy("Features from"),
+                    info=translate_lazy("The bundled network knows many kinds of things, and is fast."),
                     interactive=True,
                     elem_classes="features-from",
                 )
@@ -203,10 +204,8 @@ class TeachTab(Tab):
         _title("Take it home")
         name = gr.Textbox(_DEFAULT_NAME, label=translate_lazy("Name of the model"), max_length=60)
         with gr.Row():
-            model = gr.Button(
-                translate_lazy("Download the model"), variant="primary", size="md", min_width=140
-            )
-            pictures = gr.Button(translate_lazy("Download the pictures"), size="md", min_width=140)
+            model = gr.Button(translate_lazy("Download model"), variant="primary", size="md", min_width=140)
+            pictures = gr.Button(translate_lazy("Download pictures"), size="md", min_width=140)
         file = gr.DownloadButton(visible="hidden", elem_classes="taught-file")
         commands = gr.HTML(_commands(_DEFAULT_NAME, "en"))
         for button, download in ((model, self.download_model), (pictures, self.download_pictures)):
@@ -520,7 +519,7 @@ def _introduction(language: str) -> str:
         "there is nothing to start."
     )
     where = (
-        "Your pictures stay in this server's memory, where no other visitor can see them, and are forgotten "
+        "No other visitor can see your pictures. This server keeps them while you teach, and deletes them "
         "an hour after you leave. At most {classes} classes, {pictures} pictures of each, {megabytes} MB."
     )
     limits = {"classes": MAX_CLASSES, "pictures": MAX_PICTURES, "megabytes": MAX_BYTES >> 20}
