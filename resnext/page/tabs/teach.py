@@ -63,6 +63,8 @@ _SECONDS_BETWEEN_FRAMES = 0.5
 _MAX_CAMERA_SECONDS = 300
 _NOTHING_TRIED = "", gr.Label(visible=False)
 _TITLE = '<h2 class="title">${value}</h2>'
+_WAITING = '<p class="missing" role="status">${value}</p>'
+_QUIET = '<p class="quiet">${value}</p>'
 _TRIED = ("Photograph", "Camera")
 _DARK_RATE = 0.5  # of a cell of the confusion matrix, above which its text is white
 # What the script of the classes says.
@@ -125,14 +127,15 @@ class TeachTab(Tab):
                     elem_classes="features-from",
                 )
             with gr.Column(scale=2, min_width=320):
-                results = gr.HTML(_waiting("en"), js_on_load=read_static("pick.js"))
+                waiting = _lazy("Add a picture to two classes, and the results appear here.", _WAITING)
+                results = gr.HTML(js_on_load=read_static("pick.js"))
                 with gr.Column(visible=False) as ready:
                     photograph, tried = self._build_trial(lesson)
                     name = self._build_download(lesson)
                     if can_log_in():
                         self._build_push(lesson, name)
 
-        shown = (lesson, classes, results, ready)
+        shown = (lesson, classes, results, ready, waiting)
         queued = {"api_visibility": "private", "show_progress": "minimal", "show_progress_on": results}
         for event in (classes.click, results.click):
             # Gradio drops an event of mode "once" that comes while it finishes the one before.
@@ -141,11 +144,11 @@ class TeachTab(Tab):
             acted.failure(self.show_classes, lesson, classes, **UNQUEUED)
         changed = network.input(self.change_network, (lesson, network), shown, **queued)
         changed.success(self.try_photograph, (lesson, photograph), tried, **PRIVATE)
-        return introduction, classes, network, results
+        return introduction, classes, network
 
     def _build_trial(self, lesson: gr.State) -> tuple[gr.Image, tuple]:
         """Makes what tries the classes; returns the photograph, and the answer and the bars."""
-        _title("Try it")
+        _lazy("Try it", _TITLE)
         source = gr.Radio(
             [(translate_lazy(name), name) for name in _TRIED],
             value=_TRIED[0],
@@ -201,13 +204,15 @@ class TeachTab(Tab):
 
     def _build_download(self, lesson: gr.State) -> gr.Textbox:
         """Makes what gives the model and the pictures away; returns the model's name."""
-        _title("Take it home")
+        _lazy("Take it home", _TITLE)
         name = gr.Textbox(_DEFAULT_NAME, label=translate_lazy("Name of the model"), max_length=60)
         with gr.Row():
             model = gr.Button(translate_lazy("Download model"), variant="primary", size="md", min_width=140)
             pictures = gr.Button(translate_lazy("Download pictures"), size="md", min_width=140)
-        file = gr.DownloadButton(visible="hidden", elem_classes="taught-file")
-        commands = gr.HTML(_commands(_DEFAULT_NAME, "en"))
+        # The style sheet hides it: a script clicks it when it has its file.
+        file = gr.DownloadButton(elem_classes="taught-file")
+        _lazy("Unpack the model, then show it, or fine-tune it with the unpacked pictures:", _QUIET)
+        commands = gr.HTML(_commands(_DEFAULT_NAME))
         for button, download in ((model, self.download_model), (pictures, self.download_pictures)):
             made = button.click(
                 download,
@@ -237,15 +242,13 @@ class TeachTab(Tab):
         names = [name for name in self.models.names(model) if not name.endswith(INT8)]
         choices = list(dict.fromkeys([_BACKBONE, *names]))
         view = {"version": 0, "words": _words(language)}
-        return _introduction(language), view, gr.Dropdown(choices=choices), gr.skip()
+        return _introduction(language), view, gr.Dropdown(choices=choices)
 
-    def act(
-        self, lesson: Lesson | None, network: str, event: gr.EventData, request: gr.Request
-    ) -> tuple[Lesson, dict, str, Any]:
+    def act(self, lesson: Lesson | None, network: str, event: gr.EventData, request: gr.Request) -> tuple:
         """Does what the visitor asks for with a class or picture.
 
         Returns:
-            The lesson, the classes, the results as HTML, and whether they can be tried.
+            The lesson, the classes, the results as HTML, and whether these and the trial are shown or a hint.
         """
         language = request_language(request)
         action = event._data if isinstance(event._data, dict) else {}
@@ -307,8 +310,10 @@ class TeachTab(Tab):
     def _shown(self, lesson: Lesson, language: str, faults: list[str], opened: Any) -> tuple:
         solution = lesson.solve()
         faults = [translate_error(language, fault) for fault in faults]
-        results = _waiting(language) if solution is None else _results(lesson, solution, language)
-        return lesson, _view(lesson, faults, opened), results, gr.Column(visible=solution is not None)
+        results = "" if solution is None else _results(lesson, solution, language)
+        ready = solution is not None
+        view = _view(lesson, faults, opened)
+        return lesson, view, results, gr.Column(visible=ready), gr.HTML(visible=not ready)
 
     def try_photograph(
         self, lesson: Lesson | None, photograph: str | None, request: gr.Request
@@ -338,14 +343,14 @@ class TeachTab(Tab):
             _write(lesson, pathlib.Path(folder, name), language)
             path = _downloads() / f"{name}.zip"
             zip_folder(pathlib.Path(folder, name), path)
-        return gr.DownloadButton(value=str(path)), _commands(name, language)
+        return gr.DownloadButton(value=str(path)), _commands(name)
 
     def download_pictures(self, lesson: Lesson | None, name: str, request: gr.Request) -> tuple:
         """The pictures as a ZIP file of class folders, and how to train with them."""
         language = request_language(request)
         path = _downloads() / "pictures.zip"
         zip_pictures(self._open(lesson, language), path)
-        return gr.DownloadButton(value=str(path)), _commands(_file_name(name), language)
+        return gr.DownloadButton(value=str(path)), _commands(_file_name(name))
 
     def push(
         self,
@@ -530,11 +535,6 @@ def _introduction(language: str) -> str:
     )
 
 
-def _waiting(language: str) -> str:
-    text = "Add a picture to two classes, and the results appear here."
-    return sentence(translate(language, text), "missing", live=True)
-
-
 def _results(lesson: Lesson, solution: Solution, language: str) -> str:
     """How well the classes are told apart, as HTML."""
     parts = [title(translate(language, "How well it works"))]
@@ -654,20 +654,20 @@ def _file_name(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9._-]+", "-", name or "").strip("-.")[:60] or _DEFAULT_NAME
 
 
-def _commands(name: str, language: str) -> str:
+def _commands(name: str) -> str:
     """How to use the downloads, as HTML."""
-    use = translate(language, "Unpack the model, then show it, or fine-tune it with the unpacked pictures:")
     lines = (
         f"resnext app --model {name}",
         f"resnext fit pictures --output {name}-2 --pretrained {name}",
     )
     code = html.escape("\n".join(lines))
-    return f'{sentence(use, "quiet")}<pre class="commands" tabindex="0"><code>{code}</code></pre>'
+    return f'<pre class="commands" tabindex="0"><code>{code}</code></pre>'
 
 
 def _said(language: str, text: str, **values: str) -> str:
     return sentence(translate(language, text, **values), "quiet", live=True)
 
 
-def _title(text: str) -> gr.HTML:
-    return gr.HTML(translate_lazy(text), html_template=_TITLE, apply_default_css=False, js_on_load=None)
+def _lazy(text: str, template: str) -> gr.HTML:
+    """A text that is translated in the browser."""
+    return gr.HTML(translate_lazy(text), html_template=template, apply_default_css=False, js_on_load=None)
