@@ -1,6 +1,5 @@
 """The linear probe: a classifier for the pooled features of a network that stays as it is."""
 
-import functools
 from typing import NamedTuple
 
 import numpy as np
@@ -130,11 +129,6 @@ class LinearProbe:
         This loss takes the place of the validation loss: all classifiers are those after the same pass. With
         no image in a fold, `PATIENCE` passes are made.
         """
-        # The products are small: a second thread would wait for the first more than it helps.
-        with _threads().limit(limits=1, user_api="blas"):
-            return self._cross_validate()
-
-    def _cross_validate(self) -> CrossValidation:
         left_out = self._folds >= 0
         best = self._parameters[:, :, 0], self._unseen_logits()
         best_loss, waited = np.inf, 0
@@ -193,13 +187,6 @@ class LinearProbe:
             vector /= np.linalg.norm(vector)
             vector = self._features.T @ (weights * (self._features @ vector))
         return float(np.linalg.norm(vector)) * 1.1  # the iteration comes from below
-
-
-@functools.cache
-def _threads():
-    import threadpoolctl
-
-    return threadpoolctl.ThreadpoolController()
 
 
 def _reduce(features: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:

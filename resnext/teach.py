@@ -1,6 +1,7 @@
 """Teaching: new classes from a few pictures, with a classifier that is solved again after each change."""
 
 import concurrent.futures
+import contextlib
 import dataclasses
 import functools
 import hashlib
@@ -19,6 +20,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
+import threadpoolctl
 from PIL import Image
 
 import resnext
@@ -375,7 +377,8 @@ class Lesson:
         with self.lock:
             taught = self.taught()
             if self._solution is None and len(taught) > 1:
-                self._solution = _solve(taught)
+                with _one_thread():
+                    self._solution = _solve(taught)
             return self._solution
 
     def detector(self) -> Detector | None:
@@ -385,7 +388,8 @@ class Lesson:
             pictures = [picture for one in taught for picture in one.pictures]
             if self._detector is None and len(taught) > 1 and len(pictures) >= MIN_FOR_DETECTOR:
                 known = np.stack([picture.coordinates for picture in pictures]).astype(np.float32)
-                self._detector = cross_validate_detector(known, _labels(taught))
+                with _one_thread():
+                    self._detector = cross_validate_detector(known, _labels(taught))
             return self._detector
 
     @property
@@ -483,6 +487,16 @@ def _thumbnail(content: bytes) -> bytes:
         buffer, "JPEG", quality=75
     )
     return buffer.getvalue()
+
+
+def _one_thread() -> contextlib.AbstractContextManager:
+    """Products of small matrices: a second thread would take the time of another visitor and save none."""
+    return _threads().limit(limits=1, user_api="blas")
+
+
+@functools.cache
+def _threads() -> threadpoolctl.ThreadpoolController:
+    return threadpoolctl.ThreadpoolController()
 
 
 def _folded(name: str) -> str:
