@@ -59,3 +59,7 @@ class RepositoryError(ResNeXtError):
 
 class DataError(ResNeXtError):
     """A folder of images cannot be used for training or testing."""
+
+
+class TeachingError(ResNeXtError):
+    """A class or its name cannot be added to what a visitor teaches."""

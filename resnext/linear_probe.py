@@ -26,17 +26,35 @@ def pool(output: Output) -> np.ndarray:
     return output.features.mean(axis=(1, 2))
 
 
+class CrossValidation(NamedTuple):
+    """A classifier, and how others that were fitted in the same way judge the images that they did not see.
+
+    Args:
+        weight: (classes, channels) float32, of the classifier that was fitted to all images.
+        bias: (classes,) float32.
+        logits: (images, classes) float32, of each image by the classifier that was fitted without its fold.
+            Those of an image in no fold are of the classifier that was fitted to all images.
+    """
+
+    weight: np.ndarray
+    bias: np.ndarray
+    logits: np.ndarray
+
+
 class LinearProbe:
     """Multinomial logistic regression by full-batch gradient descent with Nesterov's acceleration.
 
     The weights start at zero, on standardized features. There is no L2 penalty: the caller stops at the
-    lowest validation loss, which regularizes like one (Ali et al., 2019, arXiv:1810.10082).
+    lowest validation loss, which regularizes like one (Ali et al., 2019, arXiv:1810.10082). With `folds`, a
+    further classifier for each fold descends beside the first, in the same passes, without the fold's images.
 
     Args:
         features: (images, channels) float32.
         labels: (images,) int, the classes.
         num_classes: The number of classes.
         class_weights: (classes,) float, the weight of each class in the loss. Default: equal.
+        folds: (images,) int, from 0, the fold of each image; -1 for images that no classifier is fitted
+            without. Default: no folds.
 
     Attributes:
         step_size: The step size of the gradient descent, on standardized features.
@@ -48,20 +66,29 @@ class LinearProbe:
         labels: np.ndarray,
         num_classes: int,
         class_weights: np.ndarray | None = None,
+        folds: np.ndarray | None = None,
     ):
         self._mean = features.mean(axis=0)
         deviation = features.std(axis=0)
         # Constant features are ignored.
         self._scale = np.divide(1, deviation, out=np.zeros_like(deviation), where=deviation > 1e-6)
-        self._features = self._standardize(features)
+        self._features, self._basis = _reduce(self._standardize(features))
         self._labels = labels
         weights = np.ones(num_classes) if class_weights is None else np.asarray(class_weights)
         image_weights = weights[labels]
-        self._image_weights = (image_weights / image_weights.sum()).astype(np.float32)[:, None]
-        self._targets = np.eye(num_classes, dtype=np.float32)[labels]
+        self._image_weights = (image_weights / image_weights.sum()).astype(np.float32)
+        self._targets = np.eye(num_classes, dtype=np.float32)[labels][:, :, None]
         self.step_size = 2 / self._largest_eigenvalue()
-        self._parameters = np.zeros((features.shape[1] + 1, num_classes), np.float32)
-        self._previous = self._parameters
+        self._folds = np.full(len(labels), -1) if folds is None else np.asarray(folds)
+        # The first classifier sees all images, the one of a fold all but the fold's.
+        count = int(self._folds.max()) + 1
+        seen = self._folds[:, None] != np.arange(-1, count)
+        seen[:, 0] = True
+        self._seen_weights = (self._image_weights[:, None] * seen)[:, None]
+        # The classifiers are the last axis, so that NumPy is fast along it.
+        self._parameters = np.zeros((self._features.shape[1], num_classes, 1 + count), np.float32)
+        self._logits = np.zeros((len(labels), num_classes, 1 + count), np.float32)
+        self._previous = self._parameters, self._logits
         self._passes = 0
 
     def run_pass(self, val_features: np.ndarray, val_labels: np.ndarray) -> Scores:
@@ -74,12 +101,7 @@ class LinearProbe:
         Returns:
             The scores. Those of the training images are measured just before the step.
         """
-        self._passes += 1
-        momentum = (self._passes - 1) / (self._passes + 2)
-        ahead = self._parameters + momentum * (self._parameters - self._previous)
-        logits = self._features @ ahead
-        gradient = self._features.T @ (self._image_weights * (softmax(logits) - self._targets))
-        self._previous, self._parameters = self._parameters, ahead - self.step_size * gradient
+        logits = self._step()[:, :, 0]
         weight, bias = self.classifier()
         return Scores(*score(logits, self._labels), *score(val_features @ weight.T + bias, val_labels))
 
@@ -101,10 +123,56 @@ class LinearProbe:
                 best, best_loss, waited = self.classifier(), loss, 0
         return best
 
+    def cross_validate(self) -> CrossValidation:
+        """Makes passes until the loss of the images that a classifier has not seen is not lower for a while.
+
+        This loss takes the place of the validation loss: all classifiers are those after the same pass. With
+        no image in a fold, `PATIENCE` passes are made.
+        """
+        left_out = self._folds >= 0
+        best = self._parameters[:, :, 0], self._unseen_logits()
+        best_loss, waited = np.inf, 0
+        while self._passes < MAX_PASSES and waited < PATIENCE:
+            self._step()
+            logits = self._unseen_logits()
+            waited += 1
+            weights = self._image_weights[left_out]
+            loss = float(weights @ losses(logits[left_out], self._labels[left_out]))
+            if loss < best_loss or not left_out.any():
+                best, best_loss = (self._parameters[:, :, 0], logits), loss
+                waited = 0 if left_out.any() else waited
+        return CrossValidation(*self._unstandardized(best[0]), best[1])
+
     def classifier(self) -> tuple[np.ndarray, np.ndarray]:
         """Returns weight (classes, channels) and bias (classes,) float32, for features as they are."""
-        weight = (self._parameters[:-1] * self._scale[:, None]).T
-        return weight, self._parameters[-1] - weight @ self._mean
+        return self._unstandardized(self._parameters[:, :, 0])
+
+    def _step(self) -> np.ndarray:
+        """Makes one step; returns the logits where it looked ahead: (images, classes, 1 + folds)."""
+        self._passes += 1
+        momentum = (self._passes - 1) / (self._passes + 2)
+        previous_parameters, previous_logits = self._previous
+        self._previous = self._parameters, self._logits
+        ahead = self._parameters + momentum * (self._parameters - previous_parameters)
+        logits = self._logits + momentum * (self._logits - previous_logits)
+        residuals = softmax(logits, axis=1)
+        residuals -= self._targets
+        residuals *= self._seen_weights
+        gradient = self._features.T @ residuals.reshape(len(residuals), -1)
+        self._parameters = ahead - self.step_size * gradient.reshape(ahead.shape)
+        flat = self._parameters.reshape(len(self._parameters), -1)
+        self._logits = (self._features @ flat).reshape(logits.shape)
+        return logits
+
+    def _unseen_logits(self) -> np.ndarray:
+        """The logits of each image by the classifier of its fold: (images, classes)."""
+        return self._logits[np.arange(len(self._logits)), :, 1 + self._folds]
+
+    def _unstandardized(self, parameters: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        if self._basis is not None:
+            parameters = self._basis @ parameters
+        weight = (parameters[:-1] * self._scale[:, None]).T
+        return weight, parameters[-1] - weight @ self._mean
 
     def _standardize(self, features: np.ndarray) -> np.ndarray:
         """Standardized features, and a column of ones for the bias."""
@@ -113,17 +181,33 @@ class LinearProbe:
 
     def _largest_eigenvalue(self) -> float:
         """Of the features' second moment: half of it bounds the curvature of the loss (Böhning, 1992)."""
+        weights = self._image_weights[:, None]
         vector = np.random.default_rng(0).standard_normal((self._features.shape[1], 1)).astype(np.float32)
         for _ in range(_POWER_ITERATIONS):
             vector /= np.linalg.norm(vector)
-            vector = self._features.T @ (self._image_weights * (self._features @ vector))
+            vector = self._features.T @ (weights * (self._features @ vector))
         return float(np.linalg.norm(vector)) * 1.1  # the iteration comes from below
 
 
-def softmax(logits: np.ndarray) -> np.ndarray:
-    """Probabilities of logits along the last axis."""
-    exponentials = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    return exponentials / exponentials.sum(axis=-1, keepdims=True)
+def _reduce(features: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+    """Features of fewer images than channels as coordinates in an orthonormal basis of what they span.
+
+    The descent starts at zero and moves in that space only, so that it makes the same steps in less time.
+
+    Returns:
+        (images, dimensions) float32; and the basis (channels, dimensions), None if it would not be smaller.
+    """
+    if len(features) >= features.shape[1]:
+        return features, None
+    basis, coordinates = np.linalg.qr(features.T)
+    return np.ascontiguousarray(coordinates.T), basis
+
+
+def softmax(logits: np.ndarray, axis: int = -1) -> np.ndarray:
+    """Probabilities of logits along an axis."""
+    exponentials = np.exp(logits - logits.max(axis=axis, keepdims=True))
+    exponentials /= exponentials.sum(axis=axis, keepdims=True)
+    return exponentials
 
 
 def score(logits: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
@@ -133,7 +217,15 @@ def score(logits: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
         logits: (images, classes) float.
         labels: (images,) int.
     """
+    return float(losses(logits, labels).mean()), float((logits.argmax(axis=1) == labels).mean())
+
+
+def losses(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Computes the cross-entropy of each image: (images,) float.
+
+    Args:
+        logits: (images, classes) float.
+        labels: (images,) int.
+    """
     shifted = logits - logits.max(axis=1, keepdims=True)
-    true = shifted[np.arange(len(labels)), labels]
-    loss = np.log(np.exp(shifted).sum(axis=1)) - true
-    return float(loss.mean()), float((logits.argmax(axis=1) == labels).mean())
+    return np.log(np.exp(shifted).sum(axis=1)) - shifted[np.arange(len(labels)), labels]

@@ -9,7 +9,7 @@ import safetensors
 from PIL import Image
 
 from resnext.errors import WeightsError
-from resnext.linear_probe import pool
+from resnext.linear_probe import LinearProbe, pool
 from resnext.repository import (
     BACKBONE,
     BUNDLED,
@@ -18,9 +18,13 @@ from resnext.repository import (
     find_repository,
     weights_digest,
 )
-from resnext.weights import read_tensors
+from resnext.weights import read_tensors, write_safetensors
 
 BACKGROUND = "background.safetensors"  # in the backbone's repository
+ACCEPTED = 0.95  # of the images that the threshold is chosen by
+_SHRINKAGE = 0.1  # of the covariance within classes, toward a multiple of the identity
+_DISTANCE_WEIGHT = 0.5  # of the distance's deviation, in deviations of the log odds
+_FOLDS = 5
 
 if TYPE_CHECKING:
     from resnext.classifier import Classifier
@@ -91,6 +95,16 @@ class Detector:
             )
         return cls(**tensors, runtime=runtime)
 
+    def write(self, folder: pathlib.Path) -> None:
+        """Writes the detector beside the weights of a model repository, which it then belongs to."""
+        tensors = {"weight": self.weight, "means": self.means, "whitening": self.whitening}
+        tensors = {key: value.astype(np.float16) for key, value in tensors.items()}
+        write_safetensors(
+            {**tensors, "bias": self.bias},
+            folder / OOD,
+            {"weights_sha256": weights_digest(folder), "backbone_sha256": backbone_digest()},
+        )
+
     def score(self, pixels: np.ndarray) -> float:
         """The score of a photograph; below 0 if it looks like none of the classes.
 
@@ -112,6 +126,115 @@ class Detector:
     def is_unknown(self, pixels: np.ndarray) -> bool:
         """Whether a photograph looks like none of the classes; see `score`."""
         return self.score(pixels) < 0
+
+
+def fit_detector(
+    known: np.ndarray, labels: np.ndarray, val_known: np.ndarray, val_labels: np.ndarray, num_classes: int
+) -> tuple[Detector, float]:
+    """Fits a detector.
+
+    A linear classifier on the bundled backbone's features learns the classes and, as one more class, the
+    things that the backbone was trained on (outlier exposure, Hendrycks et al., 2019, arXiv:1812.04606); the
+    Mahalanobis distance to the nearest class is subtracted (Lee et al., 2018, arXiv:1807.03888). The
+    threshold accepts `ACCEPTED` of the validation images.
+
+    Args:
+        known: (images, dimensions) float32, the coordinates of training images.
+        labels: (images,) int, their classes.
+        val_known: (val_images, dimensions) float32, the coordinates of validation images.
+        val_labels: (val_images,) int, their classes.
+        num_classes: The number of classes, some of which may have no image.
+
+    Returns:
+        The detector, and the fraction of photographs of other things that it refuses, in [0, 1].
+    """
+    others = background()["coordinates"]
+    # A fifth of the others are for validation.
+    held_out = np.arange(len(others)) % _FOLDS == 0
+    probe = _outlier_probe(known, labels, num_classes, others[~held_out])
+    weight, bias = probe.fit(
+        np.concatenate([val_known, others[held_out]]),
+        np.append(val_labels, np.full(held_out.sum(), num_classes)),
+    )
+    means, whitening = _class_statistics(known, labels)
+    log_odds = class_log_odds(weight, bias, val_known)
+    distances = class_distances(means, whitening, val_known)
+    detector = _assemble(weight, bias, means, whitening, log_odds, distances)
+    return detector, float((detector.scores(others[held_out]) < 0).mean())
+
+
+def cross_validate_detector(known: np.ndarray, labels: np.ndarray) -> Detector:
+    """Fits a detector as `fit_detector` does, with the images of each of five folds for validation in turn.
+
+    Args:
+        known: (images, dimensions) float32, the coordinates of images, at least two of each class.
+        labels: (images,) int, their classes, from 0 and without gaps.
+    """
+    others = background()["coordinates"]
+    order = np.argsort(labels, kind="stable")
+    folds = np.empty(len(labels), int)
+    folds[order] = np.arange(len(labels)) % _FOLDS
+    all_folds = np.append(folds, np.arange(len(others)) % _FOLDS)
+    probe = _outlier_probe(known, labels, int(labels.max()) + 1, others, all_folds)
+    weight, bias, logits = probe.cross_validate()
+    logits = logits[: len(known)]
+    log_odds = np.logaddexp.reduce(logits[:, :-1], axis=1) - logits[:, -1]
+    distances = np.empty(len(known), np.float32)
+    for fold in np.unique(folds):
+        inside = folds == fold
+        statistics = _class_statistics(known[~inside], labels[~inside])
+        distances[inside] = class_distances(*statistics, known[inside])
+    return _assemble(weight, bias, *_class_statistics(known, labels), log_odds, distances)
+
+
+def _outlier_probe(
+    known: np.ndarray,
+    labels: np.ndarray,
+    num_classes: int,
+    others: np.ndarray,
+    folds: np.ndarray | None = None,
+) -> LinearProbe:
+    """The linear classifier of the classes, and of everything else as one more class."""
+    return LinearProbe(
+        np.concatenate([known, others]),
+        np.append(labels, np.full(len(others), num_classes)),
+        num_classes + 1,
+        # The others count as much as all classes together.
+        np.append(np.ones(num_classes), len(known) / len(others)),
+        folds,
+    )
+
+
+def _assemble(
+    weight: np.ndarray,
+    bias: np.ndarray,
+    means: np.ndarray,
+    whitening: np.ndarray,
+    log_odds: np.ndarray,
+    distances: np.ndarray,
+) -> Detector:
+    """Makes a detector whose distances and threshold fit the log odds and distances of validation images."""
+    scale = _DISTANCE_WEIGHT * log_odds.std() / max(float(distances.std()), 1e-6)
+    bias = bias.copy()
+    bias[-1] += np.quantile(log_odds - scale * distances, 1 - ACCEPTED)
+    rounded = (value.astype(np.float16) for value in (means, whitening * np.sqrt(scale)))
+    return Detector(weight.astype(np.float16), bias, *rounded)
+
+
+def _class_statistics(known: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The means of the classes that have images, and the whitening of differences from them."""
+    present, places = np.unique(labels, return_inverse=True)
+    means = np.stack([known[labels == label].mean(axis=0) for label in present])
+    return means, _whitening(known - means[places])
+
+
+def _whitening(differences: np.ndarray) -> np.ndarray:
+    """Makes differences from their class' mean of unit covariance: (dimensions, dimensions) float32."""
+    covariance = differences.T @ differences / len(differences)
+    dimensions = len(covariance)
+    spherical = np.eye(dimensions) * np.trace(covariance) / dimensions
+    covariance = (1 - _SHRINKAGE) * covariance + _SHRINKAGE * spherical
+    return np.linalg.cholesky(np.linalg.inv(covariance)).astype(np.float32)
 
 
 def class_log_odds(weight: np.ndarray, bias: np.ndarray, coordinates: np.ndarray) -> np.ndarray:

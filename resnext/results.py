@@ -156,6 +156,8 @@ class Evaluation:
         suspects: The images of the whole data set whose label is doubtful, the most doubtful first; None if
             they were not looked for.
         detection: The test of the detector of photographs of none of the classes; None if there is none.
+        method: "leave-one-out" or "5-fold cross-validation", if these are the training images, each of which
+            was classified by a classifier that was fitted without it; None for a test set.
     """
 
     classes: tuple[str, ...]
@@ -173,6 +175,7 @@ class Evaluation:
     corruptions: tuple[CorruptionScore, ...] = ()
     suspects: tuple[Suspect, ...] | None = None
     detection: Detection | None = None
+    method: str | None = None
 
     @classmethod
     def from_json(cls, text: str) -> "Evaluation":
@@ -252,6 +255,7 @@ class Evaluation:
             ),
             suspects=suspects,
             detection=detection,
+            method=None if values.get("method") is None else str(values["method"]),
         )
 
     def to_json(self) -> str:
@@ -263,6 +267,7 @@ class Evaluation:
             "loss": self.loss,
             "samples": self.samples,
             "dtype": self.dtype,
+            **({} if self.method is None else {"method": self.method}),
             **({} if self.weights_sha256 is None else {"weights_sha256": self.weights_sha256}),
             **({} if self.overlap is None else {"overlap": self.overlap}),
             **({"uncalibrated": self.uncalibrated} if self.uncalibrated else {}),

@@ -378,8 +378,10 @@ def evaluate_command(
 
     A folder that the model was not trained on is tested as a whole, or its test folder if it has one.
     """
+    from resnext.recipe_file import recorded_seed
+
     from .data import find_images
-    from .run_folder import RunFolder, recorded_seed
+    from .run_folder import RunFolder
 
     unknown_files = _unknown_files(unknown)
     folder = _results_folder(model, output)
@@ -433,9 +435,11 @@ def quantize_command(
 ):
     """Make an int8 graph for OpenVINO, smaller and faster, and state its accuracy in the model card."""
     require("nncf", "quantize")
+    from resnext.recipe_file import recorded_seed
+
     from .data import find_images
     from .quantize import quantize
-    from .run_folder import RunFolder, recorded_seed
+    from .run_folder import RunFolder
 
     folder = _results_folder(model, output)
     repository = _find(model)
@@ -531,6 +535,13 @@ def space_command(
         ),
     ] = None,
     title: Annotated[str | None, typer.Option(help="Title of the Space.")] = None,
+    teach: Annotated[
+        bool,
+        typer.Option(
+            "--teach/--no-teach",
+            help="Let visitors teach classes of their own, and log in to push them.",
+        ),
+    ] = True,
     dry_run: Annotated[
         pathlib.Path | None,
         typer.Option(
@@ -547,7 +558,7 @@ def space_command(
     _check_hardware(hardware, sleep_time)
     if dry_run is not None and dry_run.exists():
         raise RepositoryError(f"{dry_run} exists already: give a folder that is to be made.")
-    options = SpaceOptions(model, private, hardware, sleep_time, secret or (), title)
+    options = SpaceOptions(model, private, hardware, sleep_time, secret or (), title, teach)
     typer.echo(make_space(repo, options, dry_run, report=lambda line: typer.echo(line, err=True)))
 
 
@@ -682,7 +693,7 @@ def _draw_curves(output: pathlib.Path) -> None:
 
 
 def _write_card(folder: pathlib.Path) -> None:
-    from .card import write_card
+    from resnext.card import write_card
 
     write_card(folder)
 

@@ -7,13 +7,15 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
+from resnext import plots
 from resnext.classifier import Classifier
 from resnext.errors import DataError, ImageError, printable
+from resnext.metrics import measure
 from resnext.preprocessing import load_pixels
+from resnext.recipe_file import recorded_temperature
 from resnext.repository import weights_digest
 from resnext.results import (
     MAX_TESTED_CLASSES,
-    ClassScores,
     Evaluation,
     ImagePrediction,
     Suspect,
@@ -22,13 +24,11 @@ from resnext.results import (
 )
 from resnext.stream import infer_images
 
-from . import plots
 from .corruptions import measure_corruptions
 from .data import ImageFolders
 from .mistakes import choose_mistakes, remove_thumbnails, save_thumbnails
 from .ood import measure_detector
 from .provenance import choose_test_images
-from .run_folder import recorded_temperature
 from .suspects import find_suspects
 from .tables import format_table
 
@@ -216,47 +216,6 @@ def compute_logits(classifier: Classifier, files: Iterable[pathlib.Path]) -> np.
     return np.stack(logits)
 
 
-def measure(logits: np.ndarray, true: np.ndarray, labels: Sequence[str], files: Sequence[str]) -> Evaluation:
-    """Computes all metrics of an evaluation.
-
-    Args:
-        logits: (images, classes) float.
-        true: (images,) int, the true classes.
-        labels: The names of the classes.
-        files: The names of the images.
-    """
-    images, classes = logits.shape
-    predicted = _ranking(logits)[:, 0]
-    probabilities = np.exp(_log_softmax(logits)[np.arange(images), predicted])
-    matrix = np.zeros((classes, classes), int)
-    np.add.at(matrix, (true, predicted), 1)
-    predictions = tuple(
-        ImagePrediction(file, labels[t], labels[p], round(float(probability), 6))
-        for file, t, p, probability in zip(files, true, predicted, probabilities)
-    )
-    per_class = tuple(_class_scores(matrix, index, label) for index, label in enumerate(labels))
-    return Evaluation(tuple(labels), matrix, per_class, predictions, samples=images, **scores(logits, true))
-
-
-def scores(logits: np.ndarray, true: np.ndarray) -> dict[str, float]:
-    """Computes accuracy and loss.
-
-    Args:
-        logits: (images, classes) float.
-        true: (images,) int, the true classes.
-
-    Returns:
-        "top1" and "top5", accuracies in [0, 1], and "loss", the mean cross-entropy.
-    """
-    correct = _ranking(logits) == true[:, None]
-    loss = -_log_softmax(logits)[np.arange(len(true)), true].mean()
-    return {
-        "top1": float(correct[:, 0].mean()),
-        "top5": float(correct[:, :5].any(axis=1).mean()),
-        "loss": float(loss),
-    }
-
-
 def first_predictions(evaluation: Evaluation) -> list[str]:
     """Formats `FIRST` predictions as the lines of a table: the first ones of each true class, in turn.
 
@@ -273,30 +232,6 @@ def first_predictions(evaluation: Evaluation) -> list[str]:
     rows.insert(0, ("file", "true", "predicted", "probability", ""))
     widths = [max(len(row[column]) for row in rows) for column in range(5)]
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
-
-
-def _ranking(logits: np.ndarray) -> np.ndarray:
-    # Of equal logits, the first class comes first, as in `Classifier.top`.
-    return np.argsort(-logits, axis=1, kind="stable")
-
-
-def _log_softmax(logits: np.ndarray) -> np.ndarray:
-    shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
-    return shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-
-
-def _class_scores(matrix: np.ndarray, index: int, label: str) -> ClassScores:
-    correct = matrix[index, index]
-    support = matrix[index].sum()
-    predicted = matrix[:, index].sum()
-    # A score is 0 where its denominator is 0, as in scikit-learn.
-    return ClassScores(
-        label,
-        precision=float(correct / max(predicted, 1)),
-        recall=float(correct / max(support, 1)),
-        f1=float(2 * correct / max(predicted + support, 1)),
-        support=int(support),
-    )
 
 
 def _with_thumbnails(

@@ -13,6 +13,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from resnext import plots
 from resnext.architecture import find_architecture
 from resnext.config import ModelConfig, Preprocessing
 from resnext.errors import ConfigError, DataError, ImageError, RepositoryError
@@ -21,13 +22,12 @@ from resnext.repository import Repository, load_config, load_tensors
 from resnext.results import HISTORY_COLUMNS, best_epoch
 from resnext.weights import convert_tensors, keras_tensors, load_into_keras, weights_file
 
-from . import plots
 from .augmentation import augment
 from .calibration import calibrate
 from .data import ImageFolders, check_trainable
 from .devices import count_workers, describe_devices, find_policy, find_strategy, is_chief, is_out_of_memory
 from .losses import class_weights
-from .ood import fit_detector
+from .ood import fit_run_detector
 from .optimizer import make_optimizer
 from .pipeline import Batches, ImageCache, steps_per_epoch, training_batches, validation_batches
 from .probe import fit_probe
@@ -125,7 +125,7 @@ def fit(
             if recipe.calibrate:
                 calibrate(run, data, report)
             if recipe.detect_unknown:
-                fit_detector(run, data, report)
+                fit_run_detector(run, data, report)
             run.finish_training()
     return output
 

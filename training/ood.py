@@ -10,38 +10,21 @@ import numpy as np
 from resnext.classifier import Classifier
 from resnext.config import Preprocessing
 from resnext.errors import DataError, ImageError
-from resnext.linear_probe import LinearProbe
-from resnext.ood import (
-    Detector,
-    backbone_digest,
-    backbone_features,
-    background,
-    class_distances,
-    class_log_odds,
-)
+from resnext.ood import ACCEPTED, backbone_features, background, fit_detector
 from resnext.preprocessing import load_pixels
-from resnext.repository import OOD, Repository, load_config, weights_digest
+from resnext.repository import Repository, load_config
 from resnext.results import Detection
-from resnext.weights import write_safetensors
 
 from .data import ImageFolders, Split
 from .run_folder import RunFolder
 
 MIN_IMAGES = 50  # from fewer validation images, no threshold can be chosen
-ACCEPTED = 0.95  # of the validation images
-_SHRINKAGE = 0.1  # of the covariance within classes, toward a multiple of the identity
-_DISTANCE_WEIGHT = 0.5  # of the distance's deviation, in deviations of the log odds
 _MAX_IMAGES = 5000  # of each split that are looked at
 _ROC_POINTS = 100
 
 
-def fit_detector(run: RunFolder, data: ImageFolders, report: Callable[[str], object]) -> None:
-    """Fits the detector of a trained network, and writes it beside the weights.
-
-    A linear classifier on the bundled backbone's features learns the classes and, as one more class, the
-    things that the backbone was trained on (outlier exposure, Hendrycks et al., 2019, arXiv:1812.04606); the
-    Mahalanobis distance to the nearest class is subtracted (Lee et al., 2018, arXiv:1807.03888). The
-    threshold accepts `ACCEPTED` of the validation images.
+def fit_run_detector(run: RunFolder, data: ImageFolders, report: Callable[[str], object]) -> None:
+    """Fits the detector of a trained network (`resnext.ood.fit_detector`), and writes it beside the weights.
 
     Args:
         run: The output folder of `fit`, with config.json and model.safetensors.
@@ -59,51 +42,16 @@ def fit_detector(run: RunFolder, data: ImageFolders, report: Callable[[str], obj
         )
         return
     preprocessing = load_config(Repository(str(run.path), run.path)).preprocessing
-    basis, others = background()["basis"], background()["coordinates"]
+    basis = background()["basis"]
     train, val = _sample(train), _sample(val)
     known = compute_backbone_features(train.files, preprocessing) @ basis
     val_known = compute_backbone_features(val.files, preprocessing) @ basis
-    classes = len(data.label_names)
-    # A fifth of the others are for validation.
-    held_out = np.arange(len(others)) % 5 == 0
-    probe = LinearProbe(
-        np.concatenate([known, others[~held_out]]),
-        np.append(train.labels, np.full((~held_out).sum(), classes)),
-        classes + 1,
-        # The others count as much as all classes together.
-        np.append(np.ones(classes), len(known) / (~held_out).sum()),
-    )
-    weight, bias = probe.fit(
-        np.concatenate([val_known, others[held_out]]),
-        np.append(val.labels, np.full(held_out.sum(), classes)),
-    )
-    labels, places = np.unique(train.labels, return_inverse=True)  # of many classes, some are not sampled
-    means = np.stack([known[train.labels == label].mean(axis=0) for label in labels])
-    whitening = _whitening(known - means[places])
-    deviation = class_log_odds(weight, bias, val_known).std()
-    whitening *= np.sqrt(_DISTANCE_WEIGHT * deviation / class_distances(means, whitening, val_known).std())
-    tensors = {"weight": weight, "bias": bias, "means": means, "whitening": whitening}
-    tensors = {key: value.astype(np.float16) for key, value in tensors.items()}
-    detector = Detector(**tensors)
-    detector.bias[-1] += np.quantile(detector.scores(val_known), 1 - ACCEPTED)
-    write_safetensors(
-        {**tensors, "bias": detector.bias},
-        run.path / OOD,
-        {"weights_sha256": weights_digest(run.path), "backbone_sha256": backbone_digest()},
-    )
+    detector, refused = fit_detector(known, train.labels, val_known, val.labels, len(data.label_names))
+    detector.write(run.path)
     report(
         f"Detector of unknown photographs: it accepts {ACCEPTED:.0%} of the validation images, and refuses "
-        f"{(detector.scores(others[held_out]) < 0).mean():.0%} of photographs of other things."
+        f"{refused:.0%} of photographs of other things."
     )
-
-
-def _whitening(differences: np.ndarray) -> np.ndarray:
-    """Makes differences from their class' mean of unit covariance: (dimensions, dimensions) float32."""
-    covariance = differences.T @ differences / len(differences)
-    dimensions = len(covariance)
-    spherical = np.eye(dimensions) * np.trace(covariance) / dimensions
-    covariance = (1 - _SHRINKAGE) * covariance + _SHRINKAGE * spherical
-    return np.linalg.cholesky(np.linalg.inv(covariance)).astype(np.float32)
 
 
 def compute_backbone_features(files: Sequence[Path], preprocessing: Preprocessing) -> np.ndarray:

@@ -8,10 +8,11 @@ from collections.abc import Callable
 import numpy as np
 
 from resnext.errors import DataError, WeightsError
+from resnext.recipe_file import JSON_ERRORS
 from resnext.weights import read_tensors, write_safetensors
 
 from .data import ImageFolders
-from .run_folder import JSON_ERRORS, PRIVATE
+from .run_folder import PRIVATE
 
 # The digests of the training and validation images. It stays on this machine: published, it would tell
 # whether a certain photograph was used.

@@ -19,18 +19,19 @@ from huggingface_hub.utils import logging
 from huggingface_hub.utils.sha import git_hash, sha_fileobj
 
 from resnext.atomic import UNFINISHED, write_atomically
+from resnext.card import MAX_EVALUATION_BYTES, generate
 from resnext.config import ModelConfig
 from resnext.errors import RepositoryError, printable
 from resnext.hub import Task, client_errors, error_chain, explain_fault, http_status, with_retries
 from resnext.int8 import GRAPH, NOTES, WEIGHTS, is_stale
+from resnext.readme import Card, Generated, merge, render
+from resnext.recipe_file import JSON_ERRORS
 from resnext.repository import NEEDED, PATTERNS, Repository, load_tensors, plain_name
 from resnext.results import EVALUATION, read_evaluation
 from resnext.shapes import tensor_shapes
 from resnext.weights import check_shapes, weights_file
 
-from .card import MAX_EVALUATION_BYTES, generate
-from .readme import Card, Generated, merge, render
-from .run_folder import JSON_ERRORS, PRIVATE, RunFolder
+from .run_folder import PRIVATE, RunFolder
 
 _README = "README.md"
 _KEPT_README = "README.local.md"

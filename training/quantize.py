@@ -16,17 +16,18 @@ from typing import NamedTuple
 import numpy as np
 
 from resnext.atomic import replacing, write_atomically
+from resnext.card import SPLIT_NAMES
 from resnext.classifier import Classifier
 from resnext.command import require
 from resnext.config import ModelConfig
 from resnext.errors import DataError, RepositoryError, WeightsError
 from resnext.int8 import GRAPH, NOTES, WEIGHTS
+from resnext.metrics import scores
 from resnext.preprocessing import load_pixels
 from resnext.repository import NEEDED, Repository, copy_files, load_config, load_tensors, weights_digest
 
-from .card import SPLIT_NAMES
 from .data import ImageFolders
-from .evaluate import compute_logits, scores, true_classes
+from .evaluate import compute_logits, true_classes
 from .provenance import choose_test_images
 
 MAX_CALIBRATION_IMAGES = 300  # NNCF's own default

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from resnext.errors import ConfigError
+from resnext.recipe_file import MAX_SEED
 
 OPTIMIZERS = ("sgd", "adamw")
 LABEL_MODES = ("int", "categorical", "binary")
@@ -24,7 +25,6 @@ _FINETUNING_EPOCHS = (5, 50)
 _FINETUNING_RATE = 0.05
 _IMAGENET_FINETUNING_RATE = 0.004
 _IMAGENET_CLASSES = 1000
-MAX_SEED = 2**32 - 1  # the largest that NumPy takes
 
 
 def _setting(default, help: str, *, choices=None, min=None, max=None, above=None):

@@ -3,10 +3,8 @@
 import contextlib
 import dataclasses
 import json
-import math
 import pathlib
 import platform
-import shlex
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
@@ -17,21 +15,19 @@ import safetensors
 
 from resnext.atomic import UNFINISHED, write_atomically
 from resnext.errors import RepositoryError, WeightsError
+from resnext.recipe_file import JSON_ERRORS, MAX_COMMANDS, recorded_commands
 from resnext.repository import Repository
 from resnext.results import write_history
 from resnext.weights import keras_tensors, load_into_keras, read_tensors, save_tensors, write_safetensors
 
 from .data import ImageFolders
-from .recipe import MAX_SEED, Recipe
+from .recipe import Recipe
 
 if TYPE_CHECKING:
     import keras
 
 PRIVATE = ".run"  # the folder of what is not published: lock, state and digests of the training images
 STATES = ("training", "trained", "tested", "published")
-_MAX_COMMANDS = 20  # that are kept of a pretrained network's own
-# What JSON of unknown origin may raise when it is read.
-JSON_ERRORS = (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError)
 # The parts of recipe.json that a resumed run must have in common with the interrupted one.
 _FIXED_PARTS = {"recipe": "recipe", "dataset": "data set", "pretrained": "pretrained network"}
 
@@ -216,7 +212,7 @@ class RunFolder:
                     f"The differences:",
                     _differences(before.get(part), current[part]),
                 )
-        return {**before, **record, "commands": commands[-_MAX_COMMANDS:]}
+        return {**before, **record, "commands": commands[-MAX_COMMANDS:]}
 
     def _remove_if_empty(self) -> None:
         """Removes the lock's folder if it holds nothing else, and then the output folder if it is empty."""
@@ -434,65 +430,6 @@ def make_record(
         },
         "hardware": hardware,
     }
-
-
-def recorded_commands(folder: pathlib.Path) -> list[str]:
-    """Reads the commands that trained a network from its recipe.json, which may be of any origin.
-
-    They are shown for people to run again, so a line that a shell would take for anything but one `python -m
-    training` command is left out.
-
-    Args:
-        folder: The model repository.
-
-    Returns:
-        At most the last 20 commands; none if there is no recipe.json, or an invalid one.
-    """
-    try:
-        commands = json.loads((folder / "recipe.json").read_bytes())["commands"]
-        return [command for command in commands[-_MAX_COMMANDS:] if _is_training_command(command)]
-    except JSON_ERRORS:
-        return []
-
-
-def recorded_seed(folder: pathlib.Path) -> int:
-    """Reads the seed that a network was trained with, which also split its data set if that was one folder.
-
-    Args:
-        folder: The model repository.
-
-    Returns:
-        The seed; 0 if there is no recipe.json, or an invalid one.
-    """
-    try:
-        seed = json.loads((folder / "recipe.json").read_bytes())["recipe"]["seed"]
-    except JSON_ERRORS:
-        return 0
-    return seed if isinstance(seed, int) and 0 <= seed <= MAX_SEED else 0
-
-
-def recorded_temperature(folder: pathlib.Path) -> float:
-    """Reads the temperature that a network's classifier was divided by from its recipe.json.
-
-    Args:
-        folder: The model repository.
-
-    Returns:
-        The temperature; 1 if there is no recipe.json, or it has none.
-    """
-    try:
-        temperature = float(json.loads((folder / "recipe.json").read_bytes())["calibration"]["temperature"])
-    except JSON_ERRORS:
-        return 1.0
-    return temperature if 0 < temperature < math.inf else 1.0
-
-
-def _is_training_command(command: str) -> bool:
-    return (
-        command.startswith(("python -m training ", "resnext "))
-        and command.isprintable()
-        and command == shlex.join(shlex.split(command))
-    )
 
 
 def _differences(before: object, now: object) -> list[str]:

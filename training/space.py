@@ -37,6 +37,10 @@ _NOT_IN_A_SPACE = {"__pycache__", "training"}
 # The list of the files that this command has put into a Space, so that a later version removes its own only.
 _OWN_FILES = "resnext/space_files.txt"
 _MAX_PRELOADED = 200  # files of a model
+# Lets visitors log in, and the page create repositories for them; it cannot open any other of theirs.
+_OAUTH_SCOPE = "contribute-repos"
+# The variables of a Space that the command sets only sometimes.
+_OPTIONAL_VARIABLES = frozenset({"RESNEXT_MODELS", "RESNEXT_TEACH"})
 # Fields of the Space's README.md that the command sets again each time. The owner's others are kept.
 _OWN_FIELDS = ("sdk", "sdk_version", "python_version", "app_file")
 # What the Hub puts into a new Space.
@@ -77,6 +81,7 @@ class SpaceOptions:
         sleep_time: Seconds without visitors after which the Space sleeps, -1 for never; None to leave it.
         secrets: Names of secrets. Their values are read from the environment, HF_TOKEN also from the login.
         title: The title of the Space; None to leave it as it is.
+        teach: Whether visitors may teach classes of their own, and push them with their own login.
     """
 
     models: Sequence[str]
@@ -85,6 +90,7 @@ class SpaceOptions:
     sleep_time: int | None = None
     secrets: Sequence[str] = ()
     title: str | None = None
+    teach: bool = True
 
 
 @dataclasses.dataclass(frozen=True)
@@ -137,10 +143,11 @@ def make_space(
             ask(lambda: read_user(api))
         space = ask(lambda: _find_space(api, repo_id, options.private))
         _check_secrets(api, repo_id, listings, secrets, known=space is not None, dry_run=dry_run is not None)
-        files = _space_files(listings, options.title, space, dry_run or pathlib.Path(folder))
+        files = _space_files(listings, options, space, dry_run or pathlib.Path(folder))
         if dry_run is not None:
             _copy(files, dry_run)
-            report(f"Nothing was sent. The page reads these variables: {_listed(_variables(listings))}.")
+            variables = _listed(_variables(listings, options.teach))
+            report(f"Nothing was sent. The page reads these variables: {variables}.")
             return str(dry_run)
         dropped = (space.own_files & space.files) - files.keys() if space else set()
         additions = [huggingface_hub.CommitOperationAdd(name, file) for name, file in files.items()]
@@ -155,7 +162,7 @@ def make_space(
                     exist_ok=True,
                 )
             )
-            _configure(api, repo_id, options, _variables(listings), secrets)
+            _configure(api, repo_id, options, _variables(listings, options.teach), secrets)
             upload_contents(ask, api, repo_id, additions, repo_type="space")
             ask(
                 lambda: api.create_commit(
@@ -256,9 +263,10 @@ def _find_space(api: huggingface_hub.HfApi, repo_id: str, private: bool) -> _Spa
     return _Space(commit, files, read("README.md"), frozenset(read(_OWN_FILES).split("\n")) - {""})
 
 
-def _variables(listings: dict[str, Listing]) -> dict[str, str]:
+def _variables(listings: dict[str, Listing], teach: bool) -> dict[str, str]:
     first, *more = listings
-    return {"RESNEXT_MODEL": first, **({"RESNEXT_MODELS": ",".join(more)} if more else {})}
+    variables = {"RESNEXT_MODEL": first, **({"RESNEXT_MODELS": ",".join(more)} if more else {})}
+    return variables if teach else {**variables, "RESNEXT_TEACH": "0"}
 
 
 def _listed(variables: dict[str, str]) -> str:
@@ -280,8 +288,8 @@ def _configure(
     for name, value in variables.items():
         if present.get(name) != value:
             ask(functools.partial(api.add_space_variable, repo_id, name, value))
-    if "RESNEXT_MODELS" in present.keys() - variables.keys():
-        ask(lambda: api.delete_space_variable(repo_id, "RESNEXT_MODELS"))
+    for name in sorted(_OPTIONAL_VARIABLES & (present.keys() - variables.keys())):
+        ask(functools.partial(api.delete_space_variable, repo_id, name))
     for name, value in secrets.items():
         ask(functools.partial(api.add_space_secret, repo_id, name, value))
     if options.hardware is not None:
@@ -292,7 +300,7 @@ def _configure(
 
 
 def _space_files(
-    listings: dict[str, Listing], title: str | None, space: _Space | None, folder: pathlib.Path
+    listings: dict[str, Listing], options: SpaceOptions, space: _Space | None, folder: pathlib.Path
 ) -> dict[str, pathlib.Path]:
     """The files of a Space by their names there. The generated ones are written to the folder."""
     requirements, readme = requirements_and_readme("page")
@@ -304,7 +312,7 @@ def _space_files(
     texts = {
         "app.py": _SPACE_APP,
         "requirements.txt": "\n".join(requirements) + "\n",
-        "README.md": _readme(readme, listings, title, space.readme if space else ""),
+        "README.md": _readme(readme, listings, options, space.readme if space else ""),
     }
     texts[_OWN_FILES] = "\n".join(sorted([*files, *texts, _OWN_FILES])) + "\n"
     for name, text in texts.items():
@@ -314,13 +322,13 @@ def _space_files(
     return files
 
 
-def _readme(project: str, listings: dict[str, Listing], title: str | None, owners: str) -> str:
+def _readme(project: str, listings: dict[str, Listing], options: SpaceOptions, owners: str) -> str:
     """README.md of a Space: its configuration, and a text.
 
     Args:
         project: The project's README.md, whose header configures a Space.
         listings: The files of each model on the Hub.
-        title: The title, or None.
+        options: What the Space is made of.
         owners: The Space's README.md so far, of which the owner may have written anything; empty if new.
     """
     defaults = _card(project).data.to_dict()
@@ -330,14 +338,25 @@ def _readme(project: str, listings: dict[str, Listing], title: str | None, owner
     for field, value in defaults.items():
         if field in _OWN_FIELDS or (not configured and field not in card.data.to_dict()):
             card.data[field] = value
-    if title is not None:
-        card.data["title"] = title
+    if options.title is not None:
+        card.data["title"] = options.title
+    _set_login(card, options.teach)
     card.data["models"] = list(dict.fromkeys(name.partition("@")[0] for name in listings))
     preloaded = [_preload(name, listing) for name, listing in listings.items() if not listing.restricted]
     card.data["preload_from_hub"] = preloaded or None
     if not card.text.strip() or _OWN_TEXT.fullmatch(card.text):
         card.text = f"\nShows {', '.join(f'`{name}`' for name in listings)}.\n"
     return str(card)
+
+
+def _set_login(card: huggingface_hub.SpaceCard, wanted: bool) -> None:
+    """Turns the login of visitors on, or off if the owner has asked for nothing else by it."""
+    scopes = list(card.data.get("hf_oauth_scopes") or [])
+    if wanted:
+        card.data["hf_oauth"] = True
+        card.data["hf_oauth_scopes"] = list(dict.fromkeys([*scopes, _OAUTH_SCOPE]))
+    elif scopes == [_OAUTH_SCOPE]:
+        card.data["hf_oauth"] = card.data["hf_oauth_scopes"] = None
 
 
 def _card(text: str) -> huggingface_hub.SpaceCard:

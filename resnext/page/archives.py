@@ -71,32 +71,32 @@ class Entry:
         return content
 
 
-def files_in(paths: list[str]) -> list[tuple[str, str | Entry | ImageError]]:
+def files_in(paths: list[str], most: int = MAX_FILES) -> list[tuple[str, str | Entry | ImageError]]:
     """Lists the files of an upload, with the entries of a ZIP archive in place of the archive.
 
     Args:
         paths: The uploaded files.
+        most: The largest number of files.
 
     Returns:
-        At most `MAX_FILES` files, each with its name and a path, an entry or an error. If there were more, an
+        At most `most` files, each with its name and a path, an entry or an error. If there were more, an
         error follows that says so.
     """
     found: list[tuple[str, str | Entry | ImageError]] = []
     for path in paths:
         name = printable(pathlib.Path(path).name)
-        if _is_zip(path):
-            found += _entries(path, name, MAX_FILES + 1 - len(found))
+        if is_zip(path):
+            found += _entries(path, name, most + 1 - len(found), most)
         else:
             found.append((name, path))
-        if len(found) > MAX_FILES:
-            error = ImageError(
-                f"Only the first {MAX_FILES} files are classified: upload the rest separately."
-            )
-            return [*found[:MAX_FILES], ("…", error)]
+        if len(found) > most:
+            error = ImageError(f"Only the first {most} files are classified: upload the rest separately.")
+            return [*found[:most], ("…", error)]
     return found
 
 
-def _is_zip(path: str) -> bool:
+def is_zip(path: str) -> bool:
+    """Whether a file is a ZIP archive, and not a photograph with one behind it."""
     try:
         with open(path, "rb") as file:
             start = file.read(4)
@@ -107,11 +107,11 @@ def _is_zip(path: str) -> bool:
     return start in (b"PK\3\4", b"PK\5\6") or (path.lower().endswith(".zip") and zipfile.is_zipfile(path))
 
 
-def _entries(path: str, name: str, most: int) -> list[tuple[str, Entry | ImageError]]:
+def _entries(path: str, name: str, most: int, allowed: int) -> list[tuple[str, Entry | ImageError]]:
     """The entries of an archive, or an error in their place."""
     try:
         if _directory_size(path) > MAX_DIRECTORY:
-            return [(name, ImageError(f"{name} contains far more than {MAX_FILES} files: pack fewer files."))]
+            return [(name, ImageError(f"{name} contains far more than {allowed} files: pack fewer files."))]
         # Closed together with the last of its entries.
         archive = zipfile.ZipFile(path)
     except _ZIP_ERRORS:

@@ -1,4 +1,4 @@
-"""The page's interactive figures. (`training/plots.py` draws those of the model card.)
+"""The page's interactive figures. (`resnext/plots.py` draws those of the model card.)
 
 They are Plotly's JSON, which the browser draws. The tests check it with Plotly's package for Python.
 """

@@ -79,6 +79,80 @@ CHINESE = {
     "class": "类别",
     "probability": "概率",
     "{count} files, {bad} of them could not be read.": "共 {count} 个文件，其中 {bad} 个无法读取。",
+    # teach
+    "Teach": "教模型",
+    "Teach your own classes": "教会模型您自己的类别",
+    "Name two or more classes and add a few pictures to each. The model learns after every picture: "
+    "there is nothing to start.": (
+        "为两个或更多类别命名，并各添加几张图片。每添加一张图片，模型就会重新学习，无需手动开始。"
+    ),
+    "No other visitor can see your pictures. This server keeps them while you teach, and deletes them "
+    "an hour after you leave. At most {classes} classes, {pictures} pictures of each, {megabytes} MB.": (
+        "其他访问者无法看到您的图片。服务器仅在教学期间保留它们，并在您离开一小时后删除。"
+        "最多 {classes} 个类别，每个类别 {pictures} 张图片，共 {megabytes} MB。"
+    ),
+    "Class {number}": "类别 {number}",
+    "Name of the class": "类别名称",
+    "Add pictures": "添加图片",
+    "Camera": "摄像头",
+    "Record": "录制",
+    "Stop": "停止",
+    "Close": "关闭",
+    "Add a class": "添加类别",
+    "Add a ZIP of class folders": "添加类别文件夹的 ZIP",
+    "Start over": "重新开始",
+    "Remove the class {name}": "删除类别 {name}",
+    "Remove picture {number} of {name}": "删除 {name} 的第 {number} 张图片",
+    "Remove this picture of {label}": "删除 {label} 的这张图片",
+    "Show all {count}": "显示全部 {count} 张",
+    "{count} pictures": "{count} 张图片",
+    "1 picture": "1 张图片",
+    "or drop them here": "或拖放到此处",
+    "Adding {count} …": "正在添加 {count} 张…",
+    "{name} could not be uploaded: it may be larger than 64 MB.": "无法上传 {name}：可能大于 64 MB。",
+    "The camera cannot be used: allow it in the browser, on a page with https.": (
+        "无法使用摄像头：请在浏览器中允许，且页面需使用 https。"
+    ),
+    "All classes and pictures will be removed.": "所有类别和图片都将被删除。",
+    "Features from": "特征来自",
+    "The bundled network knows many kinds of things, and is fast.": ("自带网络认识许多种事物，而且速度快。"),
+    "Add a picture to two classes, and the results appear here.": (
+        "为两个类别各添加一张图片，结果会显示在这里。"
+    ),
+    "Add a second picture to a class to see how well it is recognized.": (
+        "为某个类别添加第二张图片，即可查看识别效果。"
+    ),
+    "How well it works": "效果如何",
+    "leave-one-out accuracy": "留一法准确率",
+    "cross-validation accuracy": "交叉验证准确率",
+    "pictures": "图片数",
+    "{correct} of {count} pictures were classified correctly by a classifier that was fitted without "
+    "them. Pictures that are nearly the same make this too optimistic.": (
+        "{count} 张图片中有 {correct} 张被未用它们拟合的分类器正确分类。几乎相同的图片会使该数值过于乐观。"
+    ),
+    "Not tested, with one picture each: {names}.": "未测试（各只有一张图片）：{names}。",
+    "true ↓ predicted →": "真实 ↓ 预测 →",
+    "Pictures that do not fit": "不相符的图片",
+    "{label}, looks like {likelier}": "{label}，更像 {likelier}",
+    "Try it": "试一试",
+    "Take it home": "带走模型",
+    "Name of the model": "模型名称",
+    "Download model": "下载模型",
+    "Download pictures": "下载图片",
+    "Unpack the model, then show it, or fine-tune it with the unpacked pictures:": (
+        "解压模型后，可以展示它，或用解压后的图片微调它："
+    ),
+    "Only I can see it": "仅自己可见",
+    "Push to the Hub": "推送到 Hub",
+    "Sign in at the top of this tab first.": "请先在本标签页顶部登录。",
+    "The Hub does not accept the name {name}: choose another one.": "Hub 不接受名称 {name}：请换一个。",
+    "The Hub cannot be reached: try again later.": "无法连接 Hub：请稍后再试。",
+    "The model is on the Hub:": "模型已在 Hub 上：",
+    "You have a repository {name} already: choose another name.": "您已有名为 {name} 的仓库：请换一个名称。",
+    "The Hub does not let this page create repositories for you: sign in again and allow it.": (
+        "Hub 不允许此页面为您创建仓库：请重新登录并授权。"
+    ),
+    "The Hub did not take the model: try again later.": "Hub 未能接收模型：请稍后再试。",
     # models
     "cardinality {cardinality}, bottleneck width {width}": "基数 {cardinality}，瓶颈宽度 {width}",
     "{millions}M parameters": "{millions}M 参数",
@@ -130,6 +204,8 @@ CHINESE = {
     "recall": "召回率",
     "F1": "F1 值",
     "Sample predictions, spread over the classes": "预测示例（取自各个类别）",
+    "There was no test set: each training image was classified by a classifier that was fitted without "
+    "it ({method}).": "没有测试集：每张训练图像都由未用它拟合的分类器分类（{method}）。",
     "✓ correct": "✓ 正确",
     "✗ wrong": "✗ 错误",
     "result": "结果",
@@ -352,6 +428,26 @@ _ERRORS = {
     r"(?P<file>.+) contains no files: .+": "{file} 中没有文件：请把照片打包进去。",
     r"(?P<file>.+) is encrypted: .+": "{file} 已加密：请去掉密码后重新打包。",
     r"Only the first (?P<most>\d+) files are classified: .+": "只分类前 {most} 个文件：其余请另行上传。",
+    r"(?P<file>.+) is in no class folder: pack a folder for each class\.": (
+        "{file} 不在任何类别文件夹中：请为每个类别打包一个文件夹。"
+    ),
+    r"(?P<same>\d+) of the pictures were there already\.": "其中 {same} 张图片已经存在。",
+    r"This class is not there any more: add it again\.": "该类别已不存在：请重新添加。",
+    r"There are (?P<most>\d+) classes already: remove one first\.": "已有 {most} 个类别：请先删除一个。",
+    r"(?P<name>.+) has (?P<most>\d+) pictures already: remove some first\.": (
+        "{name} 已有 {most} 张图片：请先删除一些。"
+    ),
+    r"Your pictures take (?P<most>\d+) MB already: remove some first\.": (
+        "您的图片已占用 {most} MB：请先删除一些。"
+    ),
+    r"This page holds as many pictures of visitors as it can at the moment: try again later\.": (
+        "此页面目前无法保存更多访问者的图片：请稍后再试。"
+    ),
+    r"The name of a class has 1 to (?P<most>\d+) characters, .+": (
+        '类别名称应有 1 到 {most} 个字符，不含 / \\ : * ? " < > |，且不以句点开头：请换一个名称。'
+    ),
+    r"There is a class (?P<name>.+) already: choose another name\.": "已有类别 {name}：请换一个名称。",
+    r"Two classes need a picture first: add one to each\.": "请先为两个类别各添加一张图片。",
     r"(?P<url>.+) cannot be fetched: .+": "无法获取 {url}：请检查网址，或自行下载后把文件拖到这里。",
     r"(?P<model>.+) is not offered on this page: choose one from the list\.": (
         "本页不提供 {model}：请从列表中选择。"

@@ -82,6 +82,14 @@ def main(
             "this data set on the Hub, which is made private.",
         ),
     ] = None,
+    teach: Annotated[
+        bool,
+        typer.Option(
+            "--teach/--no-teach",
+            envvar="RESNEXT_TEACH",
+            help="Let visitors teach classes of their own, which are kept in memory.",
+        ),
+    ] = True,
     host: Annotated[
         str,
         typer.Option(envvar="GRADIO_SERVER_NAME", help="Address to listen on, 0.0.0.0 for all."),
@@ -176,7 +184,7 @@ def main(
         offered.feedback = Feedback(feedback_repo, report)
         offered.feedback.start()
     try:
-        serve(build_page(offered), host, port, mcp_server=mcp or None, **options)
+        serve(build_page(offered, teach=teach), host, port, mcp_server=mcp or None, **options)
     finally:
         # Not when Python exits: then the client cannot start the threads of an upload any more.
         if offered.feedback:

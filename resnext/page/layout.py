@@ -17,10 +17,19 @@ from resnext.page.tabs.contract import PRIVATE, UNQUEUED, Page, Tab
 from resnext.page.tabs.evaluation import EvaluationTab
 from resnext.page.tabs.history import HistoryTab
 from resnext.page.tabs.inside import InsideTab
+from resnext.page.tabs.teach import TeachTab
 from resnext.page.theme import read_static
 from resnext.page.uploads import limit_downloads, type_images
 
-TABS: tuple[type[Tab], ...] = (ClassifyTab, BatchTab, HistoryTab, EvaluationTab, InsideTab, CardTab)
+TABS: tuple[type[Tab], ...] = (
+    ClassifyTab,
+    BatchTab,
+    TeachTab,
+    HistoryTab,
+    EvaluationTab,
+    InsideTab,
+    CardTab,
+)
 _UPDATE_ADDRESS = read_static("update_address.js")
 # Shows the download of a model.
 _PROGRESS = gr.Progress(track_tqdm=True)
@@ -32,14 +41,15 @@ _LOOK_AT_RUN = 3
 _PAGE_IS_OPEN = "() => { window.pageIsOpen = true; }"
 
 
-def build_page(models: Models) -> gr.Blocks:
+def build_page(models: Models, *, teach: bool = True) -> gr.Blocks:
     """Builds the whole page.
 
     Args:
         models: The models that a visitor may choose. The first one is opened, or what stands in for it.
+        teach: Whether visitors may teach classes of their own.
     """
     header = Header(models)
-    tabs = [tab(models) for tab in TABS]
+    tabs = [tab(models) for tab in TABS if teach or tab is not TeachTab]
     with gr.Blocks(title=f"{models.first} · ResNeXt", fill_width=True, delete_cache=(600, 3600)) as page:
         header.build()
         # On a phone, the tabs wrap to a second line.

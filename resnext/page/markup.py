@@ -25,9 +25,13 @@ class Picture:
             buffer = io.BytesIO()
             image.save(buffer, "PNG" if image.mode == "RGBA" else "JPEG", quality=85)
             image = buffer.getvalue()
-        kind = "png" if image.startswith(b"\x89PNG") else "jpeg"
-        data = base64.b64encode(image).decode()
-        self.html = f'<img src="data:image/{kind};base64,{data}" alt="{html.escape(alt)}">'
+        self.html = f'<img src="{data_url(image)}" alt="{html.escape(alt)}">'
+
+
+def data_url(image: bytes) -> str:
+    """The content of a JPEG or PNG file as a data URL."""
+    kind = "png" if image.startswith(b"\x89PNG") else "jpeg"
+    return f"data:image/{kind};base64,{base64.b64encode(image).decode()}"
 
 
 def shortened(text: str, longest: int = MAX_NAME) -> str:

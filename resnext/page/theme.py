@@ -7,9 +7,9 @@ import gradio as gr
 
 _STATIC = pathlib.Path(__file__).parent / "static"
 # In the order of the cascade.
-_STYLE_SHEETS = ("page.css", "classify.css", "inside.css", "card.css", "evaluation.css")
+_STYLE_SHEETS = ("page.css", "classify.css", "inside.css", "card.css", "evaluation.css", "teach.css")
 
-# The colors of training/plots.py. page.css replaces each of them in figures on a dark page.
+# The colors of resnext/plots.py. page.css replaces each of them in figures on a dark page.
 INK = "#222222"
 QUIET = "#6B6B6B"
 RULE = "#DDDDDD"

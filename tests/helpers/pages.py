@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from tests.helpers.paths import ROOT
 
 PATIENCE = 15_000  # milliseconds
-TABS = ("Classify", "Batch", "Training", "Test", "Inside ResNeXt", "Model card")
+TABS = ("Classify", "Batch", "Teach", "Training", "Test", "Inside ResNeXt", "Model card")
 
 
 def free_port() -> int:
@@ -96,6 +96,7 @@ def open_tab(page, name: str) -> None:
     filled = {
         "Classify": ".photograph",
         "Batch": ".many",
+        "Teach": ".taught",
         "Training": ".curve .main-svg",
         "Test": ".heatmap .main-svg",
         "Inside ResNeXt": ".wires",

@@ -8,11 +8,11 @@ import pytest
 from huggingface_hub import ModelCard
 
 from resnext import hub as client
+from resnext.card import write_card
 from resnext.weights import save_tensors
 from tests.helpers.hub_server import TOKEN, File, HubServer, in_this_process
 from tests.helpers.repositories import evaluation, random_tensors
 from tests.helpers.training import run_training
-from training.card import write_card
 
 REPO = "tester/colors"
 LEGACY = """---

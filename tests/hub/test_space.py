@@ -85,6 +85,21 @@ def test_a_space_holds_the_page_and_names_its_models(hub):
     assert card.text.strip() == "Shows `tester/net`, `tester/net@main`."
 
 
+def test_visitors_may_log_in_to_push_what_they_teach_unless_teaching_is_off(hub):
+    run("tester/page", "--model", "tester/net")
+    repo, files = page(hub)
+    data = huggingface_hub.SpaceCard(files["README.md"]).data
+    assert (data["hf_oauth"], data["hf_oauth_scopes"]) == (True, ["contribute-repos"])
+    assert "RESNEXT_TEACH" not in repo.variables
+    run("tester/page", "--model", "tester/net", "--no-teach")
+    repo, files = page(hub)
+    data = huggingface_hub.SpaceCard(files["README.md"]).data
+    assert (data.get("hf_oauth"), data.get("hf_oauth_scopes")) == (None, None)
+    assert repo.variables["RESNEXT_TEACH"]["value"] == "0"
+    run("tester/page", "--model", "tester/net")
+    assert "RESNEXT_TEACH" not in page(hub)[0].variables
+
+
 def test_a_second_command_changes_what_it_must_and_restarts_nothing(hub):
     run("tester/page", "--model", "tester/net", "--model", "tester/net@main")
     before = page(hub)[0].refs["refs/heads/main"]

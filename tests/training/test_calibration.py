@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 
 from resnext.linear_probe import softmax
+from resnext.metrics import MIN_CALIBRATION_IMAGES, fit_temperature
+from resnext.recipe_file import recorded_temperature
 from resnext.repository import find_repository, load_config
 from resnext.weights import read_tensors
 from tests.helpers.photographs import paint
 from tests.helpers.training import RECIPE
 from tests.training.helpers import evaluate_quietly, train
-from training.calibration import MIN_IMAGES, fit_temperature
 from training.evaluate import compute_logits
-from training.run_folder import recorded_temperature
 
 
 @pytest.mark.parametrize("temperature", [0.3, 1.0, 2.5])
@@ -41,7 +41,7 @@ def test_one_class_only_and_equal_logits_end():
 def runs(base, tmp_path_factory):
     """The same training with and without calibration, on enough validation images."""
     folder = tmp_path_factory.mktemp("runs")
-    photographs = paint(folder / "colors", val=MIN_IMAGES // 3 + 1)
+    photographs = paint(folder / "colors", val=MIN_CALIBRATION_IMAGES // 3 + 1)
     outputs = [
         train(
             photographs,
@@ -62,7 +62,10 @@ def test_the_classifier_is_divided_by_the_recorded_temperature(runs):
     for key, value in before.items():
         expected = value.astype(np.float32) / (temperature if key.startswith("fc.") else 1)
         np.testing.assert_allclose(after[key], expected, rtol=1e-6)
-    assert json.loads((calibrated / "recipe.json").read_bytes())["calibration"]["images"] >= MIN_IMAGES
+    assert (
+        json.loads((calibrated / "recipe.json").read_bytes())["calibration"]["images"]
+        >= MIN_CALIBRATION_IMAGES
+    )
 
 
 def test_no_prediction_changes_its_class_and_the_loss_is_lower(runs):

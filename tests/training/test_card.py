@@ -12,6 +12,7 @@ import pytest
 from huggingface_hub import ModelCard
 from PIL import Image
 
+from resnext.card import _duration, write_card
 from resnext.classifier import Classifier
 from resnext.errors import ResNeXtError
 from resnext.repository import BUNDLED
@@ -19,7 +20,6 @@ from resnext.results import CorruptionScore, read_evaluation
 from tests.helpers.hub_server import HubServer, in_this_process
 from tests.helpers.photographs import save_image
 from tests.helpers.training import run_training
-from training.card import _duration, write_card
 
 
 @pytest.mark.slow

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from resnext.card import write_card
 from resnext.classifier import Classifier
 from resnext.results import read_evaluation
 from tests.training.helpers import quiet
-from training.card import write_card
 from training.corruptions import CORRUPTIONS
 from training.data import find_images
 from training.evaluate import evaluate

@@ -10,21 +10,21 @@ import safetensors
 from PIL import Image, ImageDraw
 from typer.testing import CliRunner
 
+from resnext.card import write_card
 from resnext.classifier import Classifier
 from resnext.cli import app
 from resnext.errors import DataError, WeightsError
-from resnext.ood import Detector
+from resnext.ood import ACCEPTED, Detector, _whitening
 from resnext.repository import OOD
 from resnext.results import read_evaluation
 from resnext.weights import read_tensors, write_safetensors
 from tests.helpers.photographs import paint
 from tests.helpers.training import RECIPE, run_training
 from tests.training.helpers import quiet
-from training.card import write_card
 from training.data import find_images
 from training.evaluate import evaluate
 from training.fit import fit
-from training.ood import ACCEPTED, MIN_IMAGES, _whitening, area_under_roc
+from training.ood import MIN_IMAGES, area_under_roc
 
 
 @pytest.fixture(scope="module")

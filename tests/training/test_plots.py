@@ -13,9 +13,9 @@ from matplotlib.colors import to_rgb
 from matplotlib.font_manager import findSystemFonts, fontManager
 from PIL import Image
 
-from training import fonts
-from training.fonts import columns, shorten
-from training.plots import DPI, INK, MISTAKE, STYLE, confusion_matrix, curves, samples, save_figure
+from resnext import fonts
+from resnext.fonts import columns, shorten
+from resnext.plots import DPI, INK, MISTAKE, STYLE, confusion_matrix, curves, samples, save_figure
 
 FLOWERS = ["daisy", "dandelion", "roses", "sunflowers", "tulips"]
 

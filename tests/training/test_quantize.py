@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 
 import training.quantize as quantize_module
 from resnext.architecture import Architecture
+from resnext.card import write_card
 from resnext.classifier import Classifier
 from resnext.config import ModelConfig, Preprocessing
 from resnext.errors import DataError, RepositoryError, WeightsError
@@ -27,7 +28,6 @@ from resnext.weights import save_tensors
 from tests.helpers.hub_server import TOKEN, HubServer, environment, in_this_process
 from tests.helpers.repositories import random_tensors
 from tests.helpers.training import run_training
-from training.card import write_card
 from training.cli import app
 from training.data import find_images
 from training.evaluate import measure

@@ -15,6 +15,7 @@ import pytest
 from resnext.atomic import UNFINISHED
 from resnext.errors import RepositoryError, WeightsError
 from resnext.keras_model import build_model
+from resnext.recipe_file import recorded_commands, recorded_seed
 from resnext.repository import weights_digest
 from resnext.results import read_history
 from resnext.weights import keras_tensors, save_tensors
@@ -28,8 +29,6 @@ from training.run_folder import (
     RunFolder,
     _further_state,
     collect_state,
-    recorded_commands,
-    recorded_seed,
 )
 
 

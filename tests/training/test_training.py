@@ -186,7 +186,7 @@ def test_pictures_of_mistakes_are_what_the_network_saw(
 
 
 def test_a_second_evaluation_removes_earlier_thumbnails(tiny_repository, tmp_path, monkeypatch):
-    from training.card import write_card
+    from resnext.card import write_card
 
     colors = dict(zip(("ant", "bee", "cat"), CLASSES.values()))
     many = paint(tmp_path / "many", colors, train=0, val=0, test=4)

@@ -59,5 +59,46 @@ def test_a_heavy_class_is_preferred():
     assert (chosen[1] == 2).sum() > 1.5 * (chosen[0] == 2).sum()
 
 
+def stepped(labels, folds, steps: int = 12) -> LinearProbe:
+    features, _ = clusters(len(labels), 0, spread=6.0)
+    probe = LinearProbe(features, labels, 3, folds=folds)
+    for _ in range(steps):
+        probe._step()
+    return probe
+
+
+@pytest.mark.parametrize("images", [15, 60])
+def test_an_image_is_judged_without_its_own_label(images):
+    """With fewer images than channels and with more."""
+    _, labels = clusters(images, 0)
+    wrong = labels.copy()
+    wrong[4] = (wrong[4] + 1) % 3
+    folds = np.arange(images)
+    logits = [stepped(classes, folds)._unseen_logits() for classes in (labels, wrong)]
+    np.testing.assert_allclose(logits[0][4], logits[1][4], rtol=1e-4, atol=1e-5)
+    assert not np.allclose(logits[0][5], logits[1][5], rtol=1e-3)
+
+
+def test_folds_leave_the_classifier_of_all_images_as_it_is():
+    _, labels = clusters(30, 0)
+    plain, folded = stepped(labels, None), stepped(labels, np.arange(30) % 5)
+    np.testing.assert_allclose(plain.classifier()[0], folded.classifier()[0], rtol=1e-3, atol=1e-6)
+    assert not np.allclose(folded._unseen_logits(), folded._logits[:, :, 0], rtol=1e-3)
+
+
+def test_the_pass_with_the_lowest_loss_of_unseen_images_is_chosen():
+    features, labels = clusters(60, 0, spread=6.0)
+    result = LinearProbe(features, labels, 3, folds=np.arange(60) % 10).cross_validate()
+    loss, accuracy = score(result.logits, labels)
+    assert loss < np.log(3)
+    assert 0.4 < accuracy <= score(features @ result.weight.T + result.bias, labels)[1]
+
+
+def test_without_folds_a_fixed_number_of_passes_is_made():
+    features, labels = clusters(6, 0)
+    result = LinearProbe(features, labels, 3).cross_validate()
+    assert score(result.logits, labels)[1] == 1
+
+
 def test_softmax_of_large_logits_is_finite():
     assert softmax(np.array([[1e4, 0.0, -1e4]])).tolist() == [[1, 0, 0]]

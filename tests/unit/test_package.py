@@ -32,6 +32,9 @@ KERAS_FILES = {
     "runtimes.py",
 }
 
+# Files of resnext/ that draw, which is done where the extra for training is installed.
+FIGURE_FILES = {"fonts.py", "plots.py"}
+
 
 def name_of(requirement):
     """The distribution of a requirement such as "typer>=0.26"."""
@@ -68,7 +71,11 @@ def allowed_imports(file):
     folder = file.relative_to(ROOT).parts
     if folder[0] == "training" or file.name in (*KERAS_FILES, "command.py"):
         return TRAIN | modules_of(EXTRAS["trackio"])
-    return PAGE if "page" in folder else BASE
+    if file.name in FIGURE_FILES:
+        return TRAIN
+    if file.name == "readme.py":  # of model cards, which the page and training write
+        return PAGE & TRAIN
+    return PAGE if "page" in folder or file.name == "teach.py" else BASE
 
 
 def shipped_python():

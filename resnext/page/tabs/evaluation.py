@@ -169,7 +169,14 @@ def _headline(evaluation: Evaluation, bins: list[CalibrationBin], language: str)
         numbers["expected calibration error"] = f"{calibration_error(bins):.1%}"
     if evaluation.detection and evaluation.detection.refused is not None:
         numbers["other photographs refused"] = f"{evaluation.detection.refused:.1%}"
-    return headline({translate(language, name): text for name, text in numbers.items()})
+    shown = headline({translate(language, name): text for name, text in numbers.items()})
+    if evaluation.method is None:
+        return shown
+    text = (
+        "There was no test set: each training image was classified by a classifier that was fitted without "
+        "it ({method})."
+    )
+    return shown + sentence(translate(language, text, method=evaluation.method), "quiet")
 
 
 def _guide(evaluation: Evaluation, language: str) -> str:

@@ -12,12 +12,11 @@ from resnext.atomic import write_atomically
 from resnext.config import ModelConfig
 from resnext.errors import ConfigError
 from resnext.int8 import GRAPH, NOTES, WEIGHTS
+from resnext.readme import DATASET_TYPE, METRICS, TAGS, TASK, Card, Generated, merge, render
+from resnext.recipe_file import JSON_ERRORS, recorded_commands, recorded_temperature
 from resnext.repository import weights_digest
 from resnext.results import Evaluation, best_epoch, calibration_error, read_evaluation, read_history
 from resnext.shapes import network_modules
-
-from .readme import DATASET_TYPE, METRICS, TAGS, TASK, Card, Generated, merge, render
-from .run_folder import JSON_ERRORS, recorded_commands, recorded_temperature
 
 SPLIT_NAMES = {"val": "validation", "test": "test"}  # in quantization.json, and in sentences
 _MAX_NAMED_CLASSES = 20
@@ -97,6 +96,7 @@ def generate(folder: pathlib.Path, repo_id: str, license: str | None = None) -> 
     dataset = recipe.get("dataset", {}).get("name", "unknown")
     pretrained = recipe.get("pretrained") or {}
     base_model = pretrained["name"] if pretrained.get("revision") else None
+    tested = evaluation is not None and evaluation.method is None
     metadata = ModelCardData(
         license=license,
         library_name="timm",
@@ -106,9 +106,9 @@ def generate(folder: pathlib.Path, repo_id: str, license: str | None = None) -> 
         base_model_relation="finetune" if base_model else None,
         # The images are a folder of the user's: its name is not that of a data set on the Hub.
         datasets=[DATASET_TYPE],
-        metrics=["accuracy"] if evaluation else None,
-        eval_results=_eval_results(dataset, evaluation) if evaluation else None,
-        model_name=repo_id.split("/")[-1] if evaluation else None,
+        metrics=["accuracy"] if tested else None,
+        eval_results=_eval_results(dataset, evaluation) if tested else None,
+        model_name=repo_id.split("/")[-1] if tested else None,
     )
     sections = {
         "introduction": _introduction(repo_id, config, dataset),
@@ -181,8 +181,8 @@ def _results_section(evaluation: Evaluation, folder: pathlib.Path, pretrained: b
     lines = [
         "## Results",
         "",
-        f"**Top-1 accuracy {evaluation.top1:.2%}**, loss {evaluation.loss:.4f} ({evaluation.dtype}) on "
-        f"{evaluation.samples} test images{_independence(evaluation, pretrained)}.",
+        f"**Top-1 accuracy {evaluation.top1:.2%}**, loss {evaluation.loss:.4f} ({evaluation.dtype}) "
+        f"{_tested_on(evaluation, pretrained)}.",
         "",
         "| class | precision | recall | F1 | images |",
         "| --- | ---: | ---: | ---: | ---: |",
@@ -249,6 +249,15 @@ def _corruptions_table(evaluation: Evaluation) -> list[str]:
         cells = ", ".join(f"{score.level:g}: {score.top1:.1%}" for score in scores)
         lines.append(f"| {_escape(name)} ({_escape(scores[0].unit)}) | {cells} |")
     return [*lines, "", "![Top-1 accuracy on worse images](figures/corruptions.png)"]
+
+
+def _tested_on(evaluation: Evaluation, pretrained: bool) -> str:
+    if evaluation.method is None:
+        return f"on {evaluation.samples} test images{_independence(evaluation, pretrained)}"
+    return (
+        f"by {_escape(evaluation.method)}: each of the {evaluation.samples} training images was classified "
+        "by a classifier that was fitted without it. There was no test set"
+    )
 
 
 def _independence(evaluation: Evaluation, pretrained: bool) -> str:
@@ -336,7 +345,8 @@ def _training_section(recipe: dict, config: ModelConfig, folder: pathlib.Path) -
     for name, title in names.items():
         if name in settings and settings[name] != _UNUSED.get(name):
             lines.append(f"| {title} | {_escape(str(settings[name]))} |")
-    lines += ["", "`recipe.json` has all settings and package versions, `history.csv` the metrics by epoch."]
+    by_epoch = ", `history.csv` the metrics by epoch" if history else ""
+    lines += ["", f"`recipe.json` has all settings and package versions{by_epoch}."]
     if (folder / "figures" / "curves.png").exists():
         lines += ["", "![Loss and accuracy by epoch](figures/curves.png)"]
     commands = recorded_commands(folder)
@@ -378,6 +388,11 @@ def _limits_section(evaluation: Evaluation | None, config: ModelConfig) -> str:
     if evaluation is None:
         points.append("Its accuracy has not been measured, or was measured on other weights.")
     else:
+        if evaluation.method:
+            points.append(
+                "Its accuracy was not measured on a test set: training images that resemble each other make "
+                "it too high."
+            )
         points.append(
             "Its accuracy was measured on images of the same source as the training images. On photographs "
             "of another place, camera or season it is lower."
@@ -396,8 +411,9 @@ def _weak_points(evaluation: Evaluation) -> list[str]:
         points.append(f"The classes that it recognizes least often: {names}.")
     if evaluation.samples < _FEW_IMAGES:
         error = 1.96 * math.sqrt(evaluation.top1 * (1 - evaluation.top1) / evaluation.samples)
+        few = "There are few images" if evaluation.method else "The test set is small"
         points.append(
-            f"The test set is small: with {evaluation.samples} images, the accuracy is known to within "
+            f"{few}: with {evaluation.samples} images, the accuracy is known to within "
             f"{100 * error:.0f} points (95% confidence, normal approximation)."
         )
     if evaluation.overlap:

@@ -15,6 +15,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from resnext.atomic import replacing
+from resnext.fonts import DEJAVU, columns, drawable
 from resnext.results import (
     HISTORY_COLUMNS,
     CalibrationBin,
@@ -23,8 +24,6 @@ from resnext.results import (
     best_epoch,
     calibration_error,
 )
-
-from .fonts import DEJAVU, columns, drawable
 
 DPI = 150
 MAX_NAMED_CLASSES = 200
