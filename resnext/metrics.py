@@ -1,6 +1,7 @@
 """Accuracy, loss and calibration of a network's logits."""
 
 from collections.abc import Sequence
+from typing import TypedDict
 
 import numpy as np
 
@@ -34,15 +35,20 @@ def measure(logits: np.ndarray, true: np.ndarray, labels: Sequence[str], files: 
     return Evaluation(tuple(labels), matrix, per_class, predictions, samples=images, **scores(logits, true))
 
 
-def scores(logits: np.ndarray, true: np.ndarray) -> dict[str, float]:
+class Scores(TypedDict):
+    """Accuracies in [0, 1], and the mean cross-entropy."""
+
+    top1: float
+    top5: float
+    loss: float
+
+
+def scores(logits: np.ndarray, true: np.ndarray) -> Scores:
     """Computes accuracy and loss.
 
     Args:
         logits: (images, classes) float.
         true: (images,) int, the true classes.
-
-    Returns:
-        "top1" and "top5", accuracies in [0, 1], and "loss", the mean cross-entropy.
     """
     correct = _ranking(logits) == true[:, None]
     loss = -_log_softmax(logits)[np.arange(len(true)), true].mean()

@@ -217,8 +217,8 @@ def _assemble(
     scale = _DISTANCE_WEIGHT * log_odds.std() / max(float(distances.std()), 1e-6)
     bias = bias.copy()
     bias[-1] += np.quantile(log_odds - scale * distances, 1 - ACCEPTED)
-    rounded = (value.astype(np.float16) for value in (means, whitening * np.sqrt(scale)))
-    return Detector(weight.astype(np.float16), bias, *rounded)
+    whitening = whitening * np.sqrt(scale)
+    return Detector(weight.astype(np.float16), bias, means.astype(np.float16), whitening.astype(np.float16))
 
 
 def _class_statistics(known: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
