@@ -117,7 +117,7 @@ def default_network() -> Network:
     return Network(bundled_title(BACKBONE), classifier)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Picture:
     """A picture of a class.
 
@@ -143,7 +143,7 @@ class Picture:
         return len(self.content) + len(self.thumbnail) + self.features.nbytes + self.coordinates.nbytes
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(eq=False)
 class TaughtClass:
     """A class: its number, which no other class of the lesson has or had, its name and its pictures."""
 
