@@ -1,6 +1,7 @@
 """Accuracy, loss and calibration of a network's logits."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -31,7 +32,8 @@ def measure(logits: np.ndarray, true: np.ndarray, labels: Sequence[str], files: 
         for file, t, p, probability in zip(files, true, predicted, probabilities)
     )
     per_class = tuple(_class_scores(matrix, index, label) for index, label in enumerate(labels))
-    return Evaluation(tuple(labels), matrix, per_class, predictions, samples=images, **scores(logits, true))
+    values: dict[str, Any] = scores(logits, true)
+    return Evaluation(tuple(labels), matrix, per_class, predictions, samples=images, **values)
 
 
 def scores(logits: np.ndarray, true: np.ndarray) -> dict[str, float]:
