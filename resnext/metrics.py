@@ -1,7 +1,7 @@
 """Accuracy, loss and calibration of a network's logits."""
 
 from collections.abc import Sequence
-from typing import TypedDict
+from typing import Any
 
 import numpy as np
 
@@ -32,23 +32,19 @@ def measure(logits: np.ndarray, true: np.ndarray, labels: Sequence[str], files: 
         for file, t, p, probability in zip(files, true, predicted, probabilities)
     )
     per_class = tuple(_class_scores(matrix, index, label) for index, label in enumerate(labels))
-    return Evaluation(tuple(labels), matrix, per_class, predictions, samples=images, **scores(logits, true))
+    values: dict[str, Any] = scores(logits, true)
+    return Evaluation(tuple(labels), matrix, per_class, predictions, samples=images, **values)
 
 
-class Scores(TypedDict):
-    """Accuracies in [0, 1], and the mean cross-entropy."""
-
-    top1: float
-    top5: float
-    loss: float
-
-
-def scores(logits: np.ndarray, true: np.ndarray) -> Scores:
+def scores(logits: np.ndarray, true: np.ndarray) -> dict[str, float]:
     """Computes accuracy and loss.
 
     Args:
         logits: (images, classes) float.
         true: (images,) int, the true classes.
+
+    Returns:
+        "top1" and "top5", accuracies in [0, 1], and "loss", the mean cross-entropy.
     """
     correct = _ranking(logits) == true[:, None]
     loss = -_log_softmax(logits)[np.arange(len(true)), true].mean()

@@ -217,8 +217,10 @@ def _assemble(
     scale = _DISTANCE_WEIGHT * log_odds.std() / max(float(distances.std()), 1e-6)
     bias = bias.copy()
     bias[-1] += np.quantile(log_odds - scale * distances, 1 - ACCEPTED)
-    whitening = whitening * np.sqrt(scale)
-    return Detector(weight.astype(np.float16), bias, means.astype(np.float16), whitening.astype(np.float16))
+    weight, means, whitening = (
+        value.astype(np.float16) for value in (weight, means, whitening * np.sqrt(scale))
+    )
+    return Detector(weight, bias, means, whitening)
 
 
 def _class_statistics(known: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -39,7 +39,7 @@ from resnext.repository import (
     load_tensors,
     weights_digest,
 )
-from resnext.results import Evaluation
+from resnext.results import CalibrationBin, Evaluation
 from resnext.weights import write_safetensors
 
 MAX_CLASSES = 20
@@ -72,13 +72,16 @@ class Network:
         classifier: The network, of a repository.
 
     Attributes:
+        repository: The repository of the network.
         key: Identifies the network and its weights.
     """
 
     def __init__(self, name: str, classifier: Classifier):
         self.name = name
         self.classifier = classifier
-        self.key = (name, classifier.repository.revision, id(classifier))
+        assert classifier.repository is not None
+        self.repository = classifier.repository
+        self.key = (name, self.repository.revision, id(classifier))
 
     @property
     def preprocessing(self):
@@ -117,7 +120,7 @@ def default_network() -> Network:
     return Network(bundled_title(BACKBONE), classifier)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Picture:
     """A picture of a class.
 
@@ -143,7 +146,7 @@ class Picture:
         return len(self.content) + len(self.thumbnail) + self.features.nbytes + self.coordinates.nbytes
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(eq=False)
 class TaughtClass:
     """A class: its number, which no other class of the lesson has or had, its name and its pictures."""
 
@@ -535,7 +538,8 @@ def _solve(taught: list[TaughtClass]) -> Solution:
     weight, bias, logits = probe.cross_validate()
     tested = np.flatnonzero(groups >= 0)
     logits, true = logits[::views][tested], labels[tested]
-    temperature, before = 1.0, ()
+    temperature = 1.0
+    before: tuple[CalibrationBin, ...] = ()
     files = [file for file, _ in picture_files(taught)]
     if len(tested) >= MIN_CALIBRATION_IMAGES:
         before = tuple(measure(logits, true, names, [""] * len(tested)).calibration)
@@ -587,7 +591,7 @@ def write_model(lesson: Lesson, folder: pathlib.Path, repo_id: str | None = None
         counts = [len(one.pictures) for one in lesson.taught()]
     if solution is None:
         raise TeachingError("Two classes need a picture first: add one to each.")
-    repository = network.classifier.repository
+    repository = network.repository
     tensors = load_tensors(repository, load_config(repository))
     config = dataclasses.replace(network.classifier.config, label_names=solution.labels)
     name = config.architecture.classifier
@@ -608,7 +612,7 @@ def _recipe(network: Network, solution: Solution, counts: list[int]) -> dict[str
     """recipe.json: the settings of recipe `probe` for these features, and what was done with them."""
     config = network.classifier.config
     prep = config.preprocessing
-    repository = network.classifier.repository
+    repository = network.repository
     record: dict[str, Any] = {
         "commands": [],
         "pretrained": {"name": repository.name, "revision": repository.revision},
