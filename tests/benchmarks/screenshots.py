@@ -19,6 +19,10 @@ from PIL import Image
 from playwright.sync_api import expect, sync_playwright
 
 ROOT = pathlib.Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT))
+
+from resnext.results import read_evaluation
+
 # Name, tab in the address, theme, width in pixels, language.
 PICTURES = [
     ("classify", "classify", "light", 1100, "en"),
@@ -27,12 +31,18 @@ PICTURES = [
     ("inside", "inside", "light", 1100, "en"),
     ("card", "card", "light", 1100, "en"),
     ("batch", "batch", "light", 1100, "en"),
+    ("teach", "teach", "light", 1100, "en"),
     ("classify-dark", "classify", "dark", 1100, "en"),
     ("test-dark", "test", "dark", 1100, "en"),
+    ("teach-dark", "teach", "dark", 1100, "en"),
     ("classify-phone", "classify", "light", 390, "en"),
+    ("teach-phone", "teach", "light", 390, "en"),
     ("classify-chinese", "classify", "light", 1100, "zh-CN"),
 ]
 TALLEST = 2400  # pixels of a page that are shown
+FLOWERS = ROOT / "resnext" / "flowers"
+TAUGHT = ("daisy", "tulips")
+TAUGHT_PICTURES = 8  # of each class
 
 
 def main():
@@ -61,9 +71,11 @@ def main():
                 expect(page.locator(".why")).to_be_visible(timeout=30_000)
             elif tab == "batch":
                 # The credits, which are not an image, show an error.
-                examples = sorted((ROOT / "resnext" / "flowers" / "examples").glob("*.*"))
+                examples = sorted((FLOWERS / "examples").glob("*.*"))
                 page.locator(".many input[type=file]").set_input_files(examples)
                 expect(page.locator(".as-csv")).to_be_visible(timeout=30_000)
+            elif tab == "teach":
+                teach(page)
             page.wait_for_timeout(3000)  # bars and figures move into place
             height = min(TALLEST, page.evaluate("document.documentElement.scrollHeight"))
             content = page.screenshot(full_page=True, clip={"x": 0, "y": 0, "width": width, "height": height})
@@ -73,6 +85,24 @@ def main():
             )
             page.close()
         browser.close()
+
+
+def teach(page):
+    """Teaches two flowers with photographs that the bundled model predicts as others, and tries a third."""
+    predictions = read_evaluation(FLOWERS).predictions
+    for place, label in enumerate(TAUGHT):
+        name = page.locator(".taught input[type=text]").nth(place)
+        name.fill(label)
+        name.press("Enter")
+        pictures = [FLOWERS / row.thumbnail for row in predictions if row.thumbnail and row.true == label]
+        with page.expect_file_chooser() as chooser:
+            page.locator(".taught .add").nth(place).click()
+        chooser.value.set_files(pictures[:TAUGHT_PICTURES])
+        expect(page.locator(".taught").nth(place).locator("li")).to_have_count(
+            TAUGHT_PICTURES, timeout=30_000
+        )
+    page.locator(".tried input[type=file]").first.set_input_files(FLOWERS / "examples" / f"{TAUGHT[1]}.jpg")
+    expect(page.locator(".answer")).to_contain_text(TAUGHT[1], timeout=30_000)
 
 
 @contextlib.contextmanager
