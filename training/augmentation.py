@@ -26,6 +26,7 @@ _UNIFORM = (
     "blend",
     "box_y",
     "box_x",
+    "detail",
 )
 # Rec. 601 luma, as Pillow's and torchvision's grayscale (and so their saturation) has it.
 _LUMA = (0.299, 0.587, 0.114)
@@ -40,7 +41,7 @@ def draw(recipe: Recipe, epoch: tf.Tensor, images: int) -> dict[str, tf.Tensor]:
         images: The number of images.
 
     Returns:
-        `uniform`, (images, 12) float32 in [0, 1), and `mixup` and `cutmix`, (images,) float32 in [0, 1], from
+        `uniform`, (images, 13) float32 in [0, 1), and `mixup` and `cutmix`, (images,) float32 in [0, 1], from
         Beta(alpha, alpha).
     """
     seed = tf.constant([recipe.seed, 0], tf.int64)
@@ -56,7 +57,7 @@ def draw(recipe: Recipe, epoch: tf.Tensor, images: int) -> dict[str, tf.Tensor]:
 def augment(
     recipe: Recipe, images: tf.Tensor, labels: tf.Tensor, draws: dict[str, tf.Tensor]
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Augments a batch: mirror, turn, zoom, crop, color, blend.
+    """Augments a batch: mirror, turn, zoom, crop, detail, color, blend.
 
     Args:
         recipe: The recipe: how strong each change is.
@@ -69,6 +70,8 @@ def augment(
     """
     uniform = dict(zip(_UNIFORM, tf.unstack(draws["uniform"], axis=1), strict=True))
     images = _transform(recipe, tf.cast(images, tf.float32), uniform)
+    if recipe.low_res:
+        images = _lose_detail(images, recipe.low_res, uniform)
     if recipe.jitter:
         images = _jitter(images, recipe.jitter, uniform)
     if recipe.mixup or recipe.cutmix:
@@ -105,6 +108,18 @@ def _transform(recipe, images, uniform):
         interpolation="BILINEAR",
         fill_mode="REFLECT",
     )
+
+
+def _lose_detail(images, fraction, uniform):
+    """Reduces half of a fraction of the images to a half of their size, the others of it to a quarter, and
+    enlarges them again.
+    """
+    size = images.shape[1:3]
+    number = uniform["detail"][:, None, None, None]
+    for factor, limit in ((2, fraction), (4, fraction / 2)):
+        small = tf.nn.avg_pool2d(images, factor, factor, "SAME")
+        images = tf.where(number < limit, tf.image.resize(small, size), images)
+    return images
 
 
 def _jitter(images, strength, uniform):

@@ -113,6 +113,17 @@ def test_zoom_magnifies_height_and_width_apart():
     assert (pixels[16] > 127).sum() == 8
 
 
+def test_a_fraction_of_the_images_loses_detail():
+    images = noise(400)
+    pixels, _ = augmented(dataclasses.replace(PLAIN, low_res=0.4), images)
+    kept = np.array([np.array_equal(one, image) for one, image in zip(pixels, images)])
+    assert 0.5 < kept.mean() < 0.7
+    deviation = pixels[~kept].std(axis=(1, 2, 3))  # of noise: the fewer pixels it had, the smaller
+    assert deviation.max() < 40 < pixels[kept].std(axis=(1, 2, 3)).min()
+    assert 0.3 < (deviation < 15).mean() < 0.7
+    assert np.abs(pixels.mean(axis=(1, 2)) - images.mean(axis=(1, 2))).max() < 8, "the colors stay"
+
+
 def test_color_changes_keep_range_and_hue():
     red = np.full((64, 8, 8, 3), (180, 60, 50), np.uint8)
     pixels, _ = augmented(dataclasses.replace(PLAIN, jitter=0.3), red)
@@ -124,7 +135,8 @@ def test_color_changes_keep_range_and_hue():
 
 
 def test_the_strongest_augmentation_stays_within_0_to_255():
-    recipe = Recipe(image_size=32, train_size=28, rotation=0.5, jitter=0.9, zoom=0.5, mixup=0.4, cutmix=1.0)
+    changes = {"rotation": 0.5, "jitter": 0.9, "zoom": 0.5, "low_res": 1.0, "mixup": 0.4, "cutmix": 1.0}
+    recipe = Recipe(image_size=32, train_size=28, **changes)
     pixels, labels = augmented(recipe, noise(50), np.eye(2, dtype=np.float32)[np.arange(50) % 2])
     assert np.isfinite(pixels).all()
     assert pixels.shape == (50, 28, 28, 3)
@@ -150,7 +162,7 @@ def test_each_image_is_blended_by_its_own_share_and_its_label_with_it(mixup, cut
 def test_cutmix_replaces_a_box_of_the_share_drawn():
     recipe = dataclasses.replace(PLAIN, cutmix=1.0)
     values = draws(recipe, 2)
-    values["uniform"][:, 9:] = (0.0, 0.5, 0.5)  # CutMix, about the center
+    values["uniform"][:, 9:12] = (0.0, 0.5, 0.5)  # CutMix, about the center
     values["cutmix"][:] = 0.75
     images = np.stack([np.zeros((32, 32, 3)), np.full((32, 32, 3), 200)]).astype(np.uint8)
     pixels, labels = augment(recipe, tf.constant(images), tf.eye(2), values)

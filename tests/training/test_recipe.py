@@ -95,7 +95,7 @@ def test_the_recipe_of_an_older_version_has_defaults_for_new_settings(tmp_path):
         del record["recipe"][name]
     (tmp_path / "recipe.json").write_text(json.dumps(record))
     recipe = find_recipe(str(tmp_path / "recipe.json"))
-    assert (recipe.epochs, recipe.ema, recipe.probe_passes) == (27, 0.0, 0)
+    assert (recipe.epochs, recipe.ema, recipe.probe_passes) == (17, 0.0, 0)
     assert recipe.detect_unknown
     assert recipe.calibrate
 
