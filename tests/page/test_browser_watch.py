@@ -64,7 +64,8 @@ def test_a_training_is_followed_to_its_end(browser, tiny_repository, tmp_path):
 
             process = start_training(data, tiny_repository, run, "--resume")
             expect(line).to_have_text(f"The training is finished: {EPOCHS} epochs.", timeout=LONG)
-            assert process.wait(60) == 0, process.communicate()[1]
+            _, errors = process.communicate(timeout=60)
+            assert process.returncode == 0, errors
             open_tab(page, "Test")
             expect(page.locator(".figures").filter(has_text="top-1 accuracy")).to_be_visible()
         finally:

@@ -115,6 +115,6 @@ def test_the_calibration_before_is_told_and_drawn():
     before = [CalibrationBin(0.5, 0.75, 40)]
     assert "Before calibration it was 25.0%." in text(tab.calibration_html(bins, "en", before))
     assert "校准前为 25.0%。" in text(tab.calibration_html(bins, "zh", before))
-    names = [trace.name for trace in tab.reliability_figure(bins, before).data]
+    names = [trace["name"] for trace in tab.reliability_figure(bins, before)["data"]]
     assert names == ["before calibration", "after calibration"]
-    assert len(tab.reliability_figure(bins).data) == 1
+    assert len(tab.reliability_figure(bins)["data"]) == 1

@@ -224,7 +224,7 @@ def test_an_interrupted_evaluation_names_no_wrong_or_missing_thumbnail(
 
         return step
 
-    monkeypatch.setattr("training.plots.save_figure", lambda figure, path: None)
+    monkeypatch.setattr("resnext.plots.save_figure", lambda figure, path: None)
     classes = dict(zip(tiny_config.label_names, CLASSES.values()))
     turned = dict(
         zip(tiny_config.label_names, reversed(CLASSES.values()))
