@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 PRIVATE = ".run"  # the folder of what is not published: lock, state and digests of the training images
 STATES = ("training", "trained", "tested", "published")
+# A page that follows the run tries its lock now and then, and holds it for an instant.
+_LOCK_SECONDS = 0.5
 # The parts of recipe.json that a resumed run must have in common with the interrupted one.
 _FIXED_PARTS = {"recipe": "recipe", "dataset": "data set", "pretrained": "pretrained network"}
 
@@ -93,7 +95,7 @@ class RunFolder:
         """
         try:
             self._private.mkdir(parents=True, exist_ok=True)
-            lock = filelock.FileLock(self._private / "lock", timeout=0, is_singleton=True)
+            lock = filelock.FileLock(self._private / "lock", timeout=_LOCK_SECONDS, is_singleton=True)
             lock.acquire()
         except filelock.Timeout:
             raise RepositoryError(

@@ -7,7 +7,9 @@ import pathlib
 import shutil
 import subprocess
 import sys
+import threading
 
+import filelock
 import keras
 import numpy as np
 import pytest
@@ -153,6 +155,17 @@ with RunFolder(pathlib.Path(sys.argv[1])).lock():
         other.kill()
         other.communicate()
     assert not (tmp_path / "out").exists(), "nothing was written, so nothing is left"
+
+
+def test_a_page_that_tries_the_lock_keeps_no_run_from_starting(tmp_path):
+    run = RunFolder(tmp_path / "out")
+    with run.lock():
+        run.claim(record_of(), resume=False)
+    tried = filelock.FileLock(tmp_path / "out" / ".run" / "lock", thread_local=False)
+    tried.acquire()
+    threading.Timer(0.1, tried.release).start()
+    with run.lock():
+        assert run.state == "training"
 
 
 def test_an_output_folder_that_cannot_be_written_is_one_line(tmp_path):
