@@ -22,7 +22,7 @@ _SAMPLE_FORMAT = 339
 _WHITE_IS_ZERO = 0
 _UNSIGNED = 1
 _TAGS = (_BITS_PER_SAMPLE, _PHOTOMETRIC, _MAX_SAMPLE_VALUE, _SAMPLE_FORMAT)
-# A profile that changes no color by more than this, of 255, is taken for sRGB's: there are many of those.
+# A profile whose conversion changes every color by at most this, of 255, is one of the many forms of sRGB.
 _SRGB_TOLERANCE = 2
 # The mode of the images that a profile is for, by its color space (ICC.1:2010, 7.2.6).
 _PROFILE_MODES = {"RGB ": "RGB", "GRAY": "L", "CMYK": "CMYK"}

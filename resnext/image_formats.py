@@ -35,8 +35,8 @@ SUFFIXES = frozenset(
         ".webp",
     ]
 )
-# Formats that are not read, by their suffixes. Raw files of most cameras are TIFF files with a small picture
-# in front, which would be taken for the photograph.
+# Formats that are not read, by their suffixes. Raw files of most cameras are TIFF files whose first image is
+# a small preview, which must not stand in for the photograph.
 _RAW = "a camera's raw file"
 _RAW_SUFFIXES = (
     *(".3fr", ".arw", ".cr2", ".cr3", ".crw", ".dng", ".erf", ".iiq", ".mef", ".mos", ".mrw", ".nef"),

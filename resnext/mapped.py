@@ -20,7 +20,7 @@ class MappedArrays:
         shapes: The shapes of the arrays that may be added.
 
     Raises:
-        OSError: There is no room for the file, or this system cannot give the memory of a mapped file back.
+        OSError: The disk is full, or this system cannot release the memory of a mapped file.
     """
 
     def __init__(self, shapes: list[tuple[int, ...]]):

@@ -1,9 +1,10 @@
 """What recipe.json of a model repository records of its training, read as a file of any origin."""
 
 import json
-import math
 import pathlib
 import shlex
+import sys
+from typing import Any
 
 MAX_COMMANDS = 20  # that are kept of a pretrained network's own
 MAX_SEED = 2**32 - 1  # the largest that NumPy takes
@@ -21,10 +22,10 @@ def recorded_commands(folder: pathlib.Path) -> list[str]:
         folder: The model repository.
 
     Returns:
-        At most the last 20 commands; none if there is no recipe.json, or an invalid one.
+        At most the last 20 commands; none if recipe.json is missing or invalid.
     """
+    commands = _recorded(folder, "commands")
     try:
-        commands = json.loads((folder / "recipe.json").read_bytes())["commands"]
         return [command for command in commands[-MAX_COMMANDS:] if _is_training_command(command)]
     except JSON_ERRORS:
         return []
@@ -37,12 +38,9 @@ def recorded_seed(folder: pathlib.Path) -> int:
         folder: The model repository.
 
     Returns:
-        The seed; 0 if there is no recipe.json, or an invalid one.
+        The seed; 0 if recipe.json is missing or invalid.
     """
-    try:
-        seed = json.loads((folder / "recipe.json").read_bytes())["recipe"]["seed"]
-    except JSON_ERRORS:
-        return 0
+    seed = _recorded(folder, "recipe", "seed")
     return seed if isinstance(seed, int) and 0 <= seed <= MAX_SEED else 0
 
 
@@ -53,13 +51,22 @@ def recorded_temperature(folder: pathlib.Path) -> float:
         folder: The model repository.
 
     Returns:
-        The temperature; 1 if there is no recipe.json, or it has none.
+        The temperature; 1 if recipe.json is missing or invalid, or does not have it.
     """
+    temperature = _recorded(folder, "calibration", "temperature")
+    is_number = isinstance(temperature, (int, float))
+    return float(temperature) if is_number and 0 < temperature <= sys.float_info.max else 1.0
+
+
+def _recorded(folder: pathlib.Path, *keys: str) -> Any:
+    """The value at nested keys of recipe.json; None if the file is missing, invalid, or does not have it."""
     try:
-        temperature = float(json.loads((folder / "recipe.json").read_bytes())["calibration"]["temperature"])
+        value = json.loads((folder / "recipe.json").read_bytes())
+        for key in keys:
+            value = value[key]
     except JSON_ERRORS:
-        return 1.0
-    return temperature if 0 < temperature < math.inf else 1.0
+        return None
+    return value
 
 
 def _is_training_command(command: str) -> bool:

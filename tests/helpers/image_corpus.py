@@ -11,7 +11,7 @@ import functools
 import io
 import struct
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 import pillow_heif
@@ -441,9 +441,10 @@ def _tiff() -> Iterator[Case]:
     rgb = colors()
     ramp = _as_rgb(gray())
     save = functools.partial(_encoded, rgb, "TIFF")
-    case: Callable[..., Case] = lambda name, content, tolerance, expected: Case(  # noqa: E731
-        f"TIFF, {name}", "tif", content, tolerance, expected
-    )
+
+    def case(name, content, tolerance, expected):
+        return Case(f"TIFF, {name}", "tif", content, tolerance, expected)
+
     yield case("RGB", tiff(rgb, 2), EXACT, rgb)
     yield case("LZW", save(compression="tiff_lzw"), EXACT, rgb)
     yield case("deflate", save(compression="tiff_adobe_deflate"), EXACT, rgb)
@@ -536,9 +537,10 @@ def heic(image: Image.Image | np.ndarray, **options) -> bytes:
 
 def _heif() -> Iterator[Case]:
     rgb = colors()
-    case: Callable[..., Case] = lambda name, content, expected, tolerance=3.0: Case(  # noqa: E731
-        f"HEIC, {name}", "heic", content, tolerance, expected
-    )
+
+    def case(name, content, expected, tolerance=3.0):
+        return Case(f"HEIC, {name}", "heic", content, tolerance, expected)
+
     yield case("4:4:4", heic(rgb), rgb)
     yield case("4:2:0", heic(rgb, chroma=420), rgb)
     yield case("gray", heic(gray().astype(np.uint8)), _as_rgb(gray()))

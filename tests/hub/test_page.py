@@ -151,9 +151,9 @@ def test_requests_during_a_change_of_the_model_are_all_answered(hub, page, folde
         page.wait(lambda: answers)
         for files in (later, folder, later):
             commit = publish(hub, "tester/secret", files)
-            page.wait(lambda: client.predict(api_name="/model_info")["revision"] == commit)  # noqa: B023
+            page.wait(lambda commit=commit: client.predict(api_name="/model_info")["revision"] == commit)
             count = len(answers)
-            page.wait(lambda: len(answers) > count + 3)  # noqa: B023
+            page.wait(lambda count=count: len(answers) > count + 3)
     finally:
         done.set()
         for visitor in visitors:

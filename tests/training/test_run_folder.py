@@ -17,7 +17,7 @@ import pytest
 from resnext.atomic import UNFINISHED
 from resnext.errors import RepositoryError, WeightsError
 from resnext.keras_model import build_model
-from resnext.recipe_file import recorded_commands, recorded_seed
+from resnext.recipe_file import recorded_commands, recorded_seed, recorded_temperature
 from resnext.repository import weights_digest
 from resnext.results import read_history
 from resnext.weights import keras_tensors, save_tensors
@@ -249,6 +249,12 @@ def test_a_corrupt_checkpoint_is_one_line_with_the_next_step(content, compiled, 
 def test_an_invalid_recorded_seed_counts_as_0(seed, tmp_path):
     (tmp_path / "recipe.json").write_text(f'{{"recipe": {{"seed": {seed}}}}}')
     assert recorded_seed(tmp_path) == 0
+
+
+@pytest.mark.parametrize("temperature", ["null", '"0.5"', "-1", "0", "NaN", "1e999", "1" + "0" * 400, "[]"])
+def test_an_invalid_recorded_temperature_counts_as_1(temperature, tmp_path):
+    (tmp_path / "recipe.json").write_text(f'{{"calibration": {{"temperature": {temperature}}}}}')
+    assert recorded_temperature(tmp_path) == 1
 
 
 SHELL_TRICKS = ("; curl x | sh", " $(id)", " `id`", " > x", " 'x", " x &")
