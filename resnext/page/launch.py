@@ -48,6 +48,7 @@ def main(
         pathlib.Path | None,
         typer.Option(
             metavar="RUN",
+            file_okay=False,
             help="Follow the training that `fit` does in this folder: its curves, the time left, and its "
             "best weights until now, which classify.",
         ),

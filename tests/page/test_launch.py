@@ -33,10 +33,9 @@ def test_the_page_never_imports_tensorflow(repository):
     assert not loaded & {"tensorflow", "keras", "torch", "matplotlib"}
 
 
-def test_wrong_usage_exits_with_status_2(tmp_path):
-    result = subprocess.run(
-        [sys.executable, "app.py", "--port", "many"], cwd=ROOT, capture_output=True, text=True
-    )
+@pytest.mark.parametrize("arguments", [("--port", "many"), ("--watch", "README.md")])
+def test_wrong_usage_exits_with_status_2(arguments):
+    result = subprocess.run([sys.executable, "app.py", *arguments], cwd=ROOT, capture_output=True, text=True)
     assert result.returncode == 2
     assert "Traceback" not in result.stderr
 
