@@ -1,6 +1,7 @@
 """Weights in timm's keys and layout: model.safetensors to and from the Keras backend, bit for bit."""
 
 import errno
+import glob
 import os
 import pathlib
 import re
@@ -33,9 +34,11 @@ _MAX_HEADER = 8 * 2**20
 def weights_file(folder: pathlib.Path) -> pathlib.Path:
     """The weights of a model repository: model.safetensors, or as in timm the only such file."""
     named = folder / "model.safetensors"
-    if named.is_file():
+    # Unlike pathlib's, these functions find nothing, and do not raise, where a folder may not be searched.
+    if os.path.isfile(named):
         return named
-    others = [file for file in folder.glob("[!.]*.safetensors") if file.is_file()]
+    names = glob.glob("*.safetensors", root_dir=folder)
+    others = [folder / name for name in names if os.path.isfile(folder / name)]
     return others[0] if len(others) == 1 else named
 
 
@@ -70,6 +73,10 @@ def read_tensors(
     except FileNotFoundError:
         raise WeightsError(
             f"{path} is missing: download the repository again, or train with `resnext fit`."
+        ) from None
+    except PermissionError as error:
+        raise WeightsError(
+            f"{path} cannot be read ({error.strerror}): check its permissions, or download it again."
         ) from None
     except (safetensors.SafetensorError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise WeightsError(

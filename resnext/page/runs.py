@@ -6,6 +6,7 @@ is changed, and TensorFlow is not imported.
 
 import dataclasses
 import json
+import os
 import pathlib
 import statistics
 import time
@@ -139,7 +140,7 @@ def _read_state(folder: pathlib.Path) -> str | None:
         return str(json.loads(read_text(folder / ".run" / "state.json", _MAX_BYTES))["state"])
     except READ_ERRORS:
         # A repository from elsewhere, or from a version without that file.
-        return "tested" if weights_file(folder).is_file() else None
+        return "tested" if os.path.isfile(weights_file(folder)) else None
 
 
 def _read_epochs(folder: pathlib.Path) -> int:
@@ -151,7 +152,7 @@ def _read_epochs(folder: pathlib.Path) -> int:
 
 def _is_locked(path: pathlib.Path) -> bool:
     """Whether a running `fit` holds its lock."""
-    if not path.is_file():
+    if not os.path.isfile(path):
         return False
     try:
         with filelock.FileLock(path, timeout=0):

@@ -75,6 +75,9 @@ class Upkeep:
         self.report = report
         self._said: dict[str, str] = {}
         self._stamp: tuple = ()
+        self._lock = threading.Lock()
+        # Whether the owner was told that another model stands in for the default one.
+        self._stands_in = False
 
     def open_folder(self) -> None:
         """Opens a default model that is on this machine; the bundled model stands in for an invalid one."""
@@ -129,9 +132,10 @@ class Upkeep:
             reason = f"The Hub did not answer within {patience:.0f} seconds."
             if models.open_copy(models.first, reason):
                 models.warning = ""
-        warning = models.warning
-        if warning:
-            self.report(warning)
+        with self._lock:
+            if models.warning:
+                self.report(models.warning)
+                self._stands_in = True
         models.open(None)
 
     def _open_default(self, tried: threading.Event) -> None:
@@ -145,9 +149,10 @@ class Upkeep:
                     if models.warning:
                         models.warning = self._stand_in(str(error))
                 else:
-                    if models.warning and tried.is_set():
-                        self.report(f"{models.first} is open now.")
-                    models.warning = ""
+                    with self._lock:
+                        if models.warning and self._stands_in:
+                            self.report(f"{models.first} is open now.")
+                        models.warning = ""
                     if current:
                         break
                 tried.set()

@@ -16,6 +16,7 @@ from resnext.page.tabs.history import HistoryTab
 from resnext.page.upkeep import Upkeep, open_models
 from resnext.results import HISTORY_COLUMNS
 from tests.helpers.repositories import make_repository
+from tests.helpers.users import other_user
 
 
 def write_history(folder, epochs, first=1):
@@ -130,6 +131,18 @@ def test_the_bundled_model_stands_in_until_a_run_has_weights(followed, tmp_path,
     make_repository(tmp_path / "run")
     followed.look_at_run()
     assert (models.warning, models.open(None).name) == ("", "run")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has other permissions")
+def test_a_run_that_closes_its_folder_is_followed_on(followed, tmp_path, ask):
+    make_repository(tmp_path / "run")
+    os.chmod(tmp_path / "run", 0)
+    with other_user():
+        followed.look_at_run()
+    os.chmod(tmp_path / "run", 0o755)
+    assert followed.models.open(None).name == BUNDLED_NAME
+    followed.look_at_run()
+    assert followed.models.open(None).name == "run"
 
 
 def test_new_weights_are_loaded_and_new_epochs_keep_the_network(followed, tmp_path, ask):

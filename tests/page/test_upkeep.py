@@ -46,7 +46,8 @@ def test_a_fault_at_the_start_is_overcome_later(status, hub):
 def test_a_hub_that_does_not_answer_does_not_keep_the_page_from_starting(hub):
     gate = hub.gates["/api/"] = threading.Event()
     began = time.monotonic()
-    models = open_models("tester/net", patience=0.3)
+    said = []
+    models = open_models("tester/net", patience=0.3, report=said.append)
     assert time.monotonic() - began < 5
     assert models.open(None).name == BUNDLED_NAME
     assert models.warning.startswith("tester/net is still being downloaded.")
@@ -54,6 +55,7 @@ def test_a_hub_that_does_not_answer_does_not_keep_the_page_from_starting(hub):
     gate.set()
     until(lambda: not models.warning)
     assert models.open(None).name == "tester/net"
+    assert said[1:] == ["tester/net is open now."]
 
 
 def test_the_last_copy_stands_in_while_the_hub_does_not_answer(hub, folder):

@@ -19,6 +19,7 @@ from resnext.config import Preprocessing
 from resnext.errors import DataError
 from resnext.preprocessing import open_image, preprocess
 from tests.helpers.image_corpus import colors, heic, tiff
+from tests.helpers.users import other_user
 from training import data as data_module
 from training.data import Split, check_trainable, divide, find_images
 from training.folders import (
@@ -533,18 +534,6 @@ def test_a_file_removed_between_its_two_readings_is_named(folders, monkeypatch):
 
     monkeypatch.setattr(data_module, "open_image", open_and_remove)
     assert f"{last} cannot be read as an image: no such file or directory." in fault(folders)
-
-
-@contextlib.contextmanager
-def other_user():
-    """Runs as a user without rights to the files of others: the superuser may read everything."""
-    user = os.geteuid()
-    if not user:
-        os.seteuid(65534)
-    try:
-        yield
-    finally:
-        os.seteuid(user)
 
 
 @pytest.fixture

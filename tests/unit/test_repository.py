@@ -1,10 +1,15 @@
 """Names of models: as people paste them, and those of bundled models."""
 
+import os
 import pathlib
+import re
+import shutil
+import tempfile
 
 import pytest
 
-from resnext.errors import RepositoryError
+from resnext.classifier import Classifier
+from resnext.errors import RepositoryError, ResNeXtError
 from resnext.repository import (
     BUNDLED,
     Repository,
@@ -13,6 +18,7 @@ from resnext.repository import (
     load_tensors,
     plain_name,
 )
+from tests.helpers.users import other_user
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -94,3 +100,23 @@ def test_a_folder_without_one_file_of_weights_says_what_to_do(files, words, tiny
         (tiny_repository / name).write_bytes(b"")
     with pytest.raises(RepositoryError, match=words):
         find_repository(tiny_repository)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has other permissions")
+@pytest.mark.parametrize(
+    "closed, words",
+    [
+        ("", "The folder {model} cannot be read: check its permissions."),
+        ("config.json", "{model}/config.json cannot be read (Permission denied): check its permissions"),
+        ("model.safetensors", "{model}/model.safetensors cannot be read (Permission denied): check its"),
+    ],
+)
+def test_a_folder_or_file_of_another_user_is_named(closed, words, tiny_repository):
+    with tempfile.TemporaryDirectory() as top:
+        os.chmod(top, 0o755)
+        model = pathlib.Path(top) / "net"
+        shutil.copytree(tiny_repository, model)
+        os.chmod(model, 0o755)
+        os.chmod(model / closed, 0)
+        with other_user(), pytest.raises(ResNeXtError, match=re.escape(words.format(model=model))):
+            Classifier.from_pretrained(model)
