@@ -38,6 +38,7 @@ def main():
     parser.add_argument("--long", action="store_true", help="also train with the whole recipe `scratch`")
     parser.add_argument("--peer-python", help="interpreter with timm and torch")
     parser.add_argument("--output", type=pathlib.Path, help="CSV file for the table")
+    parser.add_argument("--models", type=pathlib.Path, help="folder to keep the trained models in")
     parser.add_argument("--worker", nargs=4, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.worker:
@@ -46,14 +47,14 @@ def main():
     rows = []
     for data in options.data:
         with tempfile.TemporaryDirectory() as folder:
-            rows += measure(data.resolve(), pathlib.Path(folder), options)
-    contenders.print_table(HEADER, rows, options.output)
+            rows += measure(data.resolve(), pathlib.Path(options.models or folder) / data.name, options)
+            contenders.print_table(HEADER, rows, options.output)
 
 
 def measure(data: pathlib.Path, folder: pathlib.Path, options: argparse.Namespace) -> list[list[str]]:
     """Trains with every recipe, and returns the rows of the table."""
     if options.sample:
-        data = sample(data, folder / data.name, options.sample)
+        data = sample(data, folder / "sample" / data.name, options.sample)
     images = sum(len(list(part.iterdir())) for part in (data / "train").iterdir())
     common = ["--precision", options.precision]
     common += ["--image-size", str(options.image_size)] if options.image_size else []
