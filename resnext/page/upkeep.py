@@ -2,6 +2,7 @@
 
 import itertools
 import pathlib
+import re
 import sys
 import threading
 import time
@@ -179,10 +180,11 @@ class Upkeep:
             self._say_once(name, said)
 
     def _say_once(self, name: str, said: str) -> None:
+        reason = re.sub(r"\bin \d+ s\b", "", said)  # the same at each look but for the seconds to wait
         # A model and its int8 form are one repository, with one reason.
-        if said and said not in self._said.values():
+        if reason and reason not in self._said.values():
             self.report(said)
-        self._said[name] = said
+        self._said[name] = reason
 
     def _stand_in(self, reason: str) -> str:
         source = self.models.sources[self.models.first]

@@ -140,6 +140,18 @@ def test_why_there_is_no_newer_commit_is_said_once(status, reason, hub):
         said.clear()
 
 
+def test_a_busy_hub_is_said_once_although_the_time_to_wait_passes(hub):
+    models = open_models("tester/net")
+    said = []
+    keeper = Upkeep(models, None, said.append)
+    for seconds in (300, 240, 180):
+        hub.fail_next(1, 429, "/api/", Retry_After=seconds)
+        keeper.look()
+    (line,) = said
+    assert "asks for fewer requests" in line
+    assert "try again in 300 s" in line
+
+
 def test_a_copy_that_is_opened_at_the_start_is_said(hub):
     open_models("tester/net")
     hub.fail_next(1, 503, "/api/")
