@@ -191,17 +191,21 @@ def _results_section(evaluation: Evaluation, folder: pathlib.Path, pretrained: b
         label = _escape(row.label)
         lines.append(f"| {label} | {row.precision:.3f} | {row.recall:.3f} | {row.f1:.3f} | {row.support} |")
     lines += ["", _describe_calibration(evaluation, temperature)]
-    if (folder / "figures" / "reliability.png").exists():
-        lines += ["", "![Reliability diagram: accuracy by confidence](figures/reliability.png)"]
-    if (folder / "figures" / "heatmap.png").exists():
-        lines += ["", "![Confusion matrix: true class by predicted class](figures/heatmap.png)"]
+    lines += _figure(folder, "reliability.png", "Reliability diagram: accuracy by confidence")
+    lines += _figure(folder, "heatmap.png", "Confusion matrix: true class by predicted class")
     if evaluation.detection:
         lines += ["", *_describe_detection(evaluation, folder)]
     if evaluation.corruptions:
         lines += ["", *_corruptions_table(evaluation)]
-    if any(row.thumbnail for row in evaluation.predictions):
+        lines += _figure(folder, "corruptions.png", "Top-1 accuracy on worse images")
+    if any(row.thumbnail and (folder / row.thumbnail).exists() for row in evaluation.predictions):
         lines += ["", "Thumbnails of misclassified images are in `mistakes/`."]
     return "\n".join(lines)
+
+
+def _figure(folder: pathlib.Path, name: str, title: str) -> list[str]:
+    """A paragraph that shows a figure, if the repository has it."""
+    return ["", f"![{title}](figures/{name})"] if (folder / "figures" / name).is_file() else []
 
 
 def _describe_calibration(evaluation: Evaluation, temperature: float) -> str:
@@ -226,13 +230,11 @@ def _describe_detection(evaluation: Evaluation, folder: pathlib.Path) -> list[st
     )
     if test.auroc is None:
         return [f"{text}. It was not tested on photographs of other things."]
-    lines = [
+    return [
         f"{text} and refuses {test.refused:.1%} of {test.images} photographs of other things; the area under "
-        f"the ROC curve is {test.auroc:.3f}."
+        f"the ROC curve is {test.auroc:.3f}.",
+        *_figure(folder, "ood.png", "ROC curve: test images and other photographs accepted"),
     ]
-    if (folder / "figures" / "ood.png").exists():
-        lines += ["", "![ROC curve: test images and other photographs accepted](figures/ood.png)"]
-    return lines
 
 
 def _corruptions_table(evaluation: Evaluation) -> list[str]:
@@ -248,7 +250,7 @@ def _corruptions_table(evaluation: Evaluation) -> list[str]:
         scores = list(group)
         cells = ", ".join(f"{score.level:g}: {score.top1:.1%}" for score in scores)
         lines.append(f"| {_escape(name)} ({_escape(scores[0].unit)}) | {cells} |")
-    return [*lines, "", "![Top-1 accuracy on worse images](figures/corruptions.png)"]
+    return lines
 
 
 def _tested_on(evaluation: Evaluation, pretrained: bool) -> str:
@@ -347,8 +349,7 @@ def _training_section(recipe: dict, config: ModelConfig, folder: pathlib.Path) -
             lines.append(f"| {title} | {_escape(str(settings[name]))} |")
     by_epoch = ", `history.csv` the metrics by epoch" if history else ""
     lines += ["", f"`recipe.json` has all settings and package versions{by_epoch}."]
-    if (folder / "figures" / "curves.png").exists():
-        lines += ["", "![Loss and accuracy by epoch](figures/curves.png)"]
+    lines += _figure(folder, "curves.png", "Loss and accuracy by epoch")
     commands = recorded_commands(folder)
     if commands:
         lines += ["", "Reproduce:", "", "```", *commands, "```"]

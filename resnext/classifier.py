@@ -10,6 +10,7 @@ from PIL import Image
 
 from resnext.config import ModelConfig
 from resnext.errors import ConfigError, WeightsError
+from resnext.mapped import release_freed_memory
 from resnext.preprocessing import load_pixels
 from resnext.repository import INT8, OOD, Repository, find_repository, load_config, load_tensors
 from resnext.runtimes import KerasRuntime, OpenVINORuntime, Output
@@ -183,8 +184,16 @@ class Classifier:
         config = load_config(repository)
         if test_size:
             config = dataclasses.replace(config, preprocessing=config.preprocessing.at_test_size())
-        tensors = load_tensors(repository, config)
-        return cls(config, tensors, precision=precision, runtime=runtime, repository=repository)
+        # The tensors are freed when the classifier is made.
+        classifier = cls(
+            config,
+            load_tensors(repository, config),
+            precision=precision,
+            runtime=runtime,
+            repository=repository,
+        )
+        release_freed_memory()
+        return classifier
 
     def __call__(self, image: str | os.PathLike | bytes | Image.Image, top_k: int = 5) -> Predictions:
         """Classifies an image.

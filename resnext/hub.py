@@ -5,6 +5,7 @@ import collections
 import contextlib
 import contextvars
 import dataclasses
+import email.utils
 import errno
 import fnmatch
 import hashlib
@@ -14,6 +15,7 @@ import os
 import pathlib
 import re
 import shutil
+import ssl
 import tempfile
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -32,6 +34,7 @@ NEEDED = ("config.json", "model.safetensors")
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 MAX_EXAMPLES = 24
 MAX_WAIT = 60  # total seconds between retries of a request
+_LONGEST_WAIT = 86400  # seconds until the Hub may be asked again, above which they are not said
 _TIMEOUT = 15  # seconds without an answer, after which a request has failed
 _ATTEMPTS = 4
 _UPLOAD_TRIES = 2  # of a request, after which the client's own retries end
@@ -225,7 +228,9 @@ def _fetch(repo_id: str, commit: str, name: str, where: str, token: bool | None)
         return hf_hub_download(repo_id, name, revision=commit, etag_timeout=_TIMEOUT, token=token)
 
     path = pathlib.Path(with_retries(download, where))
-    if not _matches_its_name(path):
+    with _explained(where):
+        if _matches_its_name(path):
+            return path
         # Or else the client would take the same bytes again.
         path.resolve().unlink(missing_ok=True)
         path.unlink(missing_ok=True)
@@ -233,7 +238,6 @@ def _fetch(repo_id: str, commit: str, name: str, where: str, token: bool | None)
             f"{where} arrived damaged: {name} is not the file that the Hub announced. It was deleted: try "
             "again."
         )
-    return path
 
 
 def choose_files(sizes: dict[str, int], patterns: Iterable[str]) -> list[str]:
@@ -490,7 +494,24 @@ def _limit(request: "httpx2.Request") -> None:
 def _hand_over(response: "httpx2.Response") -> None:
     """Lets `with_retries` decide when a request is repeated."""
     if _current_bounds() is not None and response.status_code in _RETRIED:
-        raise BusyError(response.status_code, response.headers.get("retry-after", ""))
+        raise BusyError(response.status_code, _announced_wait(response.headers))
+
+
+def _announced_wait(headers: Mapping[str, str]) -> float | None:
+    """The seconds until a request may be repeated: the Hub's own header, or HTTP's, a number or a date."""
+    from huggingface_hub.utils import parse_ratelimit_headers
+
+    limit = parse_ratelimit_headers(headers)
+    if limit and not limit.remaining:
+        return limit.reset_in_seconds + 1.0  # a part of a second is left out
+    value = headers.get("retry-after", "")
+    if value.isdecimal():
+        return float(value)
+    date = email.utils.parsedate_tz(value)
+    try:
+        return max(email.utils.mktime_tz(date) - time.time(), 0.0) if date else None
+    except (ValueError, OverflowError):
+        return None
 
 
 class NoAnswerError(Exception):
@@ -502,13 +523,13 @@ class BusyError(Exception):
 
     Args:
         status: The HTTP status.
-        retry_after: The header of this name; empty if there is none.
+        retry_after: The seconds until the request may be repeated; None if it does not say.
     """
 
-    def __init__(self, status: int, retry_after: str):
+    def __init__(self, status: int, retry_after: float | None):
         super().__init__(f"HTTP {status}")
         self.status = status
-        self.retry_after = float(retry_after) if retry_after.isdecimal() else None
+        self.retry_after = retry_after
 
 
 def error_chain(error: BaseException) -> Iterator[BaseException]:
@@ -606,8 +627,16 @@ def _refusal(status: int, error: Exception, task: Task) -> tuple[str, str]:
             "log in with `hf auth login`, or correct or unset HF_TOKEN",
         )
     if status == 429:
-        wait = retry_after(error)
-        return "The Hub asks for fewer requests", f"try again in {wait:.0f} s" if wait else "try again later"
+        wait = retry_after(error) or 0
+        soon = 0 < wait <= _LONGEST_WAIT
+        return "The Hub asks for fewer requests", f"try again in {wait:.0f} s" if soon else "try again later"
+    if status == 408:
+        return "The Hub did not answer", "try again later"
+    if status == 407:
+        return (
+            "The proxy asks for a login",
+            "write USER:PASSWORD@ before its name in HTTP_PROXY, HTTPS_PROXY or ALL_PROXY",
+        )
     if status >= 500:
         return f"The Hub has a fault of its own (HTTP {status})", "try again later"
     return f"The Hub refused it (HTTP {status}){_said(error)}", "correct that, and try again"
@@ -635,6 +664,14 @@ def _setting_fault(chain: list[BaseException]) -> tuple[str, str] | None:
         )
     if _has(chain, ImportError):
         return "A SOCKS proxy needs another package", "pip install socksio, or unset ALL_PROXY"
+    if _has(chain, ssl.SSLCertVerificationError):
+        return (
+            "The certificate of the Hub's address is not trusted",
+            "if a proxy here opens encrypted connections, set SSL_CERT_FILE to a file with its certificate",
+        )
+    named = os.environ.get("SSL_CERT_FILE") or os.environ.get("SSL_CERT_DIR")
+    if named and _has(chain, FileNotFoundError, ssl.SSLError) and not _has(chain, httpx2.HTTPError):
+        return "SSL_CERT_FILE or SSL_CERT_DIR does not name certificates", "correct or unset it"
     if _has(chain, UnicodeEncodeError):
         return "HF_TOKEN has characters that no token has", "correct it, or unset it"
     return None
@@ -686,11 +723,11 @@ def _storage_fault(chain: list[BaseException]) -> tuple[str, str] | None:
 
 
 def _answer_fault(chain: list[BaseException]) -> tuple[str, str] | None:
+    import httpx2
     from huggingface_hub import errors
 
-    if _has(chain, *_MALFORMED, errors.FileMetadataError) or any(
-        "onsistency check" in str(one) for one in chain
-    ):
+    unusable = (*_MALFORMED, errors.FileMetadataError, httpx2.TooManyRedirects, httpx2.DecodingError)
+    if _has(chain, *unusable) or any("onsistency check" in str(one) for one in chain):
         return (
             "The answer is not one of the Hub's",
             "try again, or look for a proxy or a login page that answers in its place",

@@ -1,9 +1,12 @@
 """Arrays in a temporary file that is mapped into memory, whose memory is given back while nothing reads them.
 
 OpenVINO packs a graph's weights for the processor, and keeps the graph's own copy for as long as the compiled
-graph, although it reads that only when it compiles.
+graph, although it reads that only when it compiles. What it frees when it has compiled, and the tensors of
+the file, are given back, too.
 """
 
+import contextlib
+import ctypes
 import mmap
 import os
 import tempfile
@@ -43,3 +46,9 @@ class MappedArrays:
     def release(self) -> None:
         """Gives the memory of all arrays back to the system. What is read again comes from the file."""
         self._map.madvise(mmap.MADV_DONTNEED)
+
+
+def release_freed_memory() -> None:
+    """Gives memory that was freed back to the system. Of the C libraries, glibc keeps much of it."""
+    with contextlib.suppress(AttributeError, TypeError):  # of other systems
+        ctypes.CDLL(None).malloc_trim(0)

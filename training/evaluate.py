@@ -102,7 +102,8 @@ def evaluate(
     evaluation.write(output)
     figures = output / "figures"
     remove_thumbnails(output)
-    (figures / "samples.png").unlink(missing_ok=True)
+    for name in ("samples.png", "ood.png", "corruptions.png"):  # an earlier evaluation may have had more
+        (figures / name).unlink(missing_ok=True)
     if pictures:
         files = whole.merged().files
         doubtful_files = [files[index] for index, _ in doubtful or ()]

@@ -35,6 +35,7 @@ from .run_folder import PRIVATE, RunFolder
 
 _README = "README.md"
 _KEPT_README = "README.local.md"
+_TRAINING_FIGURES = {"figures/batch.png", "figures/curves.png"}  # the others are of an evaluation
 _PUSHES = "pushes.json"  # in the private folder: what a person had written in each card that was pushed
 _ROUNDS = 2  # of reading the Hub's head and committing to it: another commit may come between
 _MAX_UPLOADS = 200  # files of one request; the client repeats requests of more than 256
@@ -548,8 +549,9 @@ def _stale_files(folder: pathlib.Path) -> set[str]:
     files = {GRAPH, WEIGHTS, NOTES} if is_stale(folder) else set()
     evaluation = read_evaluation(folder, MAX_EVALUATION_BYTES)
     if evaluation and evaluation.is_stale(folder):
-        files |= {EVALUATION, "figures/heatmap.png", "figures/samples.png"}
-        files |= {path.relative_to(folder).as_posix() for path in folder.glob("mistakes/*")}
+        pictures = {*folder.glob("figures/*"), *folder.glob("mistakes/*")}
+        files |= {EVALUATION, *(path.relative_to(folder).as_posix() for path in pictures)}
+        files -= _TRAINING_FIGURES
     return files
 
 

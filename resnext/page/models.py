@@ -253,7 +253,7 @@ class Models:
             self._keep(model)
             return model
 
-    def open_copy(self, name: str, reason: str) -> bool:
+    def open_copy(self, name: str, reason: str) -> repository.Repository | None:
         """Opens the copy of a Hub repository that was last downloaded, without asking the Hub.
 
         Args:
@@ -261,17 +261,21 @@ class Models:
             reason: Why the Hub is not asked, a sentence for the notice.
 
         Returns:
-            Whether there is one, and it could be opened.
+            The copy, with a notice that has the reason; None if there is none, it cannot be opened, or
+            the model is open by now.
         """
-        source = self.sources[name]
-        found = repository.find_copy_here(source, reason) if source else None
+        found = repository.find_copy_here(self.sources[name], reason)
         if found is None:
-            return False
+            return None
         try:
-            self._keep(self._load(name, found))
+            model = self._load(name, found)
         except ResNeXtError:
-            return False
-        return True
+            return None
+        with self._lock:
+            if name in self._open:  # the Hub has answered in the meantime
+                return None
+        self._keep(model)
+        return found
 
     def followed(self) -> list[str]:
         """The names of the open models that the Hub may have newer commits of."""
@@ -279,7 +283,7 @@ class Models:
             names = list(self._open)
         return [name for name in names if self._is_branch(self.sources.get(self._plain(name)) or "")]
 
-    def renew(self, name: str) -> bool:
+    def renew(self, name: str) -> repository.Repository:
         """Loads the newest commit of an open model beside it, and puts it in the model's place.
 
         Requests that have begun keep the model that they began with.
@@ -288,7 +292,7 @@ class Models:
             name: The page's name of the model.
 
         Returns:
-            Whether the model is now the newest commit with all of its files.
+            What is open now. If the Hub cannot be asked, the last copy, with a notice that says why.
 
         Raises:
             ResNeXtError: The newest commit cannot be loaded. The open model stays.
@@ -304,7 +308,7 @@ class Models:
                     self._open[name] = model
             if not replaced and name == self.first:
                 self._keep(model)
-        return found.current
+        return found
 
     def reload(self, stamp: tuple) -> None:
         """Loads the page's default model again, whose files have changed, and puts it in the model's place.

@@ -2,6 +2,7 @@
 
 import itertools
 import pathlib
+import re
 import sys
 import threading
 import time
@@ -130,8 +131,10 @@ class Upkeep:
         self._start(self._open_default, tried)
         if not tried.wait(patience):
             reason = f"The Hub did not answer within {patience:.0f} seconds."
-            if models.open_copy(models.first, reason):
+            copy = models.open_copy(models.first, reason)
+            if copy:
                 models.warning = ""
+                self._say_once(models.first, copy.notice)
         with self._lock:
             if models.warning:
                 self.report(models.warning)
@@ -144,7 +147,7 @@ class Upkeep:
             for pause in itertools.chain([0], _pauses()):
                 time.sleep(pause)
                 try:
-                    current = models.renew(models.first)
+                    found = models.renew(models.first)
                 except ResNeXtError as error:
                     if models.warning:
                         models.warning = self._stand_in(str(error))
@@ -153,7 +156,8 @@ class Upkeep:
                         if models.warning and self._stands_in:
                             self.report(f"{models.first} is open now.")
                         models.warning = ""
-                    if current:
+                    self._say_once(models.first, found.notice)
+                    if found.current:
                         break
                 tried.set()
         finally:
@@ -167,20 +171,20 @@ class Upkeep:
             self.look()
 
     def look(self) -> None:
-        """Asks once for new commits of the open models, and says what cannot be loaded, once each."""
+        """Asks once for new commits of the open models, and says why there is none, once for each reason."""
         for name in self.models.followed():
             try:
-                self.models.renew(name)
+                said = self.models.renew(name).notice
             except ResNeXtError as error:
                 said = f"{error} Until then, this page keeps the commit of {name} that is open."
-            else:
-                said = ""
             self._say_once(name, said)
 
     def _say_once(self, name: str, said: str) -> None:
-        if said and said != self._said.get(name):
+        reason = re.sub(r"\bin \d+ s\b", "", said)  # the same at each look but for the seconds to wait
+        # A model and its int8 form are one repository, with one reason.
+        if reason and reason not in self._said.values():
             self.report(said)
-        self._said[name] = said
+        self._said[name] = reason
 
     def _stand_in(self, reason: str) -> str:
         source = self.models.sources[self.models.first]

@@ -47,11 +47,11 @@ def megabytes(folder: pathlib.Path, without: tuple[str, ...] = ()) -> dict[str, 
     return sizes
 
 
-def memory(pid: int) -> tuple[float, float]:
-    """The resident memory of a process in MiB, now and at most."""
+def memory(pid: int) -> tuple[float, ...]:
+    """The resident memory of a process in MiB: now, of which pages of its libraries' files, and at most."""
     lines = pathlib.Path(f"/proc/{pid}/status").read_text().splitlines()
     values = dict(line.split(":", 1) for line in lines)
-    return tuple(int(values[name].split()[0]) / 1024 for name in ("VmRSS", "VmHWM"))
+    return tuple(int(values[name].split()[0]) / 1024 for name in ("VmRSS", "RssFile", "VmHWM"))
 
 
 def wait_for_page(process: subprocess.Popen) -> None:
@@ -137,7 +137,11 @@ def main() -> None:
             print(f"first answer ({answer}) after {now - asked:.1f} s, {now - began:.1f} s after the start")
             for _ in range(20):
                 page.predict(image, 5, api_name="/classify")
-            print("memory {:.0f} MiB, at most {:.0f} MiB".format(*memory(process.pid)))
+            print(
+                "memory {:.0f} MiB, of which {:.0f} MiB pages of libraries, at most {:.0f} MiB".format(
+                    *memory(process.pid)
+                )
+            )
         finally:
             process.terminate()
             process.wait(30)

@@ -8,6 +8,7 @@ import json
 import os
 import re
 import socket
+import ssl
 import struct
 import threading
 import time
@@ -242,6 +243,10 @@ class Repo:
 class HubServer:
     """The Hub: `with HubServer() as hub` serves it at `hub.url`.
 
+    Args:
+        lfs_threshold: The size in bytes above which a file goes to LFS.
+        certificate: The files of a certificate and its key, for HTTPS.
+
     Attributes:
         requests: The method, and the path with its query, of each request so far.
         tokens: The access token of each request so far, empty if there was none.
@@ -257,8 +262,9 @@ class HubServer:
         gates: A `threading.Event` by part of a path. Requests of such paths wait until it is set.
     """
 
-    def __init__(self, lfs_threshold=1024):
+    def __init__(self, lfs_threshold=1024, certificate=None):
         self.lfs_threshold = lfs_threshold
+        self.certificate = certificate
         self.lock = threading.Lock()
         self.requests = []
         self.tokens = []
@@ -276,6 +282,11 @@ class HubServer:
     def __enter__(self):
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"hub": self}))
         self.url = f"http://127.0.0.1:{self._server.server_port}"
+        if self.certificate:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(*self.certificate)
+            self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
+            self.url = self.url.replace("http:", "https:")
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
         return self
 

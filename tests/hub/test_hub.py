@@ -161,7 +161,7 @@ def test_results_of_other_weights_and_unfinished_files_are_not_pushed(hub, run, 
     evaluation = tiny_repository / "evaluation.json"
     evaluation.write_text(json.dumps({**json.loads(evaluation.read_bytes()), "weights_sha256": "0" * 64}))
     (tiny_repository / "figures").mkdir()
-    for name in ("heatmap.png", "curves.png", ".writing-x.png"):
+    for name in ("heatmap.png", "reliability.png", "corruptions.png", "curves.png", ".writing-x.png"):
         (tiny_repository / "figures" / name).write_bytes(b"")
     assert run("training", "push", tiny_repository, "tester/stale").returncode == 0
     files = set(hub.repos["model", "tester/stale"].find("main")[2])

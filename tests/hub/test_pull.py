@@ -6,11 +6,13 @@ import os
 import subprocess
 import sys
 import time
+from email.utils import formatdate
 
 import pytest
 
 from resnext import hub as client
 from resnext.errors import RepositoryError
+from tests.helpers.certificates import make_certificate
 from tests.helpers.hub_server import TOKEN, File, HubServer, Repo, environment, in_this_process
 from tests.helpers.paths import ROOT
 
@@ -120,6 +122,8 @@ def test_a_name_that_leaves_the_folder_or_is_none_is_harmless(hub, pull, tmp_pat
 FAULTS = {
     "401": ((99, 401, ""), "does not accept the token"),
     "403": ((99, 403, ""), "does not allow the download"),
+    "407": ((99, 407, ""), "The proxy asks for a login"),
+    "408": ((99, 408, ""), "The Hub did not answer"),
     "404 of the storage": ((99, 404, "/resolve/"), "does not have one of its files any more"),
     "429": ((99, 429, ""), "asks for fewer requests"),
     "500": ((99, 500, ""), "has a fault of its own (HTTP 500)"),
@@ -164,6 +168,77 @@ def test_a_hub_that_asks_to_wait_for_an_hour_is_not_waited_for(hub, pull):
     began = time.monotonic()
     assert "try again in 3600 s" in pull(patience=60)[1]
     assert time.monotonic() - began < 10
+
+
+@pytest.mark.parametrize(
+    "header, words",
+    [
+        ({"Retry_After": formatdate(time.time() + 7200, usegmt=True)}, r"try again in [67]\d\d\d s"),
+        ({"RateLimit": '"api";r=0;t=200'}, "try again in 201 s"),  # the Hub's own
+        ({"Retry_After": "9" * 400}, "try again later"),
+        ({"Retry_After": "Mon, 99 Foo 2026 99:99:99 GMT"}, "try again later"),
+    ],
+)
+def test_the_time_to_wait_is_understood_in_each_form(header, words, hub, tmp_path, monkeypatch):
+    monkeypatch.setattr(client, "MAX_WAIT", 0.9)
+    hub.fail_next(99, 429, "/api/", **header)
+    with in_this_process(hub.url, tmp_path / "home"), pytest.raises(RepositoryError, match=words):
+        client.pull("tester/tiny", None)
+
+
+def test_a_time_to_wait_that_is_short_is_waited_for(hub, tmp_path):
+    hub.fail_next(1, 429, "/api/", RateLimit='"api";r=0;t=1')
+    began = time.monotonic()
+    with in_this_process(hub.url, tmp_path / "home"):
+        assert client.pull("tester/tiny", None).notice == ""
+    assert time.monotonic() - began >= 2
+
+
+@pytest.mark.parametrize(
+    "status, content, headers",
+    [
+        (307, b"", {"Location": "/api/models/tester/tiny?blobs=true"}),  # for ever
+        (200, b"{}", {"Content_Encoding": "gzip"}),
+        (200, b"", {}),
+        (200, b'{"sha": "main", "siblings": null}', {}),
+    ],
+)
+def test_answers_that_no_hub_gives_are_named(status, content, headers, hub, tmp_path):
+    hub.fail_next(99, status, "/api/", content=content, **headers)
+    with (
+        in_this_process(hub.url, tmp_path / "home"),
+        pytest.raises(RepositoryError, match="is not one of the Hub's, .*, or look for a proxy"),
+    ):
+        client.pull("tester/tiny", None)
+
+
+def test_a_certificate_that_is_not_trusted_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(client, "MAX_WAIT", 0.5)
+    with (
+        HubServer(certificate=make_certificate(tmp_path)) as hub,
+        in_this_process(hub.url, tmp_path / "home"),
+        pytest.raises(RepositoryError, match="is not trusted, so .*: if a proxy here .* SSL_CERT_FILE"),
+    ):
+        client.pull("tester/tiny", None)
+
+
+def test_a_repository_that_was_renamed_is_found(hub, tmp_path):
+    hub.repos["model", "tester/new"] = hub.repos.pop(("model", "tester/tiny"))
+    hub.fail_next(1, 307, "/api/", content=b"", Location="/api/models/tester/new?blobs=true")
+    for name in ("config.json", "model.safetensors"):
+        for _ in range(2):
+            hub.fail_next(1, 307, name, content=b"", Location=f"/tester/new/resolve/main/{name}")
+    with in_this_process(hub.url, tmp_path / "home"):
+        pulled = client.pull("tester/tiny", None)
+    assert (pulled.commit, pulled.notice) == (hub.repos["model", "tester/new"].find("main")[1], "")
+
+
+def test_a_branch_may_have_a_slash_in_its_name(hub, pull):
+    commit = hub.repos["model", "tester/tiny"].find("main")[1]
+    hub.repos["model", "tester/tiny"].refs["refs/heads/better/colors"] = commit
+    assert pull(revision="better/colors")[:2] == [commit, ""]
+    hub.fail_next(99, 503)
+    assert pull(revision="better/colors")[0] == commit
 
 
 @pytest.mark.parametrize("path", ["/api/", "config.json", "model.safetensors"])
@@ -266,6 +341,7 @@ def test_a_commit_that_was_preloaded_is_used_while_the_hub_is_down(hub, pull, tm
         ({"HF_HUB_OFFLINE": "1"}, "HF_HUB_OFFLINE is set"),
         ({"HF_ENDPOINT": "http://127.0.0.1:9"}, "The Hub cannot be reached"),
         ({"HF_ENDPOINT": "127.0.0.1:9"}, "HF_ENDPOINT is not valid"),
+        ({"SSL_CERT_FILE": "/nowhere.pem"}, "SSL_CERT_FILE or SSL_CERT_DIR does not name certificates"),
         ({"HTTP_PROXY": "nonsense://x", "NO_PROXY": "", "no_proxy": ""}, "proxy"),
         ({"ALL_PROXY": "socks5://127.0.0.1:9", "NO_PROXY": "", "no_proxy": ""}, "proxy"),
         ({"HTTP_PROXY": "http://127.0.0.1:9", "NO_PROXY": "", "no_proxy": ""}, "The Hub cannot be reached"),
@@ -317,6 +393,12 @@ def test_a_cache_that_cannot_be_written_is_named(pull, tmp_path):
     assert (
         "cannot be written, so tester/tiny could not be downloaded: set HF_HOME to a folder that can" in error
     )
+
+
+def test_a_file_in_the_cache_that_cannot_be_used_is_named(hub, pull, tmp_path):
+    file = hub.repos["model", "tester/tiny"].find("main")[2]["model.safetensors"]
+    (tmp_path / "home" / "hub" / "models--tester--tiny" / "blobs" / file.etag).mkdir(parents=True)
+    assert "has a fault (is a directory), so tester/tiny could not be downloaded" in pull()[1]
 
 
 def test_weights_beyond_the_network_are_refused_before_they_are_downloaded(hub, pull):

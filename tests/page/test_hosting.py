@@ -26,6 +26,7 @@ from resnext.page.hosting import (
 )
 from resnext.page.launch import serve
 from resnext.page.layout import build_page
+from tests.helpers.certificates import make_certificate
 from tests.helpers.pages import PATIENCE, bars, free_port, page_process, upload
 from tests.helpers.paths import ROOT
 from tests.helpers.photographs import save_image
@@ -103,11 +104,7 @@ def test_a_folder_of_another_user_is_refused(tmp_path):
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory):
     """A self-signed certificate and its key."""
-    folder = tmp_path_factory.mktemp("certificate")
-    files = folder / "cert.pem", folder / "key.pem"
-    request = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=test"]
-    subprocess.run([*request, "-out", files[0], "-keyout", files[1]], check=True, capture_output=True)
-    return files
+    return make_certificate(tmp_path_factory.mktemp("certificate"))
 
 
 def test_a_certificate_has_to_fit_its_key(certificate, tmp_path):

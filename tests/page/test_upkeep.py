@@ -1,5 +1,6 @@
 """How a page starts and stays current, whatever the Hub does."""
 
+import re
 import threading
 import time
 
@@ -62,10 +63,12 @@ def test_the_last_copy_stands_in_while_the_hub_does_not_answer(hub, folder):
     before = open_models("tester/net").open(None).version
     after = publish(hub, "tester/net", folder, notes__txt=b"new")
     gate = hub.gates["/api/"] = threading.Event()
-    models = open_models("tester/net", patience=0.3)
+    said = []
+    models = open_models("tester/net", patience=0.3, report=said.append)
     model = models.open(None)
     assert (model.name, model.version) == ("tester/net", (False, before[1]))
     assert notice(model).startswith("The Hub did not answer within 0 seconds. Until then, the copy of commit")
+    assert said == [notice(model)]
     assert not models.warning
     hub.gates.clear()
     gate.set()
@@ -106,6 +109,57 @@ def test_a_commit_that_does_not_load_leaves_the_open_model_and_is_said_once(hub,
     after = publish(hub, "tester/net", folder)
     keeper.look()
     assert models.open(None).version == (True, after)
+
+
+@pytest.mark.parametrize(
+    "status, reason",
+    [
+        (401, "does not accept the token"),
+        (403, "does not allow the download"),
+        (404, "does not have one of its files any more"),
+        (500, "HTTP 500"),
+        ("reset", "cannot be reached"),
+    ],
+)
+def test_why_there_is_no_newer_commit_is_said_once(status, reason, hub):
+    models = open_models("tester/net")
+    before = models.open(None).version[1]
+    said = []
+    keeper = Upkeep(models, None, said.append)
+    for _ in range(2):
+        hub.fail_next(99, status, "/api/")
+        keeper.look()
+        keeper.look()
+        assert models.open(None).version[1] == before
+        assert len(said) == 1, said
+        assert reason in said[0]
+        assert re.search(f"Until then, (this page keeps|the copy of) .*(commit|{before[:7]})", said[0])
+        hub.faults.clear()
+        keeper.look()
+        assert models.open(None).version == (True, before)
+        said.clear()
+
+
+def test_a_busy_hub_is_said_once_although_the_time_to_wait_passes(hub):
+    models = open_models("tester/net")
+    said = []
+    keeper = Upkeep(models, None, said.append)
+    for seconds in (300, 240, 180):
+        hub.fail_next(1, 429, "/api/", Retry_After=seconds)
+        keeper.look()
+    (line,) = said
+    assert "asks for fewer requests" in line
+    assert "try again in 300 s" in line
+
+
+def test_a_copy_that_is_opened_at_the_start_is_said(hub):
+    open_models("tester/net")
+    hub.fail_next(1, 503, "/api/")
+    said = []
+    models = open_models("tester/net", report=said.append)
+    until(lambda: models.open(None).version[0])
+    (line,) = said
+    assert re.search(r"\(HTTP 503\).* Until then, the copy of commit [0-9a-f]{7} is used\.", line)
 
 
 def test_branches_of_the_hub_are_followed_and_nothing_else(hub, folder):

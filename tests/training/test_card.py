@@ -70,6 +70,26 @@ def test_the_card_says_what_the_network_is_for_and_what_it_was_trained_on(flower
         assert words in text, words
 
 
+def test_the_card_shows_the_pictures_that_are_there_and_no_others(flowers):
+    written = (flowers / "README.md").read_text("utf-8")
+    figures = re.findall(r"^!\[.+\]\(figures/(.+)\)$", written, re.MULTILINE)
+    assert sorted(figures) == ["corruptions.png", "curves.png", "heatmap.png", "ood.png", "reliability.png"]
+    assert "`mistakes/`" in written
+    for name in figures:
+        (flowers / "figures" / name).unlink()
+        write_card(flowers)
+        text = (flowers / "README.md").read_text("utf-8")
+        assert [figure for figure in figures if f"(figures/{figure})" in text] == [
+            figure for figure in figures if (flowers / "figures" / figure).exists()
+        ]
+    shutil.rmtree(flowers / "mistakes")
+    write_card(flowers)
+    text = (flowers / "README.md").read_text("utf-8")
+    assert "figures/" not in text
+    assert "`mistakes/`" not in text
+    assert "Top-1 accuracy on worse copies" in text
+
+
 def test_limits_name_what_the_test_has_shown(flowers):
     scores = (CorruptionScore("none", "", 0, 0.9), CorruptionScore("blur", "pixels", 4, 0.3))
     result = dataclasses.replace(read_evaluation(flowers), overlap=3, corruptions=scores)

@@ -64,6 +64,7 @@ def test_the_accuracies_are_in_the_evaluation_the_card_and_a_figure(tuned, photo
     card = (output / "README.md").read_text()
     assert "| JPEG compression (quality) | 50: " in card
     assert "![Top-1 accuracy on worse images](figures/corruptions.png)" in card
-    # Without them, the evaluation is as before.
+    # Without them, the evaluation is as before, and has no such figure.
     evaluate(find_images(photographs), classifier, output, report=quiet)
     assert read_evaluation(output).corruptions == ()
+    assert not (output / "figures" / "corruptions.png").exists()

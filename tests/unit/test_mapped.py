@@ -1,13 +1,14 @@
-"""Arrays in a temporary file: they keep their values without memory, and a full disk is no harm."""
+"""Memory that is given back: arrays in a file keep their values, and a full disk is no harm."""
 
 import errno
 import os
+import platform
 
 import numpy as np
 import pytest
 
 from resnext.classifier import Classifier
-from resnext.mapped import MappedArrays
+from resnext.mapped import MappedArrays, release_freed_memory
 from resnext.openvino_graph import arrays_for
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="Linux gives such memory back")
@@ -30,6 +31,17 @@ def test_arrays_keep_their_values_without_memory():
     assert before - resident() > 12_000_000
     for copy, value in zip(copies, values):
         assert np.array_equal(copy, value)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc keeps freed memory")
+def test_freed_memory_is_given_back():
+    blocks = [b"x" * 100_000 for _ in range(500)]
+    kept = blocks.pop()  # above the others: without it, glibc would give them back by itself
+    blocks.clear()
+    before = resident()
+    release_freed_memory()
+    assert before - resident() > 20_000_000
+    assert len(kept) == 100_000
 
 
 def test_a_full_disk_leaves_the_weights_in_memory(monkeypatch, tiny_config, tiny_repository):
