@@ -102,9 +102,10 @@ _SIGNATURES = (
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _HEIF_BRANDS = frozenset(b"heic heix heim heis hevc hevx hevm hevs mif1 msf1 mif2 miaf".split())
 _AVIF_BRANDS = frozenset((b"avif", b"avis"))
-# The TIFF tags of raw files: the DNG version, and a small picture before others (NewSubfileType, SubIFDs).
+# TIFF tags. Raw files have a DNG version, or a small picture before others (NewSubfileType, SubIFDs).
 _DNG_VERSION = 50706
 _SUBFILE_TYPE = 254
+_BITS_PER_SAMPLE = 258
 _SUB_IFDS = 330
 # The bytes that tell a format; an SVG drawing may begin with comments.
 HEAD = 1024
@@ -150,8 +151,10 @@ def shown_by_browsers(head: bytes) -> bool:
 
 
 def describe_tiff(image: Image.Image) -> str:
-    """Returns what an opened TIFF is if it is a camera's raw file; "" otherwise."""
+    """Returns what an opened TIFF is if it cannot be shown: a raw file, or what Pillow decodes as noise."""
     tags = getattr(image, "tag_v2", {})
+    if image.mode == "CMYK" and tags.get(_BITS_PER_SAMPLE, ())[:1] == (16,) and image.tile[0].args[0] == "C":
+        return "a CMYK image in separate planes of 16 bits"
     preview_in_front = tags.get(_SUBFILE_TYPE) == 1 and _SUB_IFDS in tags
     return _RAW if _DNG_VERSION in tags or preview_in_front else ""
 

@@ -99,7 +99,8 @@ def open_image(
             _check_pixels(source, name)
             with _memory_for(source):
                 rgb = to_srgb(source, profile_of(source))
-            turned = upright(rgb, orientation_of(source))
+            # Pillow turns a TIFF when it decodes it.
+            turned = rgb if source.format == "TIFF" else upright(rgb, orientation_of(source))
             return turned.copy() if turned is source else turned
         file, parts, head = _read(source, name)
         with _open(file, head, name) as image:

@@ -115,6 +115,7 @@ def test_a_wide_profile_changes_colors_and_one_of_gray_does_not(profile):
 def test_an_image_opened_by_the_caller_looks_like_its_file(tmp_path):
     wanted = ("JPEG, orientation 6", "PNG, RGB with tRNS", "JPEG, profile ProPhoto", "TIFF, orientation 6")
     wanted += ("TIFF, floats from 0 to 1", "PNG, gray of 4 bits with tRNS", "HEIC, orientation 6")
+    wanted += ("TIFF, RGB of 12 bits in 16", "TIFF, RGB of 12 bits in 16, orientation 6")
     cases = [case for case in corpus() if case.name in wanted]
     assert len(cases) == len(wanted)
     for case in cases:
@@ -133,6 +134,7 @@ KINDS = {
     "a PDF document": [b"%PDF-1.7"],
     "a PostScript drawing": [b"%!PS-Adobe-3.0 EPSF-3.0\n"],
     "an icon": [b"\0\0\1\0\1\0"],
+    "a CMYK image in separate planes of 16 bits": [tiff(np.zeros((8, 8, 4), "<u2"), 5, separate=True)],
     "a video": [b"\0\0\0\x14ftypqt  \0\0\2\0qt  ", b"\0\0\0\x18ftypmp42\0\0\0\0isommp42"],
     "a camera's raw file": [
         b"II*\0\x10\0\0\0CR\2\0",
