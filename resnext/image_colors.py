@@ -71,8 +71,12 @@ def to_srgb(image: Image.Image, profile: bytes = b"") -> Image.Image:
         An image in mode "RGB": 8 bits, sRGB, with transparency laid on white.
     """
     transparent = _transparent_color(image)
+    frame = image.tile[0].extents if image.format == "GIF" and image.tell() == 0 and image.tile else None
     image = _with_bits_in_use(image)
     image.load()
+    # Programs that draw without alpha leave it at zero.
+    if image.format == "BMP" and image.mode == "RGBA" and image.getextrema()[3] == (0, 0):
+        image = image.convert("RGB")
     transform = _transform(profile, _profile_mode(image.mode)) if profile else None
     if image.mode == "RGB" and transparent is None and transform is None:
         return image
@@ -80,7 +84,12 @@ def to_srgb(image: Image.Image, profile: bytes = b"") -> Image.Image:
     rgb = Image.new("RGB", image.size)
     for box, band in _bands(image):
         rgb.paste(_band_to_rgb(band, transparent, depth, transform), box)
-    return rgb
+    if frame is None or frame == (0, 0, *image.size):
+        return rgb
+    # What the first frame of a GIF leaves out is transparent.
+    page = Image.new("RGB", image.size, "white")
+    page.paste(rgb.crop(frame), frame)
+    return page
 
 
 def _bands(image: Image.Image) -> Iterator[tuple[tuple[int, int, int, int], Image.Image]]:

@@ -371,15 +371,58 @@ def _other_browser_formats() -> Iterator[Case]:
     yield Case("WEBP, orientation 6 beside a faulty entry", "webp", faulty, EXACT, np.rot90(rgb, -1))
     yield Case("GIF", "gif", _encoded(palette, "GIF"), EXACT)
     yield Case("GIF, transparent", "gif", _encoded(palette, "GIF", transparency=20), EXACT)
+    yield Case("GIF, a first frame smaller than the screen", "gif", _framed_gif(), EXACT)
+    interlaced = _encoded(palette, "GIF", interlace=True)
+    yield Case("GIF, interlaced", "gif", interlaced, EXACT)
+    clear = {"save_all": True, "append_images": [Image.fromarray(rgba)]}
+    for form in ("GIF", "WEBP", "AVIF", "PNG"):
+        moved = _encoded(Image.new("RGBA", (WIDTH, HEIGHT), (255, 0, 0, 0)), form, **clear)
+        yield Case(f"{form}, animated, clear at first", form.lower(), moved, EXACT)
     yield Case("GIF, animated", "gif", _encoded(palette, "GIF", **moving), EXACT)
     yield Case("BMP", "bmp", _encoded(rgb, "BMP"), EXACT)
     yield Case("BMP, palette", "bmp", _encoded(palette, "BMP"), EXACT)
     yield Case("BMP, 1 bit", "bmp", _encoded(Image.fromarray(rgb).convert("1"), "BMP"), EXACT)
+    blue, green, red = np.moveaxis(rgb[::-1, :, ::-1].astype("<u4"), -1, 0)
+    alpha = rgba[::-1, :, 3].astype("<u4")
+    masks = (0xFF0000, 0xFF00, 0xFF, 0xFF000000)
+    bits = alpha << 24 | red << 16 | green << 8 | blue
+    yield Case("BMP, RGBA", "bmp", _bmp(bits, 32, *masks), ROUNDED)
+    yield Case("BMP, RGBA, alpha zero", "bmp", _bmp(bits & 0xFFFFFF, 32, *masks), EXACT)
+    bits = red << 24 | green << 16 | blue << 8 | alpha
+    masks = (0xFF000000, 0xFF0000, 0xFF00, 0xFF)
+    yield Case("BMP, RGBA, alpha last", "bmp", _bmp(bits, 32, *masks), ROUNDED)
+    bits = (red >> 3 << 11 | green >> 2 << 5 | blue >> 3).astype("<u2")
+    yield Case("BMP, 16 bits", "bmp", _bmp(bits, 16, 0xF800, 0x7E0, 0x1F), 1)
     avif = functools.partial(_encoded, form="AVIF", quality=95, subsampling="4:4:4")
     yield Case("AVIF", "avif", avif(rgb), LOSSY)
     yield Case("AVIF, RGBA", "avif", avif(rgba), LOSSY)
     yield Case("AVIF, orientation 6", "avif", avif(rgb, exif=exif(TURN)), LOSSY)
     yield Case("AVIF, profile ProPhoto", "avif", avif(rgb, icc_profile=wide), LOSSY)
+
+
+def _framed_gif() -> bytes:
+    """A GIF of 80 x 60 pixels whose only frame begins at (10, 12)."""
+    content = bytearray(_encoded(Image.fromarray(colors()).quantize(64), "GIF"))
+    frame = content.index(struct.pack("<BHHHH", 0x2C, 0, 0, WIDTH, HEIGHT))
+    content[6:10] = struct.pack("<HH", 80, 60)
+    content[frame + 1 : frame + 5] = struct.pack("<HH", 10, 12)
+    return bytes(content)
+
+
+def _bmp(pixels: np.ndarray, depth: int, *masks: int) -> bytes:
+    """A BMP of version 4 with bit masks.
+
+    Args:
+        pixels: (height, width), from bottom to top.
+        depth: The number of bits of a pixel.
+        masks: The bits of red, green, blue and alpha.
+    """
+    height, width = pixels.shape
+    sizes = (len(pixels.tobytes()), 2835, 2835, 0, 0)
+    header = struct.pack("<IiiHHIIiiII", 108, width, height, 1, depth, 3, *sizes)
+    header = (header + struct.pack(f"<{len(masks)}I", *masks)).ljust(108, b"\0")
+    start = struct.pack("<2sIHHI", b"BM", 14 + len(header) + sizes[0], 0, 0, 14 + len(header))
+    return start + header + pixels.tobytes()
 
 
 # --- TIFF ---------------------------------------------------------------------------------------------------
