@@ -261,6 +261,8 @@ def serve(
             ssr_mode=False,
             run_history=False,
             enable_monitoring=False,
+            # Otherwise Gradio asks its own page, and ends if that takes 3 seconds, as on a busy machine.
+            _frontend=False,
             # Gradio keeps 0.2 MB of each visitor for an hour.
             state_session_capacity=1000,
             # Gradio compresses its scripts, but not the page itself: 260 kB, of which 33 kB remain.
