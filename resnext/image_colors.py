@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 
 import numpy as np
-from PIL import Image, ImageCms
+from PIL import GifImagePlugin, Image, ImageCms, ImageFile, TiffImagePlugin
 
 from resnext.image_parts import leave_only_orientation, orientation_of
 
@@ -71,11 +71,13 @@ def to_srgb(image: Image.Image, profile: bytes = b"") -> Image.Image:
         An image in mode "RGB": 8 bits, sRGB, with transparency laid on white.
     """
     transparent = _transparent_color(image)
-    frame = image.tile[0].extents if image.format == "GIF" and image.tell() == 0 and image.tile else None
+    frame = None
+    if isinstance(image, GifImagePlugin.GifImageFile) and image.tell() == 0 and image.tile:
+        frame = image.tile[0].extents
     image = _with_bits_in_use(image)
     image.load()
     # Programs that draw without alpha leave it at zero.
-    if image.format == "BMP" and image.mode == "RGBA" and image.getextrema()[3] == (0, 0):
+    if image.format == "BMP" and image.mode == "RGBA" and image.getchannel("A").getextrema() == (0, 0):
         image = image.convert("RGB")
     transform = _transform(profile, _profile_mode(image.mode)) if profile else None
     if image.mode == "RGB" and transparent is None and transform is None:
@@ -201,20 +203,23 @@ def _with_bits_in_use(image: Image.Image) -> Image.Image:
 
     Pillow decodes the upper bytes, in which an image of 12 bits is nearly black.
     """
+    if not isinstance(image, TiffImagePlugin.TiffImageFile):
+        return image
     upper = _reopened(image)
     if upper is None:
         return image
     upper.load()
-    if max(greatest for _, greatest in upper.getextrema()[:3]) > _WHITE_OF_14_BITS >> 8:
+    if np.array(upper.getextrema())[:3].max() > _WHITE_OF_14_BITS >> 8:
         return upper
     lower = _reopened(image, lower=True)
+    assert lower is not None  # as `upper`
     tags = {tag: _first(image.tag_v2[tag]) for tag in _TAGS if tag in image.tag_v2}
     greatest = np.zeros(len(upper.getbands()))
     for box, band in _bands(upper):
         greatest = np.maximum(greatest, _joined(band, lower.crop(box)).max((0, 1)))
     # Transparency may have another range than the colors.
     whites = [_full_scale(image.mode, top, tags) for top in (greatest[:3].max(), greatest[-1])]
-    scale = np.float32([255 / whites[0]] * 3 + [255 / whites[1]] * (len(greatest) - 3))
+    scale = np.array([255 / whites[0]] * 3 + [255 / whites[1]] * (len(greatest) - 3), np.float32)
     result = Image.new(upper.mode, upper.size)
     for box, band in _bands(upper):
         values = _joined(band, lower.crop(box)) * scale
@@ -227,19 +232,19 @@ def _joined(upper: Image.Image, lower: Image.Image) -> np.ndarray:
     return np.asarray(upper, np.uint16) * 256 + np.asarray(lower)
 
 
-def _reopened(image: Image.Image, lower: bool = False) -> Image.Image | None:
+def _reopened(image: TiffImagePlugin.TiffImageFile, lower: bool = False) -> Image.Image | None:
     """A TIFF of 16 bits a channel that is not decoded yet, once more; None for another image.
 
     Args:
-        image: An opened image.
+        image: An opened TIFF.
         lower: Whether the lower bytes of the channels are to be decoded, not the upper ones.
     """
-    file = getattr(image, "fp", None)
-    if image.format != "TIFF" or not file or not image.tile or image.mode not in ("RGB", "RGBA"):
+    file = image.fp
+    if not file or not image.tile or image.mode not in ("RGB", "RGBA"):
         return None
     if _first(image.tag_v2.get(_BITS_PER_SAMPLE)) != 16:
         return None
-    names = [str(tile.args[0]) for tile in image.tile]
+    names = [_raw_mode(tile) for tile in image.tile]
     # Pillow forgets the depth of planes that are not compressed, and decodes noise.
     order = _LITTLE if image.tag_v2.prefix == b"II" else _BIG
     names = [name + order if len(name) == 1 else name for name in names]
@@ -250,8 +255,13 @@ def _reopened(image: Image.Image, lower: bool = False) -> Image.Image | None:
     again = Image.open(file, formats=("TIFF",))
     again.seek(image.tell())
     leave_only_orientation(again, orientation_of(image))
-    again.tile = [tile._replace(args=(name, *tile.args[1:])) for tile, name in zip(again.tile, names)]
+    tiles = zip(again.tile, names)
+    again.tile = [tile._replace(args=(name, *(tile.args or ())[1:])) for tile, name in tiles]
     return again
+
+
+def _raw_mode(tile: ImageFile._Tile) -> str:
+    return str(tile.args[0]) if tile.args else ""
 
 
 def _first(value: object) -> float:

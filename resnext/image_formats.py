@@ -3,7 +3,7 @@
 import os
 import threading
 
-from PIL import Image
+from PIL import Image, ImageFile
 
 # The formats whose decoders are tried, which photographs come in. Others can do harm: EPS runs Ghostscript.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "HEIF")
@@ -154,10 +154,11 @@ def shown_by_browsers(head: bytes) -> bool:
     return not (is_heif(head) or is_tiff(head) or netpbm)
 
 
-def describe_tiff(image: Image.Image) -> str:
+def describe_tiff(image: ImageFile.ImageFile) -> str:
     """Returns what an opened TIFF is if it cannot be shown: a raw file, or what Pillow decodes as noise."""
     tags = getattr(image, "tag_v2", {})
-    if image.mode == "CMYK" and tags.get(_BITS_PER_SAMPLE, ())[:1] == (16,) and image.tile[0].args[0] == "C":
+    separate = any(tile.args and tile.args[0] == "C" for tile in image.tile)
+    if separate and image.mode == "CMYK" and tags.get(_BITS_PER_SAMPLE, ())[:1] == (16,):
         return "a CMYK image in separate planes of 16 bits"
     preview_in_front = tags.get(_SUBFILE_TYPE) == 1 and _SUB_IFDS in tags
     return _RAW if _DNG_VERSION in tags or preview_in_front else ""
