@@ -3,17 +3,23 @@
 import dataclasses
 import functools
 import io
+import sys
 from collections.abc import Iterator
 
 import numpy as np
-from PIL import Image, ImageCms
+from PIL import GifImagePlugin, Image, ImageCms, ImageFile, TiffImagePlugin
+
+from resnext.image_parts import leave_only_orientation, orientation_of
 
 # The number of pixels that are converted at a time.
 _BAND = 2**22
-# The values that stand for white in grayscale images of more than 8 bits: 8, 12, 16 or 32 bits in whole
+# The values that stand for white in images of more than 8 bits: 8, 10, 12, 14, 16 or 32 bits in whole
 # numbers; from 0 to 1, 8 or 16 bits in floating-point ones.
-_WHITE = (255, 4095, 65535, 2**31 - 1, 2**32 - 1)
+_WHITE_OF_14_BITS = 16383
+_WHITE = (255, 1023, 4095, _WHITE_OF_14_BITS, 65535, 2**31 - 1, 2**32 - 1)
 _WHITE_FLOAT = (1, 255, 65535)
+# What a file may declare as its greatest value although it holds fewer bits: its whole range.
+_WHOLE_RANGES = (65535, 2**31 - 1, 2**32 - 1)
 # TIFF's tags (TIFF 6.0), and the values of two of them.
 _BITS_PER_SAMPLE = 258
 _PHOTOMETRIC = 262
@@ -22,6 +28,11 @@ _SAMPLE_FORMAT = 339
 _WHITE_IS_ZERO = 0
 _UNSIGNED = 1
 _TAGS = (_BITS_PER_SAMPLE, _PHOTOMETRIC, _MAX_SAMPLE_VALUE, _SAMPLE_FORMAT)
+# Pillow's names of channels of 16 bits, of which it decodes the upper byte: little-endian, big-endian, and as
+# this machine has them. In the other byte order, it decodes the lower one.
+_LITTLE, _BIG, _NATIVE = ";16L", ";16B", ";16N"
+_SWAPPED = {_LITTLE: _BIG, _BIG: _LITTLE, _NATIVE: _BIG if sys.byteorder == "little" else _LITTLE}
+_DEEP_MODES = ("RGB", "RGBX", "RGBA")
 # A profile whose conversion changes every color by at most this, of 255, is one of the many forms of sRGB.
 _SRGB_TOLERANCE = 2
 # The mode of the images that a profile is for, by its color space (ICC.1:2010, 7.2.6).
@@ -60,7 +71,14 @@ def to_srgb(image: Image.Image, profile: bytes = b"") -> Image.Image:
         An image in mode "RGB": 8 bits, sRGB, with transparency laid on white.
     """
     transparent = _transparent_color(image)
+    frame = None
+    if isinstance(image, GifImagePlugin.GifImageFile) and image.tell() == 0 and image.tile:
+        frame = image.tile[0].extents
+    image = _with_bits_in_use(image)
     image.load()
+    # Programs that draw without alpha leave it at zero.
+    if image.format == "BMP" and image.mode == "RGBA" and image.getchannel("A").getextrema() == (0, 0):
+        image = image.convert("RGB")
     transform = _transform(profile, _profile_mode(image.mode)) if profile else None
     if image.mode == "RGB" and transparent is None and transform is None:
         return image
@@ -68,7 +86,12 @@ def to_srgb(image: Image.Image, profile: bytes = b"") -> Image.Image:
     rgb = Image.new("RGB", image.size)
     for box, band in _bands(image):
         rgb.paste(_band_to_rgb(band, transparent, depth, transform), box)
-    return rgb
+    if frame is None or frame == (0, 0, *image.size):
+        return rgb
+    # What the first frame of a GIF leaves out is transparent.
+    page = Image.new("RGB", image.size, "white")
+    page.paste(rgb.crop(frame), frame)
+    return page
 
 
 def _bands(image: Image.Image) -> Iterator[tuple[tuple[int, int, int, int], Image.Image]]:
@@ -169,11 +192,76 @@ def _full_scale(mode: str, greatest: float, tags: dict[int, float]) -> float:
     declared = tags.get(_MAX_SAMPLE_VALUE, 0)
     if tags.get(_BITS_PER_SAMPLE) == 12:
         declared = declared or 4095
-    # A 16-bit file may declare its full range and hold 12 bits.
     usual = _WHITE_FLOAT if mode == "F" else _WHITE
-    if declared in usual[2:]:
+    if declared in _WHOLE_RANGES:
         declared = 0
     return next((white for white in (declared, *usual) if white and white >= greatest), greatest)
+
+
+def _with_bits_in_use(image: Image.Image) -> Image.Image:
+    """A TIFF of 16 bits a channel as 8 bits of those that are in use; another image as it is.
+
+    Pillow decodes the upper bytes, in which an image of 12 bits is nearly black.
+    """
+    if not isinstance(image, TiffImagePlugin.TiffImageFile):
+        return image
+    upper = _reopened(image)
+    if upper is None:
+        return image
+    upper.load()
+    if np.array(upper.getextrema())[:3].max() > _WHITE_OF_14_BITS >> 8:
+        return upper
+    lower = _reopened(image, lower=True)
+    assert lower is not None  # as `upper`
+    tags = {tag: _first(image.tag_v2[tag]) for tag in _TAGS if tag in image.tag_v2}
+    greatest = np.zeros(len(upper.getbands()))
+    for box, band in _bands(upper):
+        greatest = np.maximum(greatest, _joined(band, lower.crop(box)).max((0, 1)))
+    # Transparency may have another range than the colors.
+    whites = [_full_scale(image.mode, top, tags) for top in (greatest[:3].max(), greatest[-1])]
+    scale = np.array([255 / whites[0]] * 3 + [255 / whites[1]] * (len(greatest) - 3), np.float32)
+    result = Image.new(upper.mode, upper.size)
+    for box, band in _bands(upper):
+        values = _joined(band, lower.crop(box)) * scale
+        result.paste(Image.fromarray(values.clip(0, 255).round().astype(np.uint8), upper.mode), box)
+    return result
+
+
+def _joined(upper: Image.Image, lower: Image.Image) -> np.ndarray:
+    """The values of channels of 16 bits from both of their bytes: (height, width, channels) uint16."""
+    return np.asarray(upper, np.uint16) * 256 + np.asarray(lower)
+
+
+def _reopened(image: TiffImagePlugin.TiffImageFile, lower: bool = False) -> Image.Image | None:
+    """A TIFF of 16 bits a channel that is not decoded yet, once more; None for another image.
+
+    Args:
+        image: An opened TIFF.
+        lower: Whether the lower bytes of the channels are to be decoded, not the upper ones.
+    """
+    file = image.fp
+    if not file or not image.tile or image.mode not in ("RGB", "RGBA"):
+        return None
+    if _first(image.tag_v2.get(_BITS_PER_SAMPLE)) != 16:
+        return None
+    names = [_raw_mode(tile) for tile in image.tile]
+    # Pillow forgets the depth of planes that are not compressed, and decodes noise.
+    order = _LITTLE if image.tag_v2.prefix == b"II" else _BIG
+    names = [name + order if len(name) == 1 else name for name in names]
+    if names[0][:-4] not in (*_DEEP_MODES, *"RGBA"):
+        return None
+    if lower:
+        names = [name[:-4] + _SWAPPED[name[-4:]] for name in names]
+    again = Image.open(file, formats=("TIFF",))
+    again.seek(image.tell())
+    leave_only_orientation(again, orientation_of(image))
+    tiles = zip(again.tile, names)
+    again.tile = [tile._replace(args=(name, *(tile.args or ())[1:])) for tile, name in tiles]
+    return again
+
+
+def _raw_mode(tile: ImageFile._Tile) -> str:
+    return str(tile.args[0]) if tile.args else ""
 
 
 def _first(value: object) -> float:

@@ -3,7 +3,7 @@
 import os
 import threading
 
-from PIL import Image
+from PIL import Image, ImageFile
 
 # The formats whose decoders are tried, which photographs come in. Others can do harm: EPS runs Ghostscript.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "HEIF")
@@ -58,6 +58,7 @@ UNSUPPORTED_SUFFIXES = {
     ".tga": "a Targa image",
     ".pcx": "a PCX image",
     ".qoi": "a QOI image",
+    ".pam": "a PAM image",
     ".bpg": "a BPG image",
     ".dcm": "a DICOM image",
     **dict.fromkeys((".fits", ".fit"), "a FITS image"),
@@ -83,6 +84,9 @@ _SIGNATURES = (
     (0, b"#?RADIANCE", "a Radiance image"),
     (0, b"DDS ", "a DirectDraw image"),
     (0, b"qoif", "a QOI image"),
+    (0, b"P7\n", "a PAM image"),
+    (0, b"PF\n", "a PFM image in color"),
+    (12, b"CgBI", "a PNG image of an iPhone app"),
     (0, b"BPG\xfb", "a BPG image"),
     (0, b"SIMPLE  =", "a FITS image"),
     (128, b"DICM", "a DICOM image"),
@@ -102,9 +106,10 @@ _SIGNATURES = (
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _HEIF_BRANDS = frozenset(b"heic heix heim heis hevc hevx hevm hevs mif1 msf1 mif2 miaf".split())
 _AVIF_BRANDS = frozenset((b"avif", b"avis"))
-# The TIFF tags of raw files: the DNG version, and a small picture before others (NewSubfileType, SubIFDs).
+# TIFF tags. Raw files have a DNG version, or a small picture before others (NewSubfileType, SubIFDs).
 _DNG_VERSION = 50706
 _SUBFILE_TYPE = 254
+_BITS_PER_SAMPLE = 258
 _SUB_IFDS = 330
 # The bytes that tell a format; an SVG drawing may begin with comments.
 HEAD = 1024
@@ -149,9 +154,12 @@ def shown_by_browsers(head: bytes) -> bool:
     return not (is_heif(head) or is_tiff(head) or netpbm)
 
 
-def describe_tiff(image: Image.Image) -> str:
-    """Returns what an opened TIFF is if it is a camera's raw file; "" otherwise."""
+def describe_tiff(image: ImageFile.ImageFile) -> str:
+    """Returns what an opened TIFF is if it cannot be shown: a raw file, or what Pillow decodes as noise."""
     tags = getattr(image, "tag_v2", {})
+    separate = any(tile.args and tile.args[0] == "C" for tile in image.tile)
+    if separate and image.mode == "CMYK" and tags.get(_BITS_PER_SAMPLE, ())[:1] == (16,):
+        return "a CMYK image in separate planes of 16 bits"
     preview_in_front = tags.get(_SUBFILE_TYPE) == 1 and _SUB_IFDS in tags
     return _RAW if _DNG_VERSION in tags or preview_in_front else ""
 

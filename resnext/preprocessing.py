@@ -35,6 +35,8 @@ MAX_PIXELS = 100_000_000
 MAX_SCANS = 100
 # A marker in a JPEG. The other codes stand for a byte within a scan, or are fill bytes.
 _MARKER = re.compile(rb"\xff[^\0\xd0-\xd7\xff]")
+# What Pillow says of a decoder without a message of its own.
+_DECODER_STATUS = re.compile(r"(?:decoder|codec) error -?\d+(?: when reading image file)?")
 # Images of more pixels than this are decoded one at a time: each takes up to 1 GB meanwhile.
 _LARGE = 25_000_000
 _one_large_image = threading.Lock()
@@ -99,7 +101,8 @@ def open_image(
             _check_pixels(source, name)
             with _memory_for(source):
                 rgb = to_srgb(source, profile_of(source))
-            turned = upright(rgb, orientation_of(source))
+            # Pillow turns a TIFF when it decodes it.
+            turned = rgb if source.format == "TIFF" else upright(rgb, orientation_of(source))
             return turned.copy() if turned is source else turned
         file, parts, head = _read(source, name)
         with _open(file, head, name) as image:
@@ -227,7 +230,10 @@ def _reason(error: Exception) -> str:
         # Without the path, which the whole text of the error has, too.
         return error.strerror.lower()
     text = "".join(character if character.isprintable() else " " for character in str(error))
-    return " ".join(text.split()).rstrip(".") or "it is damaged"
+    text = " ".join(text.split()).rstrip(".")
+    if not text or _DECODER_STATUS.fullmatch(text):
+        return "it is damaged or of a kind that is not supported"
+    return text
 
 
 def _check_pixels(image: Image.Image, name: str) -> None:

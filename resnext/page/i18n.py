@@ -529,25 +529,28 @@ _ERRORS = {
     r".+, so (?P<model>.+) could not be downloaded: .+": "未能下载 {model}：请稍后再试。",
 }
 
-# Words of Gradio (6.31) that its own dictionaries lack: screen readers would say "common.complete".
-_GRADIO = {"common.complete": "Complete"}
-_GRADIO_CHINESE = {
-    "common.complete": "完成",
-    "common.progress": "进度",
-    "status.queue_position": "排队中：{position} / {size}",
+# What browsers translate: words of Gradio (6.31) that its own dictionaries lack, since screen readers would
+# say "common.complete", and the labels that `translate_lazy` adds. All of it is sent before the first view.
+_IN_BROWSERS = {
+    "en": {"common.complete": "Complete"},
+    "zh": {
+        "common.complete": "完成",
+        "common.progress": "进度",
+        "status.queue_position": "排队中：{position} / {size}",
+    },
 }
-_SHOWN_CHINESE = {**CHINESE, **_GRADIO_CHINESE}
-I18N = gr.I18n(
-    **{
-        "en": {**{text: text for text in CHINESE}, **_GRADIO},
-        "zh": _SHOWN_CHINESE,
-        "zh-CN": _SHOWN_CHINESE,
-    }
-)
+I18N = gr.I18n(**_IN_BROWSERS, **{"zh-CN": _IN_BROWSERS["zh"]})
 
 
 def translate_lazy(text: str):
-    """The label of a component, which is translated in the browser."""
+    """The label of a component, which is translated in the browser.
+
+    Args:
+        text: The English label, a key of `CHINESE`. It has to be known before the page is sent, so event
+            handlers use `translate`.
+    """
+    _IN_BROWSERS["en"][text] = text
+    _IN_BROWSERS["zh"][text] = CHINESE[text]
     return I18N(text)
 
 

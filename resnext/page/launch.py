@@ -240,11 +240,13 @@ def serve(
     Raises:
         ConfigError: No port can be opened.
     """
+    from gradio.route_utils import FnIndexInferError
     from starlette.middleware import Middleware
     from starlette.middleware.gzip import GZipMiddleware
 
     from resnext.page.i18n import I18N
     from resnext.page.previews import Previews
+    from resnext.page.programs import no_such_endpoint
     from resnext.page.theme import CSS, THEME
 
     try:
@@ -259,14 +261,17 @@ def serve(
             ssr_mode=False,
             run_history=False,
             enable_monitoring=False,
+            # Otherwise Gradio asks its own page, and ends if that takes 3 seconds, as on a busy machine.
+            _frontend=False,
             # Gradio keeps 0.2 MB of each visitor for an hour.
             state_session_capacity=1000,
-            # Gradio compresses its scripts, but not the page itself: 300 kB, of which 87 kB remain.
+            # Gradio compresses its scripts, but not the page itself: 260 kB, of which 33 kB remain.
             app_kwargs={
+                "exception_handlers": {FnIndexInferError: no_such_endpoint},
                 "middleware": [
                     Middleware(GZipMiddleware, minimum_size=1000, compresslevel=5),
                     Middleware(Previews),
-                ]
+                ],
             },
             **options,
         )

@@ -38,6 +38,8 @@ _COPY_LINK = read_static("copy_link.js")
 _LOOK_AGAIN = 5
 # Seconds between looks at the run that the page follows.
 _LOOK_AT_RUN = 3
+# Gradio leaves the document's language at "en". The words are those of `request_language`.
+_SET_LANGUAGE = "() => { if (/^zh/i.test(navigator.language)) document.documentElement.lang = 'zh-CN'; }"
 _PAGE_IS_OPEN = "() => { window.pageIsOpen = true; }"
 
 
@@ -60,6 +62,7 @@ def build_page(models: Models, *, teach: bool = True) -> gr.Blocks:
         )
         opening = page.load(selected_tab, None, bar, **UNQUEUED)
         opening.then(None, None, None, js=_PAGE_IS_OPEN, **PRIVATE)
+        page.load(None, None, None, js=_SET_LANGUAGE, **PRIVATE)
         page.load(None, None, None, js=type_images(), **PRIVATE)
         opened = gr.State(tabs[0].name)
         for tab, container in zip(tabs, containers):
@@ -234,11 +237,9 @@ def confirm_copy(address: str, request: gr.Request) -> None:
     language = request_language(request)
     if address:
         text = translate(language, "Copy this address: {address}", address=address)
-        gr.Info(html.escape(text, quote=False), duration=None, title=translate(language, "Copy link"))
+        gr.Info(html.escape(text, quote=False), duration=None)
     else:
-        gr.Info(
-            translate(language, "The link was copied."), duration=3, title=translate(language, "Copy link")
-        )
+        gr.Info(translate(language, "The link was copied."), duration=3)
 
 
 def selected_tab(request: gr.Request):

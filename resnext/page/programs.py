@@ -8,6 +8,7 @@ import base64
 import binascii
 import functools
 import html
+import math
 import mimetypes
 import re
 from typing import Any
@@ -15,6 +16,8 @@ from typing import Any
 import anyio.to_thread
 import gradio as gr
 from gradio.processing_utils import save_bytes_to_cache
+from starlette.requests import Request
+from starlette.responses import JSONResponse
 
 # Of a decoded data URL, as of an upload (launch.py).
 MAX_BYTES = 64 * 10**6
@@ -27,6 +30,12 @@ def accept_programs(page: gr.Blocks) -> None:
     page.preprocess_data = functools.partial(_preprocess, page.preprocess_data)
 
 
+def no_such_endpoint(request: Request, error: Exception) -> JSONResponse:
+    """Answers a request for an endpoint that the page does not have, on which Gradio (6.31) would fail."""
+    text = f"The page has no endpoint {request.url.path}: /gradio_api/info has their names."
+    return JSONResponse({"detail": text}, 404)
+
+
 async def _preprocess(preprocess, block_fn, inputs: list, state, explicit_call: bool = False) -> list:
     if block_fn.api_visibility != "public":
         return await preprocess(block_fn, inputs, state, explicit_call)
@@ -34,7 +43,9 @@ async def _preprocess(preprocess, block_fn, inputs: list, state, explicit_call: 
         given = _completed(block_fn.inputs, inputs)
         taken = [await _take(value, block) for value, block in zip(given, block_fn.inputs)]
         return await preprocess(block_fn, taken, state, explicit_call)
-    except gr.Error:
+    except gr.Error as error:
+        # Gradio's own would be written to standard error with a traceback.
+        error.print_exception = False
         raise
     except (LookupError, TypeError, ValueError) as error:
         raise gr.Error(
@@ -57,6 +68,8 @@ def _completed(blocks: list, values: list) -> list:
 
 async def _take(value: Any, block: gr.components.Component) -> Any:
     """A component's value, with data URLs and web addresses in place of files made into files."""
+    if isinstance(value, float) and math.isnan(value):
+        raise ValueError("JSON has no NaN, but Python reads it")
     if isinstance(value, list):
         return [await _take_file(item, block) for item in value]
     return await _take_file(value, block) if isinstance(block, (gr.Image, gr.File)) else value

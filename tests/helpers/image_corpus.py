@@ -371,10 +371,28 @@ def _other_browser_formats() -> Iterator[Case]:
     yield Case("WEBP, orientation 6 beside a faulty entry", "webp", faulty, EXACT, np.rot90(rgb, -1))
     yield Case("GIF", "gif", _encoded(palette, "GIF"), EXACT)
     yield Case("GIF, transparent", "gif", _encoded(palette, "GIF", transparency=20), EXACT)
+    yield Case("GIF, a first frame smaller than the screen", "gif", _framed_gif(), EXACT)
+    interlaced = _encoded(palette, "GIF", interlace=True)
+    yield Case("GIF, interlaced", "gif", interlaced, EXACT)
+    clear = {"save_all": True, "append_images": [Image.fromarray(rgba)]}
+    for form in ("GIF", "WEBP", "AVIF", "PNG"):
+        moved = _encoded(Image.new("RGBA", (WIDTH, HEIGHT), (255, 0, 0, 0)), form, **clear)
+        yield Case(f"{form}, animated, clear at first", form.lower(), moved, EXACT)
     yield Case("GIF, animated", "gif", _encoded(palette, "GIF", **moving), EXACT)
     yield Case("BMP", "bmp", _encoded(rgb, "BMP"), EXACT)
     yield Case("BMP, palette", "bmp", _encoded(palette, "BMP"), EXACT)
     yield Case("BMP, 1 bit", "bmp", _encoded(Image.fromarray(rgb).convert("1"), "BMP"), EXACT)
+    blue, green, red = np.moveaxis(rgb[::-1, :, ::-1].astype("<u4"), -1, 0)
+    alpha = rgba[::-1, :, 3].astype("<u4")
+    masks = (0xFF0000, 0xFF00, 0xFF, 0xFF000000)
+    bits = alpha << 24 | red << 16 | green << 8 | blue
+    yield Case("BMP, RGBA", "bmp", _bmp(bits, 32, *masks), ROUNDED)
+    yield Case("BMP, RGBA, alpha zero", "bmp", _bmp(bits & 0xFFFFFF, 32, *masks), EXACT)
+    bits = red << 24 | green << 16 | blue << 8 | alpha
+    masks = (0xFF000000, 0xFF0000, 0xFF00, 0xFF)
+    yield Case("BMP, RGBA, alpha last", "bmp", _bmp(bits, 32, *masks), ROUNDED)
+    bits = (red >> 3 << 11 | green >> 2 << 5 | blue >> 3).astype("<u2")
+    yield Case("BMP, 16 bits", "bmp", _bmp(bits, 16, 0xF800, 0x7E0, 0x1F), 1)
     avif = functools.partial(_encoded, form="AVIF", quality=95, subsampling="4:4:4")
     yield Case("AVIF", "avif", avif(rgb), LOSSY)
     yield Case("AVIF, RGBA", "avif", avif(rgba), LOSSY)
@@ -382,52 +400,92 @@ def _other_browser_formats() -> Iterator[Case]:
     yield Case("AVIF, profile ProPhoto", "avif", avif(rgb, icc_profile=wide), LOSSY)
 
 
+def _framed_gif() -> bytes:
+    """A GIF of 80 x 60 pixels whose only frame begins at (10, 12)."""
+    content = bytearray(_encoded(Image.fromarray(colors()).quantize(64), "GIF"))
+    frame = content.index(struct.pack("<BHHHH", 0x2C, 0, 0, WIDTH, HEIGHT))
+    content[6:10] = struct.pack("<HH", 80, 60)
+    content[frame + 1 : frame + 5] = struct.pack("<HH", 10, 12)
+    return bytes(content)
+
+
+def _bmp(pixels: np.ndarray, depth: int, *masks: int) -> bytes:
+    """A BMP of version 4 with bit masks.
+
+    Args:
+        pixels: (height, width), from bottom to top.
+        depth: The number of bits of a pixel.
+        masks: The bits of red, green, blue and alpha.
+    """
+    height, width = pixels.shape
+    sizes = (len(pixels.tobytes()), 2835, 2835, 0, 0)
+    header = struct.pack("<IiiHHIIiiII", 108, width, height, 1, depth, 3, *sizes)
+    header = (header + struct.pack(f"<{len(masks)}I", *masks)).ljust(108, b"\0")
+    start = struct.pack("<2sIHHI", b"BM", 14 + len(header) + sizes[0], 0, 0, 14 + len(header))
+    return start + header + pixels.tobytes()
+
+
 # --- TIFF ---------------------------------------------------------------------------------------------------
 
 
-def tiff(samples: np.ndarray, photometric: int, **tags: int | tuple | bytes) -> bytes:
-    """A little-endian TIFF of one uncompressed strip.
+def tiff(
+    samples: np.ndarray,
+    photometric: int,
+    *,
+    separate: bool = False,
+    deflate: bool = False,
+    **tags: int | tuple | bytes,
+) -> bytes:
+    """A little-endian TIFF of one strip.
 
     Args:
         samples: (height, width) or (height, width, channels), of the numbers' type in the file.
         photometric: The photometric interpretation.
+        separate: Whether each channel is a strip of its own, not compressed.
+        deflate: Whether the strip is compressed.
         tags: More tags, or other values, by names such as `t281`: a number, numbers of 16 bits, or bytes.
     """
     height, width = samples.shape[:2]
     channels = samples.shape[2] if samples.ndim == 3 else 1
-    data = np.ascontiguousarray(samples).tobytes()
+    planes = np.moveaxis(samples, -1, 0) if separate else samples[None]
+    strips = [zlib.compress(plane.tobytes()) if deflate else plane.tobytes() for plane in planes]
     formats = {"u": 1, "i": 2, "f": 3}
     found: dict[int, int | tuple | bytes] = {
         256: width,
         257: height,
         258: (8 * samples.itemsize,) * channels,
-        259: 1,
+        259: 8 if deflate else 1,
         262: photometric,
         277: channels,
         278: height,
-        279: len(data),
+        279: struct.pack(f"<{len(strips)}I", *map(len, strips)),
+        284: (2,) if separate else (1,),
         339: (formats[samples.dtype.kind],) * channels,
     }
     found |= {int(name[1:]): value for name, value in tags.items()}
-    found[273] = 0
-    start = 8
-    tail_place = start + 2 + 12 * len(found) + 4
-    tail = b""
-    entries = b""
-    for tag in sorted(found):
-        value = found[tag]
+    place = 8 + len(_directory(found | {273: bytes(4 * len(strips))}))
+    places = [place + sum(map(len, strips[:number])) for number in range(len(strips))]
+    directory = _directory(found | {273: struct.pack(f"<{len(strips)}I", *places)})
+    return b"II*\0" + struct.pack("<I", 8) + directory + b"".join(strips)
+
+
+def _directory(tags: dict[int, int | tuple | bytes]) -> bytes:
+    """A TIFF directory at place 8 of its file, with the values that it points to."""
+    tail_place = 8 + 2 + 12 * len(tags) + 4
+    entries = tail = b""
+    for tag, value in sorted(tags.items()):
         if isinstance(value, int):
             kind, count, packed = 4, 1, struct.pack("<I", value)
         elif isinstance(value, tuple):
             kind, count, packed = 3, len(value), struct.pack(f"<{len(value)}H", *value)
+        elif tag in (273, 279):
+            kind, count, packed = 4, len(value) // 4, value
         else:
             kind, count, packed = 7, len(value), value
         if len(packed) > 4:
             packed, tail = struct.pack("<I", tail_place + len(tail)), tail + packed + bytes(len(packed) % 2)
         entries += struct.pack("<HHI", tag, kind, count) + packed.ljust(4, b"\0")
-    place = tail_place + len(tail)
-    entries = entries.replace(struct.pack("<HHII", 273, 4, 1, 0), struct.pack("<HHII", 273, 4, 1, place))
-    return b"II*\0" + struct.pack("<IH", start, len(found)) + entries + bytes(4) + tail + data
+    return struct.pack("<H", len(tags)) + entries + bytes(4) + tail
 
 
 def _twelve_bits(values: np.ndarray) -> np.ndarray:
@@ -467,6 +525,21 @@ def _tiff() -> Iterator[Case]:
     yield case("12 bits in 16, declared, dark", declared, ROUNDED, ramp * 2000 / 4095)
     packed = tiff(_twelve_bits(gray(4095)), 1, t256=WIDTH, t258=(12,))
     yield case("12 bits, packed", packed, ROUNDED, ramp)
+    for bits in (8, 10, 12, 14):
+        deep = (rgb / 255 * (2**bits - 1)).round().astype("<u2")
+        yield case(f"RGB of {bits} bits in 16", tiff(deep, 2), ROUNDED, rgb)
+        yield case(f"gray of {bits} bits in 16", tiff(gray(2**bits - 1).astype("<u2"), 1), ROUNDED, ramp)
+    twelve = (rgb / 255 * 4095).round().astype("<u2")
+    yield case("RGB of 12 bits in 16, deflate", tiff(twelve, 2, deflate=True), ROUNDED, rgb)
+    yield case("RGB of 12 bits in 16, separate planes", tiff(twelve, 2, separate=True), ROUNDED, rgb)
+    yield case("RGB of 12 bits in 16, orientation 6", tiff(twelve, 2, t274=(6,)), ROUNDED, np.rot90(rgb, -1))
+    dark = tiff(twelve // 4, 2, t281=(4095,) * 3)
+    yield case("RGB of 12 bits in 16, declared, dark", dark, ROUNDED, rgb / 4)
+    yield case("RGB of 16 bits, black", tiff(0 * twelve, 2), EXACT, 0 * rgb)
+    whole = rgb.astype("<u2") * 257
+    yield case("RGB of 16 bits, deflate", tiff(whole, 2, deflate=True), ROUNDED, rgb)
+    yield case("RGB, separate planes", tiff(rgb, 2, separate=True), EXACT, rgb)
+    yield case("RGB of 16 bits, separate planes", tiff(whole, 2, separate=True), ROUNDED, rgb)
     yield case("8 bits in 16", tiff(gray(255).astype("<u2"), 1), ROUNDED, ramp)
     yield case("signed 16 bits", tiff(gray(32767).astype("<i2"), 1), ROUNDED, ramp * 32767 / 65535)
     around = (gray(60000) - 30000).astype("<i2")
@@ -504,6 +577,10 @@ def _tiff() -> Iterator[Case]:
     over = 255 - (255 - rgb.astype(float)) * alpha[..., None] / 255
     content = tiff(np.concatenate([rgb, alpha[..., None]], -1), 2, t338=(2,))
     yield case("RGBA", content, 1, over)
+    for bits, top in (("12 bits in 16", 4095), ("16 bits", 65535), ("12 bits in 16, separate planes", 4095)):
+        deep = (np.concatenate([rgb, alpha[..., None]], -1) / 255 * top).round().astype("<u2")
+        content = tiff(deep, 2, t338=(2,), separate=bits.endswith("planes"))
+        yield case(f"RGBA of {bits}", content, 1, over)
 
 
 def _netpbm() -> Iterator[Case]:
@@ -517,6 +594,8 @@ def _netpbm() -> Iterator[Case]:
     yield Case("PGM of 16 bits", "pgm", b"P5 " + header + b"65535\n" + deep, ROUNDED, ramp)
     dark = gray(200).astype(">u2").tobytes()
     yield Case("PGM of 16 bits, dark", "pgm", b"P5 " + header + b"65535\n" + dark, ROUNDED, ramp * 0)
+    rgb12 = (rgb / 255 * 4095).round().astype(">u2").tobytes()
+    yield Case("PPM of 12 bits", "ppm", b"P6 " + header + b"4095\n" + rgb12, ROUNDED, rgb)
     twelve = gray(4095).astype(">u2").tobytes()
     yield Case("PGM of 12 bits", "pgm", b"P5 " + header + b"4095\n" + twelve, ROUNDED, ramp)
     floats = np.ascontiguousarray(gray(1).astype("<f4")[::-1]).tobytes()

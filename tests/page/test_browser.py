@@ -359,6 +359,19 @@ def test_screen_readers_hear_words_of_the_language(browser, address):
         page.close()
 
 
+@pytest.mark.parametrize("locale, lang, shown", [("en-US", "en", True), ("zh-CN", "zh-CN", False)])
+def test_messages_and_the_document_are_in_the_language_of_the_visitor(browser, address, locale, lang, shown):
+    page = browser.new_page(locale=locale)
+    page.goto(address)
+    expect(page.locator("html")).to_have_attribute("lang", lang, timeout=PATIENCE)
+    page.get_by_role("button", name="复制链接" if lang == "zh-CN" else "Copy link").click()
+    title = page.locator(".toast-title")
+    expect(title).to_be_attached(timeout=PATIENCE)
+    # "Info", "Warning" and "Error" are Gradio's, in English only.
+    assert title.evaluate("title => parseFloat(getComputedStyle(title).fontSize) > 0") == shown
+    page.close()
+
+
 def test_curves_of_models_are_compared_with_a_logarithmic_loss(visit, address):
     page = visit(address)
     open_tab(page, "Training")

@@ -73,7 +73,8 @@ def test_a_chosen_model_and_a_typed_revision_are_downloaded(browser, hub):
     expect(page.get_by_role("heading", name=f"tester/flowers@{commit}")).to_be_visible(timeout=PATIENCE)
     page.get_by_role("tab", name="Model card").click()
     expect(page.locator(".card")).to_be_visible(timeout=PATIENCE)
-    expect(page.get_by_role("tabpanel")).to_contain_text(f'revision="{commit}"')
+    line = page.locator(".line", has_text="huggingface_hub").locator("textarea")
+    expect(line).to_have_value(re.compile(f'revision="{commit}"'))
     page.close()
 
 

@@ -1,5 +1,7 @@
 """The lesson and the model card in headless Chromium."""
 
+import re
+
 import pytest
 from playwright.sync_api import expect
 
@@ -83,8 +85,12 @@ def test_both_tabs_fit_a_phone_and_have_chinese_headings(visit):
 def test_a_hostile_card_is_harmless_in_a_browser(visit):
     page = visit("card", height=400)
     expect(page.locator(".card")).to_contain_text("Hostile card")
-    expect(page.get_by_text("import resnext; resnext.from_pretrained")).to_be_visible()
-    expect(page.get_by_text("hf_hub_download")).to_have_count(0)
+    line = page.locator(".line", has_text="resnext").locator("textarea")
+    expect(line).to_have_value(re.compile(r"^import resnext; resnext\.from_pretrained"))
+    expect(line).not_to_be_editable()
+    # All of it is visible.
+    assert line.evaluate("area => area.scrollHeight <= area.clientHeight + 2")
+    expect(page.locator(".line", has_text="huggingface_hub")).to_have_count(0)
     page.locator(".card a", has_text="below").click()
     page.locator(".card a", has_text="page").click()
     expect(page.get_by_role("heading", level=3, name="Results")).to_be_in_viewport()

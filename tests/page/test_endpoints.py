@@ -2,6 +2,7 @@
 
 import ast
 import base64
+import json
 import pathlib
 import shutil
 import zipfile
@@ -34,7 +35,9 @@ def image(tmp_path):
 
 def raw_call(client: Client, endpoint: str, data: list) -> str:
     address = f"{client.src}gradio_api/call/{endpoint}"
-    event = httpx.post(address, json={"data": data}).json()["event_id"]
+    # Python's own JSON, which has NaN.
+    content, headers = json.dumps({"data": data}), {"Content-Type": "application/json"}
+    event = httpx.post(address, content=content, headers=headers).json()["event_id"]
     return httpx.get(f"{address}/{event}").text
 
 
@@ -206,6 +209,8 @@ def test_an_image_inside_the_json_is_classified_like_a_file(client, classifier, 
         ("classify", [], "There is no image"),
         ("classify", [7], "/classify cannot use these values"),
         ("classify", [None, "many"], "/classify cannot use these values"),
+        ("classify", [None, float("nan")], "/classify cannot use these values"),
+        ("classify", [None, float("inf")], "Value inf is greater than maximum value 10."),
         ("classify", [None, 99], "Value 99 is greater than maximum value 10."),
         ("classify", ["iVBORw0KGgo"], "/classify cannot use these values"),
         ("classify", ["data:image/png,abc"], "has to begin like data:image/png;base64,"),
@@ -219,10 +224,19 @@ def test_an_image_inside_the_json_is_classified_like_a_file(client, classifier, 
         ("model_info", [["flowers"]], "The name of a model has to be text."),
     ],
 )
-def test_values_that_cannot_be_used_get_a_sentence(client, endpoint, values, sentence):
+def test_values_that_cannot_be_used_get_a_sentence(client, capfd, endpoint, values, sentence):
     answer = raw_call(client, endpoint, values)
     assert answer.startswith("event: error")
     assert sentence in answer
+    assert "Traceback" not in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("path", ["gradio_api/call/nothing", "gradio_api/run/nothing"])
+def test_an_endpoint_that_does_not_exist_is_named(client, path):
+    answer = httpx.post(f"{client.src}{path}", json={"data": []})
+    assert answer.status_code == 404
+    expected = f"The page has no endpoint /{path}: /gradio_api/info has their names."
+    assert answer.json() == {"detail": expected}
 
 
 def test_a_data_url_of_more_than_64_mb_is_refused(client, monkeypatch, data_url):

@@ -12,6 +12,7 @@ import time
 
 import httpx
 import pytest
+from gradio import networking
 from gradio_client import Client, handle_file
 from playwright.sync_api import expect
 
@@ -27,7 +28,7 @@ from resnext.page.hosting import (
 from resnext.page.launch import serve
 from resnext.page.layout import build_page
 from tests.helpers.certificates import make_certificate
-from tests.helpers.pages import PATIENCE, bars, free_port, page_process, upload
+from tests.helpers.pages import PATIENCE, bars, free_port, page_process, served, upload
 from tests.helpers.paths import ROOT
 from tests.helpers.photographs import save_image
 
@@ -163,6 +164,13 @@ def test_proxies_do_not_keep_a_page_from_starting(repository):
 
 
 @pytest.mark.slow
+def test_a_page_starts_that_is_too_busy_to_answer_itself_at_once(monkeypatch, repository):
+    # What Gradio finds after 3 seconds without an answer.
+    monkeypatch.setattr(networking, "url_ok", lambda address: False)
+    with served(repository) as address:
+        assert httpx.get(address, trust_env=False).status_code == 200
+
+
 def test_a_page_over_https_lets_only_visitors_in_who_log_in(repository, certificate, tmp_path, monkeypatch):
     files = dict(zip(("--ssl-certfile", "--ssl-keyfile"), certificate))
     (tmp_path / "accounts").write_text("ant:six legs\n", "utf-8")
@@ -210,8 +218,8 @@ def nginx(folder: pathlib.Path, port: int, page_port: int):
 @pytest.mark.skipif(shutil.which("nginx") is None, reason="nginx is not installed")
 def test_the_page_works_behind_nginx_as_documented(browser, models, tmp_path):
     page_port = free_port()
-    served = build_page(models)
-    serve(served, "127.0.0.1", page_port, prevent_thread_lock=True, quiet=True, root_path="/resnext")
+    built = build_page(models)
+    serve(built, "127.0.0.1", page_port, prevent_thread_lock=True, quiet=True, root_path="/resnext")
     image = save_image(tmp_path / "photograph.png", seed=7)
     with nginx(tmp_path, free_port(), page_port) as address:
         page = browser.new_page()
@@ -226,4 +234,4 @@ def test_the_page_works_behind_nginx_as_documented(browser, models, tmp_path):
         page.close()
         client = Client(f"{address}/resnext/", verbose=False)
         assert len(client.predict(handle_file(image), api_name="/classify")["confidences"]) == 5
-    served.close(verbose=False)
+    built.close(verbose=False)

@@ -115,6 +115,7 @@ def test_a_wide_profile_changes_colors_and_one_of_gray_does_not(profile):
 def test_an_image_opened_by_the_caller_looks_like_its_file(tmp_path):
     wanted = ("JPEG, orientation 6", "PNG, RGB with tRNS", "JPEG, profile ProPhoto", "TIFF, orientation 6")
     wanted += ("TIFF, floats from 0 to 1", "PNG, gray of 4 bits with tRNS", "HEIC, orientation 6")
+    wanted += ("TIFF, RGB of 12 bits in 16", "TIFF, RGB of 12 bits in 16, orientation 6")
     cases = [case for case in corpus() if case.name in wanted]
     assert len(cases) == len(wanted)
     for case in cases:
@@ -132,7 +133,11 @@ KINDS = {
     ],
     "a PDF document": [b"%PDF-1.7"],
     "a PostScript drawing": [b"%!PS-Adobe-3.0 EPSF-3.0\n"],
+    "a PAM image": [b"P7\nWIDTH 4\n"],
+    "a PFM image in color": [b"PF\n4 4\n-1.0\n"],
+    "a PNG image of an iPhone app": [b"\x89PNG\r\n\x1a\n" + chunk(b"CgBI", b"\x50\0\x20\x02")],
     "an icon": [b"\0\0\1\0\1\0"],
+    "a CMYK image in separate planes of 16 bits": [tiff(np.zeros((8, 8, 4), "<u2"), 5, separate=True)],
     "a video": [b"\0\0\0\x14ftypqt  \0\0\2\0qt  ", b"\0\0\0\x18ftypmp42\0\0\0\0isommp42"],
     "a camera's raw file": [
         b"II*\0\x10\0\0\0CR\2\0",
@@ -177,6 +182,12 @@ def test_a_tiff_of_an_unknown_kind_is_named():
         ImageError, match="is a TIFF that is damaged or of a kind that is not supported: convert"
     ):
         open_image(tiff(planes, 2))
+
+
+def test_a_decoder_that_gives_no_reason_is_put_into_words():
+    # 50001 is the compression WebP, which Pillow's libtiff lacks.
+    with pytest.raises(ImageError, match="an image: it is damaged or of a kind that is not supported"):
+        open_image(tiff(colors(), 2, t259=50001))
 
 
 def test_only_formats_that_browsers_show_need_no_preview():

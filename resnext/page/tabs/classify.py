@@ -32,7 +32,6 @@ class ClassifyTab(Tab):
     label = "Classify"
 
     def build(self, page: Page):
-        first = self.models.open(None)
         with gr.Row(elem_classes="sides"):
             with gr.Column(min_width=320):
                 photograph = gr.Image(
@@ -50,12 +49,8 @@ class ClassifyTab(Tab):
                     submit_btn=True,
                     elem_classes="address",
                 )
-                gallery = gr.HTML(
-                    example_gallery(first, "en"),
-                    js_on_load=read_static("choose_example.js"),
-                    elem_classes="examples",
-                )
-                credits = gr.HTML(_credits(first, "en"), elem_classes="examples")
+                gallery = gr.HTML(js_on_load=read_static("choose_example.js"), elem_classes="examples")
+                credits = gr.HTML(elem_classes="examples")
             with gr.Column(min_width=320):
                 answer = gr.HTML()
                 bars = gr.Label(
