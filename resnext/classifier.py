@@ -179,11 +179,18 @@ class Classifier:
         precision: str = "auto",
         runtime: str = "auto",
         test_size: bool = False,
+        image_size: int | None = None,
     ) -> "Classifier":
-        """Opens a model repository that was found already; see `from_pretrained`."""
+        """Opens a model repository that was found already; see `from_pretrained`.
+
+        Args:
+            image_size: Height and width in pixels of the network's input, instead of the repository's.
+        """
         config = load_config(repository)
-        if test_size:
-            config = dataclasses.replace(config, preprocessing=config.preprocessing.at_test_size())
+        preprocessing = config.preprocessing.at_test_size() if test_size else config.preprocessing
+        if image_size:
+            preprocessing = dataclasses.replace(preprocessing, image_size=image_size)
+        config = dataclasses.replace(config, preprocessing=preprocessing)
         # The tensors are freed when the classifier is made.
         classifier = cls(
             config,

@@ -21,6 +21,9 @@ from resnext.repository import (
 from resnext.weights import read_tensors, write_safetensors
 
 BACKGROUND = "background.safetensors"  # in the backbone's repository
+# The backbone looks at photographs at the size of the images that it was trained on: an enlarged image is
+# known by its lack of sharpness.
+SIZE = 64
 ACCEPTED = 0.95  # of the images that the threshold is chosen by
 _SHRINKAGE = 0.1  # of the covariance within classes, toward a multiple of the identity
 _DISTANCE_WEIGHT = 0.5  # of the distance's deviation, in deviations of the log odds
@@ -34,8 +37,8 @@ class Detector:
     """Tells photographs of a network's classes from others.
 
     It looks at the features of the bundled backbone, which knows more kinds of things than the network's
-    classes, as coordinates in the basis of `background`. The photograph is reduced to the backbone's small
-    size, so that its sharpness does not matter. The score is the log odds that a linear classifier gives to
+    classes, as coordinates in the basis of `background`. The photograph is reduced to `SIZE`, so that its
+    sharpness does not matter. The score is the log odds that a linear classifier gives to
     all classes against everything else, less the squared Mahalanobis distance to the nearest class.
 
     Args:
@@ -272,14 +275,17 @@ def class_distances(means: np.ndarray, whitening: np.ndarray, coordinates: np.nd
 def backbone_features(pixels: np.ndarray, runtime: str = "auto") -> np.ndarray:
     """Computes the bundled backbone's pooled features of a network's input: (channels,) float32.
 
+    Their square roots are scaled to the length 1 (Arandjelovic & Zisserman, 2012, "Three things everyone
+    should know to improve object retrieval"): what counts is which features a photograph has, not how strong
+    they are.
+
     Args:
         pixels: `(image_size, image_size, 3)` uint8 RGB.
         runtime: "auto", "openvino" or "keras".
     """
-    backbone = open_backbone(runtime)
-    size = backbone.config.preprocessing.image_size
-    reduced = Image.fromarray(pixels).resize((size, size), Image.Resampling.BICUBIC)
-    return pool(backbone.run(np.asarray(reduced)))
+    reduced = Image.fromarray(pixels).resize((SIZE, SIZE), Image.Resampling.BICUBIC)
+    roots = np.sqrt(np.maximum(pool(open_backbone(runtime).run(np.asarray(reduced))), 0))
+    return roots / max(float(np.linalg.norm(roots)), 1e-6)
 
 
 @functools.cache
@@ -288,7 +294,7 @@ def open_backbone(runtime: str = "auto") -> "Classifier":
     from resnext.classifier import Classifier
 
     repository = find_repository(bundled_title(BACKBONE))
-    return Classifier.open(repository, precision="float32", runtime=runtime)
+    return Classifier.open(repository, image_size=SIZE, precision="float32", runtime=runtime)
 
 
 @functools.cache

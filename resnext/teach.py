@@ -112,12 +112,8 @@ def default_network() -> Network:
     It was trained on 200 kinds of things and is small, so that its features suit most classes and a picture
     takes milliseconds.
     """
-    repository = find_repository(bundled_title(BACKBONE))
-    config = load_config(repository)
-    preprocessing = dataclasses.replace(config.preprocessing, image_size=BACKBONE_SIZE)
-    config = dataclasses.replace(config, preprocessing=preprocessing)
-    classifier = Classifier(config, load_tensors(repository, config), repository=repository)
-    return Network(bundled_title(BACKBONE), classifier)
+    name = bundled_title(BACKBONE)
+    return Network(name, Classifier.open(find_repository(name), image_size=BACKBONE_SIZE))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
