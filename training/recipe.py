@@ -294,25 +294,23 @@ RECIPES = {
     # The best recipe found for training on small data sets from random weights: a small network, strong
     # augmentation.
     "scratch": Recipe(),
-    # A general backbone from Tiny-ImageNet's 100,000 images of 64 pixels. The learning rate grows with the
-    # batch size (Goyal et al., 2017, arXiv:1706.02677); the training crops are smaller than the images that
-    # are validated (Touvron et al., 2019, arXiv:1906.06423). No label smoothing and no blended labels: they
-    # make features that transfer less well (Kornblith et al., 2021, arXiv:2010.16402).
+    # A general backbone from Tiny-ImageNet's 100,000 images of 64 pixels, which are enlarged. The learning rate
+    # grows with the batch size (Goyal et al., 2017, arXiv:1706.02677); the training crops are smaller than the
+    # images that are validated (Touvron et al., 2019, arXiv:1906.06423). Blended labels can make features that
+    # transfer less well (Kornblith et al., 2021, arXiv:2010.16402), but without them the network learned its
+    # images by heart: 79% of the training and 48% of the validation images after 37 epochs.
     "pretrain": Recipe(
         epochs=40,
         batch_size=128,
-        image_size=72,
-        train_size=56,
+        image_size=96,
+        train_size=80,
         learning_rate=0.2,
         weight_decay=2.5e-3,
         warmup_epochs=2,
         label_smoothing=0.0,
-        labels="int",
         zoom=0.3,
         rotation=0.0,
         jitter=0.2,
-        mixup=0.0,
-        cutmix=0.0,
         crop_pct=1.0,
         detect_unknown=False,  # the detector needs the backbone that is trained here
     ),
