@@ -669,8 +669,9 @@ def _setting_fault(chain: list[BaseException]) -> tuple[str, str] | None:
             "The certificate of the Hub's address is not trusted",
             "if a proxy here opens encrypted connections, set SSL_CERT_FILE to a file with its certificate",
         )
-    named = os.environ.get("SSL_CERT_FILE") or os.environ.get("SSL_CERT_DIR")
-    if named and _has(chain, FileNotFoundError, ssl.SSLError) and not _has(chain, httpx2.HTTPError):
+    named = list(filter(None, map(os.environ.get, ("SSL_CERT_FILE", "SSL_CERT_DIR"))))
+    missing = _has(chain, FileNotFoundError) and not all(map(os.path.exists, named))
+    if missing or (named and _has(chain, ssl.SSLError) and not _has(chain, httpx2.HTTPError)):
         return "SSL_CERT_FILE or SSL_CERT_DIR does not name certificates", "correct or unset it"
     if _has(chain, UnicodeEncodeError):
         return "HF_TOKEN has characters that no token has", "correct it, or unset it"

@@ -294,11 +294,11 @@ RECIPES = {
     # The best recipe found for training on small data sets from random weights: a small network, strong
     # augmentation.
     "scratch": Recipe(),
-    # A general backbone from Tiny-ImageNet's 100,000 images of 64 pixels, which are enlarged. The learning rate
-    # grows with the batch size (Goyal et al., 2017, arXiv:1706.02677); the training crops are smaller than the
-    # images that are validated (Touvron et al., 2019, arXiv:1906.06423). Blended labels can make features that
-    # transfer less well (Kornblith et al., 2021, arXiv:2010.16402), but without them the network learned its
-    # images by heart: 79% of the training and 48% of the validation images after 37 epochs.
+    # A general backbone from Tiny-ImageNet's 100,000 images of 64 pixels, which are enlarged. The learning
+    # rate grows with the batch size (Goyal et al., 2017, arXiv:1706.02677); the training crops are smaller
+    # than the images that are validated (Touvron et al., 2019, arXiv:1906.06423). Blended labels can make
+    # features that transfer less well (Kornblith et al., 2021, arXiv:2010.16402), but without them the
+    # network learned its images by heart: 79% of the training and 48% of the validation images.
     "pretrain": Recipe(
         epochs=40,
         batch_size=128,
