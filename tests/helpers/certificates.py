@@ -1,4 +1,4 @@
-"""A certificate that nobody trusts, for servers of tests."""
+"""A self-signed certificate for test servers."""
 
 import subprocess
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Memory that is given back: arrays in a file keep their values, and a full disk is no harm."""
+"""Memory-mapped arrays: values, a full disk, and the release of freed memory."""
 
 import errno
 import os
