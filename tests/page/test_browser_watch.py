@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 from playwright.sync_api import expect
@@ -27,6 +28,18 @@ def start_training(data, base, output, *options) -> subprocess.Popen:
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
 
 
+def pause_after_epoch(process, run, epoch) -> None:
+    """Stops a training when this epoch is in its history, so that the page has time to look."""
+    history = run / "history.csv"
+    end = time.monotonic() + LONG / 1000
+    # The first line has the names of the columns, the second the linear probe as epoch 0.
+    while not history.exists() or len(history.read_text().splitlines()) < epoch + 2:
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGSTOP)
+
+
 def test_a_training_is_followed_to_its_end(browser, tiny_repository, tmp_path):
     data = paint(tmp_path / "data")
     run = tmp_path / "my-run"
@@ -38,8 +51,8 @@ def test_a_training_is_followed_to_its_end(browser, tiny_repository, tmp_path):
         try:
             expect(line).to_have_text("Waiting for a training in my-run.")
             process = start_training(data, tiny_repository, run)
+            pause_after_epoch(process, run, 1)
             expect(line).to_have_text(re.compile(rf"Training: [1-9] of {EPOCHS} epochs\."), timeout=LONG)
-            os.kill(process.pid, signal.SIGSTOP)
             expect(page.get_by_role("heading", name="my-run")).to_be_visible(timeout=PATIENCE)
             expect(line).to_contain_text("left")
             page.get_by_role("tab", name="Training", exact=True).click()
@@ -48,6 +61,7 @@ def test_a_training_is_followed_to_its_end(browser, tiny_repository, tmp_path):
             assert 1 <= first < EPOCHS
             page.get_by_label("Logarithmic loss axis").check()
             os.kill(process.pid, signal.SIGCONT)
+            pause_after_epoch(process, run, first + 1)
             page.wait_for_function(f"{_EPOCHS_SHOWN} > {first}", timeout=LONG)
             expect(page.get_by_label("Logarithmic loss axis")).to_be_checked()
             process.kill()
