@@ -12,7 +12,7 @@ def clusters(images: int, seed: int, spread: float = 1.0):
     labels = np.arange(images) % 3
     centers = np.random.default_rng(7).normal(size=(3, 20)) * 2
     features = centers[labels] + spread * rng.normal(size=(images, 20))
-    return (features * np.logspace(-3, 3, 20) + 50).astype(np.float32), labels
+    return (features * np.logspace(-0.5, 0.5, 20) + 50).astype(np.float32), labels
 
 
 def fitted(passes: int, **options):
@@ -48,6 +48,18 @@ def test_a_feature_that_is_the_same_everywhere_is_left_out():
         expected = without.run_pass(features, labels)
     assert scores == pytest.approx(expected, abs=1e-4)
     assert not with_it.classifier()[0][:, -1].any()
+
+
+def test_a_feature_that_hardly_varies_gets_no_large_weight():
+    """A channel that is nearly dead in these images: fine-tuning wakes it, and multiplies by its weight."""
+    features, labels = clusters(300, 0)
+    faint = np.hstack([features, 1e-4 * features[:, :5]])
+    probe = LinearProbe(faint, labels, 3)
+    for _ in range(100):
+        scores = probe.run_pass(faint, labels)
+    weight, _ = probe.classifier()
+    assert scores.accuracy == 1
+    assert np.abs(weight[:, 20:]).max() < np.abs(weight[:, :20]).max()
 
 
 def test_a_heavy_class_is_preferred():
