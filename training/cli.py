@@ -620,8 +620,9 @@ def _choose_recipe(name: str, settings: dict, repository: Repository | None) -> 
             "a pretrained network has its own architecture: leave --model out.", param_hint="'--model'"
         )
     # The bundled backbone was trained on small images, which tells nothing about the photographs.
-    if repository and repository.folder != BUNDLED[BACKBONE] and "image_size" not in changes:
-        changes["image_size"] = load_config(repository).preprocessing.image_size
+    if repository and repository.folder != BUNDLED[BACKBONE]:
+        prep = load_config(repository).preprocessing
+        changes = {"image_size": prep.image_size, "crop_pct": prep.crop_pct} | changes
     if repository and name == "finetune" and "learning_rate" not in changes:
         changes["learning_rate"] = finetuning_rate(load_config(repository).num_classes)
     if "image_size" in changes and "train_size" not in changes:

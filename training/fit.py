@@ -68,8 +68,7 @@ def fit(
             the first epoch.
         pretrained: The network whose weights training starts from. Its classifier is kept only if the classes
             are the same; otherwise a linear probe makes a new one, if the recipe has passes for it. Its
-            architecture, crop_pct, mean and std replace the recipe's, and its interpolation
-            is kept, too.
+            architecture, mean and std replace the recipe's, and its interpolation is kept, too.
         commands: The command lines that reproduce this run, for recipe.json.
         callbacks: Further callbacks of `keras.Model.fit`, such as `keras.callbacks.TensorBoard`.
         pictures: Whether to draw the first batch.
@@ -471,9 +470,7 @@ def resolve(data: ImageFolders, recipe: Recipe, pretrained: Repository | None) -
         base = load_config(pretrained)
         architecture = base.architecture
         prep = base.preprocessing
-        recipe = dataclasses.replace(
-            recipe, model=base.name, mean=prep.mean, std=prep.std, crop_pct=prep.crop_pct
-        )
+        recipe = dataclasses.replace(recipe, model=base.name, mean=prep.mean, std=prep.std)
     else:
         _refuse_fine_tuning_settings(recipe)
         architecture = find_architecture(recipe.model)

@@ -53,10 +53,9 @@ def training_batches(
         Batches of (batch, side, side, 3) uint8 RGB, labels as `encode_labels` gives them, and the draws that
         augment the images (`augmentation.draw`). There are `steps_per_epoch` of them in an epoch.
     """
-    # The whole center square: the augmentation crops.
-    square = dataclasses.replace(
-        preprocessing, image_size=preprocessing.resize_to, crop_pct=1.0, crop_mode="center"
-    )
+    # The whole center square, of which the augmentation takes crops. It is not enlarged by 1 / crop_pct as
+    # served images are: zooming does that (Touvron et al., 2019, arXiv:1906.06423).
+    square = dataclasses.replace(preprocessing, crop_pct=1.0, crop_mode="center")
     images = ImageCache(split, square)
     batch_size = min(recipe.batch_size, len(split))
     steps = steps_per_epoch(split, recipe)

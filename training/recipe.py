@@ -278,14 +278,17 @@ def _check_range(name: str, value: Any, limits: Mapping[str, Any]) -> None:
 
 RECIPES = {
     # A new classifier on the features of a pretrained network, in seconds.
-    "probe": Recipe(probe_passes=300, epochs=0),
+    "probe": Recipe(probe_passes=300, epochs=0, image_size=160, train_size=124, crop_pct=0.875),
     # Starts from a pretrained network with the linear probe's classifier, then trains all layers, slower near
-    # the input, where features are general. `evaluate --corruptions` on validation images chose low_res.
+    # the input, where features are general. `evaluate --corruptions` on validation images chose low_res, and
+    # their loss at several sizes image_size and crop_pct.
     "finetune": Recipe(
         probe_passes=300,
         epochs=30,
-        image_size=176,
+        image_size=192,
         train_size=144,
+        crop_pct=0.875,
+        zoom=0.35,
         learning_rate=_FINETUNING_RATE,
         low_res=0.2,
         layer_decay=0.9,

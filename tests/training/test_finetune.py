@@ -161,7 +161,7 @@ def test_frozen_batch_norm_keeps_statistics_and_weights(photographs, base, tmp_p
 
 
 @pytest.mark.slow
-def test_fine_tuning_keeps_preprocessing_except_for_the_image_size(photographs, tmp_path):
+def test_fine_tuning_keeps_preprocessing_except_for_size_and_crop(photographs, tmp_path):
     means = {"mean": (0.5, 0.4, 0.3), "std": (0.2, 0.3, 0.4)}
     base = repository_of(
         tmp_path / "base",
@@ -174,20 +174,15 @@ def test_fine_tuning_keeps_preprocessing_except_for_the_image_size(photographs, 
     after = quietly(
         photographs,
         tmp_path / "out",
-        dataclasses.replace(STEADY, epochs=1, image_size=48, train_size=40),
+        dataclasses.replace(STEADY, epochs=1, image_size=48, train_size=40, crop_pct=0.8),
         pretrained=base,
     )
     config = ModelConfig.read(tmp_path / "out" / "config.json")
-    assert config.preprocessing == Preprocessing(48, 0.95, "bilinear", **means)
+    assert config.preprocessing == Preprocessing(48, 0.8, "bilinear", **means)
     assert config.label_names == NAMES
     assert after["fc.weight"].shape == (3, 32)
     recipe = json.loads((tmp_path / "out" / "recipe.json").read_bytes())["recipe"]
-    assert (recipe["crop_pct"], recipe["image_size"], recipe["train_size"], recipe["mean"]) == (
-        0.95,
-        48,
-        40,
-        [0.5, 0.4, 0.3],
-    )
+    assert recipe["mean"] == [0.5, 0.4, 0.3]
 
 
 @pytest.mark.slow
@@ -292,42 +287,42 @@ def test_fine_tuning_without_a_network_to_start_from_is_refused(setting, photogr
         (("--model", "resnext50_32x4d"), dataclasses.replace(RECIPES["scratch"], model="resnext50_32x4d")),
         (
             ("--pretrained", "BASE", "--recipe", "probe"),
-            dataclasses.replace(RECIPES["probe"], image_size=64, train_size=50),
+            dataclasses.replace(RECIPES["probe"], image_size=64, train_size=50, crop_pct=0.9),
         ),
         (
-            ("--pretrained", "BASE", "--image-size", "176", "--epochs", "3"),
-            dataclasses.replace(FINETUNE, epochs=3),
+            ("--pretrained", "BASE", "--image-size", "192", "--epochs", "3"),
+            dataclasses.replace(FINETUNE, epochs=3, crop_pct=0.9),
         ),
-        (("--pretrained", "BASE"), dataclasses.replace(FINETUNE, image_size=64, train_size=52)),
-        (("--pretrained", "BASE", "--image-size", "176"), FINETUNE),
+        (("--pretrained", "BASE"), dataclasses.replace(FINETUNE, image_size=64, train_size=48, crop_pct=0.9)),
+        (("--pretrained", "BASE", "--image-size", "192", "--crop-pct", "0.875"), FINETUNE),
         (
-            ("--pretrained", "IMAGENET", "--image-size", "176"),
+            ("--pretrained", "IMAGENET", "--image-size", "192"),
             dataclasses.replace(FINETUNE, learning_rate=0.004),
         ),
         (
-            ("--pretrained", "IMAGENET", "--image-size", "176", "--learning-rate", "0.01"),
+            ("--pretrained", "IMAGENET", "--image-size", "192", "--learning-rate", "0.01"),
             dataclasses.replace(FINETUNE, learning_rate=0.01),
         ),
-        (("--pretrained", "IMAGENET", "--image-size", "144", "--recipe", "probe"), RECIPES["probe"]),
+        (("--pretrained", "IMAGENET", "--image-size", "160", "--recipe", "probe"), RECIPES["probe"]),
         (("--pretrained", "BASE", "--recipe", "scratch", "--image-size", "144"), RECIPES["scratch"]),
         (
             (
                 "--pretrained",
                 "BASE",
                 "--image-size",
-                "176",
+                "192",
                 "--freeze-bn",
                 "--layer-decay",
                 "0.6",
                 "--unfreeze-epochs",
                 "0.5",
             ),
-            dataclasses.replace(FINETUNE, freeze_bn=True, layer_decay=0.6, unfreeze_epochs=0.5),
+            dataclasses.replace(FINETUNE, crop_pct=0.9, freeze_bn=True, layer_decay=0.6, unfreeze_epochs=0.5),
         ),
     ],
 )
-def test_the_command_line_fine_tunes_by_default_at_the_network_s_size(
-    arguments, expected, photographs, base, tmp_path, monkeypatch
+def test_the_command_line_takes_size_and_crop_from_the_network(
+    arguments, expected, photographs, tmp_path, monkeypatch
 ):
     class Chosen(Exception):
         pass
@@ -336,7 +331,8 @@ def test_the_command_line_fine_tunes_by_default_at_the_network_s_size(
         raise Chosen(recipe)
 
     monkeypatch.setattr("training.fit.fit", choose)
-    folders = {"BASE": base.folder}
+    (tmp_path / "base").mkdir()
+    folders = {"BASE": repository_of(tmp_path / "base", crop_pct=0.9).folder}
     if "IMAGENET" in arguments:
         (tmp_path / "imagenet").mkdir()
         folders["IMAGENET"] = repository_of(
