@@ -1,6 +1,7 @@
 """The environment of all tests, a small model repository, and the browser."""
 
 import os
+import pathlib
 import shutil
 import tempfile
 
@@ -16,6 +17,9 @@ os.environ |= {
 if "PYTEST_XDIST_WORKER" in os.environ:
     # The workers share the processor: with a thread for each core, they would wait for each other.
     os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
+os.environ["PYTHONPATH"] = os.pathsep.join(
+    filter(None, (str(pathlib.Path(__file__).parent / "helpers" / "startup"), os.environ.get("PYTHONPATH")))
+)
 
 import pytest
 
@@ -23,6 +27,7 @@ from resnext.architecture import Architecture
 from resnext.config import ModelConfig, Preprocessing
 from resnext.weights import save_tensors
 from tests.helpers.repositories import random_tensors
+from tests.helpers.startup import sitecustomize  # noqa: F401  (for this process, too)
 
 CHROMIUM_OPTIONS = [
     "--no-sandbox",
