@@ -180,16 +180,21 @@ class Classifier:
         runtime: str = "auto",
         test_size: bool = False,
         image_size: int | None = None,
+        crop_pct: float | None = None,
     ) -> "Classifier":
         """Opens a model repository that was found already; see `from_pretrained`.
 
         Args:
             image_size: Height and width in pixels of the network's input, instead of the repository's.
+            crop_pct: The crop ratio, instead of the repository's.
         """
         config = load_config(repository)
         preprocessing = config.preprocessing.at_test_size() if test_size else config.preprocessing
-        if image_size:
-            preprocessing = dataclasses.replace(preprocessing, image_size=image_size)
+        preprocessing = dataclasses.replace(
+            preprocessing,
+            image_size=image_size or preprocessing.image_size,
+            crop_pct=crop_pct or preprocessing.crop_pct,
+        )
         config = dataclasses.replace(config, preprocessing=preprocessing)
         # The tensors are freed when the classifier is made.
         classifier = cls(

@@ -9,7 +9,7 @@ from resnext.runtimes import Output
 MAX_PASSES = 300
 # The standard deviation below which a feature is scaled like one that has it, as a fraction of the root mean
 # square of all features' deviations. In photographs, features vary by more: by a sixth of it at least.
-_LEAST_DEVIATION = 0.1
+_LEAST_DEVIATION = 0.05
 PATIENCE = 30  # passes without a lower validation loss, after which a probe stops
 # Of the power iteration, whose result decides the step size.
 _POWER_ITERATIONS = 30

@@ -48,8 +48,9 @@ MAX_BYTES = 64 * 2**20  # of a lesson: its pictures and their features
 MAX_ALL_BYTES = 2**30  # of all lessons of a process
 LEAVE_ONE_OUT = "leave-one-out"  # in evaluation.json
 MAX_NAME = 60  # characters of a class' name
-# The bundled backbone was trained on small images; recipe `probe` looks at photographs with it at this size.
-BACKBONE_SIZE = 144
+# The bundled backbone was trained on small images; recipe `probe` looks at photographs with it like this.
+_BACKBONE_SIZE = 160
+_BACKBONE_CROP = 0.875
 # Up to so many pictures, each is left out alone; of more, groups of them are.
 MAX_LEFT_OUT_ALONE = 60
 _FEWEST_GROUPS = 5
@@ -113,7 +114,8 @@ def default_network() -> Network:
     takes milliseconds.
     """
     name = bundled_title(BACKBONE)
-    return Network(name, Classifier.open(find_repository(name), image_size=BACKBONE_SIZE))
+    classifier = Classifier.open(find_repository(name), image_size=_BACKBONE_SIZE, crop_pct=_BACKBONE_CROP)
+    return Network(name, classifier)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -54,7 +54,8 @@ def colors():
 def test_the_default_network_sees_what_recipe_probe_sees():
     from training.recipe import RECIPES
 
-    assert default_network().preprocessing.image_size == RECIPES["probe"].image_size
+    preprocessing, recipe = default_network().preprocessing, RECIPES["probe"]
+    assert (preprocessing.image_size, preprocessing.crop_pct) == (recipe.image_size, recipe.crop_pct)
     assert RECIPES["probe"].probe_passes == teach._MAX_PASSES_OF_PROBE
 
 
@@ -240,7 +241,7 @@ def test_fit_takes_the_recipe_and_the_pictures(colors, tmp_path):
 
     write_model(colors, tmp_path / "colors")
     recipe = find_recipe(str(tmp_path / "colors" / "recipe.json"))
-    assert (recipe.epochs, recipe.image_size) == (0, 144)
+    assert (recipe.epochs, recipe.image_size, recipe.crop_pct) == (0, 160, 0.875)
     zip_pictures(colors, tmp_path / "pictures.zip")
     zipfile.ZipFile(tmp_path / "pictures.zip").extractall(tmp_path)
     data = find_images(tmp_path / "pictures")
