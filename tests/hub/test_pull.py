@@ -11,7 +11,8 @@ from email.utils import formatdate
 import pytest
 
 from resnext import hub as client
-from resnext.errors import RepositoryError
+from resnext.classifier import Classifier
+from resnext.errors import RepositoryError, ResNeXtError
 from tests.helpers.certificates import make_certificate
 from tests.helpers.hub_server import TOKEN, File, HubServer, Repo, environment, in_this_process
 from tests.helpers.paths import ROOT
@@ -55,7 +56,7 @@ def hub(tiny_repository):
 
 
 def change(hub, name="config.json", suffix=b"\n", **more):
-    """Makes a new commit in which a file is another one. Returns both commits."""
+    """Makes a new commit in which a file is another one, and others replace theirs. Returns both commits."""
     repo = hub.repos["model", "tester/tiny"]
     _, before, files = repo.find("main")
     content = File(files[name].content + suffix, lfs=bool(files[name].lfs))
@@ -404,6 +405,45 @@ def test_a_file_in_the_cache_that_cannot_be_used_is_named(hub, pull, tmp_path):
     file = hub.repos["model", "tester/tiny"].find("main")[2]["model.safetensors"]
     (tmp_path / "home" / "hub" / "models--tester--tiny" / "blobs" / file.etag).mkdir(parents=True)
     assert "has a fault (is a directory), so tester/tiny could not be downloaded" in pull()[1]
+
+
+@pytest.mark.parametrize(
+    "name, content, words",
+    [
+        ("config.json", b"", "is not valid JSON (it is empty)"),
+        ("config.json", b'{"architecture": "resn', "is not valid JSON (Unterminated string"),
+        ("config.json", b"{}", "cannot be used: "),
+        ("model.safetensors", b"", "is not a valid safetensors file, or is incomplete"),
+        ("model.safetensors", b"version https://git-lfs", "is a Git LFS pointer, not the weights"),
+    ],
+)
+def test_an_invalid_file_is_named_by_its_repository(name, content, words, hub, tmp_path):
+    _, commit = change(hub, **{name: File(content)})
+    with in_this_process(hub.url, tmp_path / "home"), pytest.raises(ResNeXtError) as error:
+        Classifier.from_pretrained("tester/tiny")
+    assert str(error.value).startswith(f"{name} of tester/tiny (commit {commit[:7]}) {words}")
+    assert str(tmp_path) not in str(error.value)
+    if content != b"{}":
+        assert "name another revision or model, or ask its owner to push a valid" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "precision, files, words",
+    [
+        ("auto", {"ood.safetensors": b"\xff" * 9}, "ood.safetensors of tester/tiny (commit "),
+        (
+            "int8",
+            {"openvino_int8.xml": b"<net/>", "quantization.json": b""},
+            "tester/tiny has an invalid int8 graph (quantization.json is not valid): classifying in float32",
+        ),
+    ],
+)
+def test_an_invalid_optional_file_is_named_by_its_repository(precision, files, words, hub, tmp_path):
+    change(hub, **{name: File(content) for name, content in files.items()})
+    with in_this_process(hub.url, tmp_path / "home"):
+        notice = Classifier.from_pretrained("tester/tiny", precision=precision).notice
+    assert notice.startswith(words)
+    assert str(tmp_path) not in notice
 
 
 def test_weights_beyond_the_network_are_refused_before_they_are_downloaded(hub, pull):
