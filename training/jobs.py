@@ -10,7 +10,7 @@ from huggingface_hub import Volume
 
 import resnext
 from resnext.errors import RepositoryError
-from resnext.hub import Task, client_errors, explain_fault
+from resnext.hub import Task, client_errors, explain_fault, login_token
 
 from .space import requirements_and_readme
 
@@ -58,7 +58,7 @@ def fit_on(
             script_args=["-m", "resnext", *arguments],
             dependencies=_requirements(hardware),
             env={"PYTHONPATH": f"{_MOUNT}/project"},
-            secrets={"HF_TOKEN": huggingface_hub.get_token()},
+            secrets={"HF_TOKEN": login_token("start a job")},
             flavor=hardware,
             volumes=[Volume(type="dataset", source=dataset, mount_path=_MOUNT)],
             timeout=_TIMEOUT,

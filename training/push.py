@@ -22,7 +22,16 @@ from resnext.atomic import UNFINISHED, write_atomically
 from resnext.card import MAX_EVALUATION_BYTES, generate
 from resnext.config import ModelConfig
 from resnext.errors import RepositoryError, printable
-from resnext.hub import Task, client_errors, error_chain, explain_fault, http_status, with_retries
+from resnext.hub import (
+    Task,
+    bounded_transfer,
+    client_errors,
+    error_chain,
+    explain_fault,
+    http_status,
+    login_token,
+    with_retries,
+)
 from resnext.int8 import GRAPH, NOTES, WEIGHTS, is_stale
 from resnext.readme import Card, Generated, merge, render
 from resnext.recipe_file import JSON_ERRORS
@@ -495,7 +504,9 @@ def upload_contents(
     """
     for first in range(0, len(additions), _MAX_UPLOADS):
         part = additions[first : first + _MAX_UPLOADS]
-        ask(functools.partial(api.preupload_lfs_files, repo_id, part, free_memory=False, **where))
+        size = sum(addition.upload_info.size for addition in part)
+        with bounded_transfer(f"uploading to {repo_id}", size):
+            ask(functools.partial(api.preupload_lfs_files, repo_id, part, free_memory=False, **where))
 
 
 class _MovedError(Exception):
@@ -582,14 +593,8 @@ def _log_in(repo_id: str, options: PushOptions) -> huggingface_hub.HfApi:
         raise RepositoryError(
             f"{repo_id!r} is not a valid repository id, such as OWNER/NAME: {error}"
         ) from None
-    token = huggingface_hub.get_token()
-    if not token:
+    if not login_token(f"push to {repo_id}"):
         raise RepositoryError(f"To push to {repo_id}, log in with `hf auth login` or set HF_TOKEN.")
-    if not token.isascii() or not token.isprintable():
-        raise RepositoryError(
-            f"To push to {repo_id}, correct HF_TOKEN, which has characters that no token has, or unset it "
-            "and log in with `hf auth login`."
-        )
     api = huggingface_hub.HfApi()
 
     def ask() -> tuple[set[str], str]:

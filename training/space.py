@@ -24,6 +24,7 @@ from resnext.hub import (
     client_errors,
     explain_fault,
     list_files,
+    login_token,
     with_retries,
 )
 from resnext.repository import OPTIONAL, is_repo_id, plain_name
@@ -208,7 +209,8 @@ def _find_model(name: str) -> Listing:
 
 
 def _secret(name: str) -> str:
-    value = os.environ.get(name) or (huggingface_hub.get_token() if name == "HF_TOKEN" else None)
+    login = login_token("give the Space a token") if name == "HF_TOKEN" else None
+    value = os.environ.get(name) or login
     if not value:
         raise RepositoryError(f"The secret {name} has no value: set the environment variable of this name.")
     return value

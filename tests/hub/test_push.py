@@ -583,7 +583,7 @@ def test_the_hub_s_own_reason_is_said(status, words, hub, folder):
             {"ALL_PROXY": "socks5://127.0.0.1:9", "NO_PROXY": "", "no_proxy": ""},
             "A SOCKS proxy needs another package",
         ),
-        ({"HTTP_PROXY": "nonsense://x", "NO_PROXY": "", "no_proxy": ""}, "proxy"),
+        ({"HTTP_PROXY": "nonsense://x", "NO_PROXY": "", "no_proxy": ""}, "The proxy of HTTP_PROXY,"),
         ({"HTTP_PROXY": "http://127.0.0.1:9", "NO_PROXY": "", "no_proxy": ""}, "cannot be reached"),
     ],
 )
