@@ -175,7 +175,7 @@ def push(
     repo_id = plain_name(repo_id)
     _check_folder(folder)
     run = RunFolder(folder)
-    with run.lock(), _quiet_client():
+    with run.lock(), quiet_client():
         run.repair()
         run.sweep()
         pushing = _Push(folder, repo_id, options, report, notify or report, ask_license)
@@ -202,7 +202,7 @@ def check_push(
             it may write to, the license is not known to the Hub, or the Hub cannot be reached.
     """
     repo_id = plain_name(repo_id)
-    with _quiet_client():
+    with quiet_client():
         api = _log_in(repo_id, options)
         head = _read_head(api, repo_id, options)
         _check_visibility(repo_id, head, options)
@@ -584,6 +584,8 @@ def _is_same(content: pathlib.Path | bytes, there: tuple[int, str] | None) -> bo
 
 def _log_in(repo_id: str, options: PushOptions) -> huggingface_hub.HfApi:
     """The Hub's client, once name and login are checked."""
+    if "@" in repo_id:
+        raise RepositoryError(f"{repo_id!r} names a revision: give OWNER/NAME, and a branch with --revision.")
     owner, _, name = repo_id.partition("/")
     if not owner or not name:
         raise RepositoryError(f"{repo_id!r} is not a valid repository id: give OWNER/NAME.")
@@ -642,6 +644,8 @@ def _read_head(api: huggingface_hub.HfApi, repo_id: str, options: PushOptions) -
             return None
         except errors.RepositoryNotFoundError:
             return _Head()
+        if info.id.casefold() != repo_id.casefold():
+            raise RepositoryError(f"{repo_id} is called {info.id} on the Hub now: push to that name.")
         files = {
             str(file.rfilename): (int(file.size or 0), str(file.lfs.sha256 if file.lfs else file.blob_id))
             for file in info.siblings
@@ -717,7 +721,7 @@ def no_progress_bars() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _quiet_client() -> Iterator[None]:
+def quiet_client() -> Iterator[None]:
     """Keeps the Hub's client from printing warnings, which show addresses, and progress bars."""
     level = logging.get_verbosity()
     logging.set_verbosity_error()
