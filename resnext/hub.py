@@ -426,6 +426,7 @@ def with_retries(
     explained: "Callable[[str], contextlib.AbstractContextManager[None]] | None" = None,
     *,
     uploading: bool = False,
+    attempts: int = _ATTEMPTS,
 ) -> _T:
     """Calls `ask`, and retries on 408, 429 and server errors, with `MAX_WAIT` seconds of waiting in total.
 
@@ -434,16 +435,17 @@ def with_retries(
         where: The repository, as messages name it.
         explained: Turns an error into a message. Default: that of a download.
         uploading: Whether the requests are those of an upload.
+        attempts: How often `ask` is called at most.
     """
     waited = 0.0
-    for attempt in range(_ATTEMPTS):
+    for attempt in range(attempts):
         try:
             with _bounded_requests(where, uploading):
                 return ask()
         except Exception as error:
             status = http_status(error)
             pause = retry_after(error) or 2.0**attempt
-            last = attempt == _ATTEMPTS - 1 or waited + pause > MAX_WAIT
+            last = attempt == attempts - 1 or waited + pause > MAX_WAIT
             if status not in _RETRIED or last:
                 with (explained or _explained)(where):
                     raise

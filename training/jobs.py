@@ -65,9 +65,9 @@ def _start(
     dataset = f"{repo_id}-job"
     token = login_token("start a job")
 
-    def ask(request: Callable):
+    def ask(request: Callable, **options):
         task = Task(f"no job was started for {repo_id}")
-        return with_retries(request, dataset, lambda _: _explained(task), uploading=True)
+        return with_retries(request, dataset, lambda _: _explained(task), uploading=True, **options)
 
     ask(lambda: api.create_repo(dataset, repo_type="dataset", private=True, exist_ok=True))
     if not ask(lambda: api.dataset_info(dataset)).private:
@@ -91,7 +91,8 @@ def _start(
             flavor=hardware,
             volumes=[Volume(type="dataset", source=dataset, mount_path=_MOUNT)],
             timeout=_TIMEOUT,
-        )
+        ),
+        attempts=1,  # a job that was started although the answer is a fault must not run twice
     )
 
 

@@ -104,11 +104,19 @@ def test_a_hub_that_asks_to_wait_for_an_hour_gets_no_job(step, hub, photographs,
     assert len(hub.faults) == 98, "it was asked once"
 
 
+def test_a_job_that_may_have_started_is_not_started_again(hub, photographs, tmp_path):
+    hub.fail_next(99, 504, "/api/jobs/")
+    options = ("--push-to-hub", "tester/colors", "--on", "t4-small")
+    result = run_training("fit", photographs, "--output", tmp_path / "net", *options)
+    assert "(HTTP 504), so no job was started for tester/colors" in result.stderr
+    assert len(hub.faults) == 98, "it was asked once"
+
+
 def test_a_second_job_uploads_what_has_changed(hub, photographs, tmp_path):
     data = tmp_path / "colors"
     shutil.copytree(photographs, data)
     hub.run_job = lambda spec: iter(["done"])
-    for step in STEPS:
+    for step in STEPS[:-1]:
         hub.fail_next(1, 503, step)
     options = ("--push-to-hub", "tester/colors", "--on", "t4-small")
     assert run_training("fit", data, "--output", tmp_path / "net", *options).returncode == 0
