@@ -111,7 +111,8 @@ class Classifier:
         try:
             return Detector.read(self.repository.folder, self.runtime)
         except WeightsError as error:
-            self.notice = " ".join(filter(None, (self.notice, str(error))))
+            unknown = f"{error} Until then, photographs of none of the classes are not recognized."
+            self.notice = " ".join(filter(None, (self.notice, unknown)))
             return None
 
     def _keras_runtime(self, tensors: dict[str, np.ndarray], precision: str, where: object) -> KerasRuntime:

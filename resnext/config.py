@@ -9,7 +9,7 @@ from typing import Any
 
 from resnext.architecture import ARCHITECTURES, Architecture, current_name, find_architecture
 from resnext.atomic import write_atomically
-from resnext.errors import ConfigError
+from resnext.errors import ConfigError, file_name, file_step
 from resnext.imagenet import class_names, disambiguate
 from resnext.shapes import network_modules
 
@@ -229,19 +229,24 @@ class ModelConfig:
         try:
             if path.stat().st_size > _MAX_BYTES:
                 raise ConfigError(f"it is larger than {_MAX_BYTES >> 20} MiB.")
-            return cls.from_json(json.loads(path.read_bytes()))
+            content = path.read_bytes()
+            if not content.strip():
+                raise ValueError("it is empty")
+            return cls.from_json(json.loads(content))
         except FileNotFoundError:
             raise ConfigError(
-                f"{path} is missing: a model repository needs a config.json in timm's form."
+                f"{file_name(path)} is missing: a model repository needs a config.json in timm's form."
             ) from None
         except OSError as error:
             raise ConfigError(
-                f"{path} cannot be read ({error.strerror}): check its permissions, or download it again."
+                f"{file_name(path)} cannot be read ({error.strerror}): check its permissions, or download it "
+                "again."
             ) from None
         except (ValueError, RecursionError) as error:
-            raise ConfigError(f"{path} is not valid JSON ({error}): download or write it again.") from None
+            step = file_step(path, "download or write it again")
+            raise ConfigError(f"{file_name(path)} is not valid JSON ({error}): {step}.") from None
         except ConfigError as error:
-            raise ConfigError(f"{path} cannot be used: {error}") from None
+            raise ConfigError(f"{file_name(path)} cannot be used: {error}") from None
 
     def write(self, path: pathlib.Path) -> None:
         """Writes config.json."""

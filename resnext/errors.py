@@ -1,8 +1,13 @@
 """The errors that this project raises: one sentence that names the cause, the fault and the next step."""
 
+import re
 from collections.abc import Iterable
 
 _MAX_LENGTH = 1000  # characters of a line
+# The path of a file in the cache of the Hub's client.
+_IN_CACHE = re.compile(
+    r".*[/\\]models--(?P<repo>[^/\\]+)[/\\]snapshots[/\\](?P<commit>[0-9a-f]{40})[/\\](?P<file>.+)"
+)
 
 
 class ResNeXtError(Exception):
@@ -29,6 +34,26 @@ def printable(text: str) -> str:
     return "".join(
         character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text
     )
+
+
+def file_name(path: object) -> str:
+    """How messages name a file: by its path, or if it is in the Hub's cache, by its repository and commit."""
+    found = _IN_CACHE.fullmatch(str(path))
+    if not found:
+        return str(path)
+    return f"{found['file']} of {found['repo'].replace('--', '/')} (commit {found['commit'][:7]})"
+
+
+def file_step(path: object, step: str) -> str:
+    """What to do about a file that cannot be used.
+
+    Args:
+        path: The file.
+        step: What to do if it is on this machine. What is in the Hub's cache was downloaded as it is there.
+    """
+    if not _IN_CACHE.fullmatch(str(path)):
+        return step
+    return "name another revision or model, or ask its owner to push a valid file"
 
 
 def _line(text: str) -> str:

@@ -16,8 +16,11 @@ import pathlib
 import re
 import shutil
 import ssl
+import sys
 import tempfile
+import threading
 import time
+import urllib.parse
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
@@ -37,6 +40,10 @@ MAX_WAIT = 60  # total seconds between retries of a request
 _LONGEST_WAIT = 86400  # seconds until the Hub may be asked again, above which they are not said
 _TIMEOUT = 15  # seconds without an answer, after which a request has failed
 _ATTEMPTS = 4
+_LOCK_SAID = 5.0  # seconds of waiting for another process that downloads, after which that is said
+_MAX_LOCKED = 300.0  # seconds without progress of that process, after which it is not waited for
+_TRANSFER_SAID = 30.0  # seconds, after which a transfer is said
+_MIN_SPEED = 50_000  # bytes a second, below which a transfer over Xet is ended
 _UPLOAD_TRIES = 2  # of a request, after which the client's own retries end
 # Of the client of the Hub's storage, Xet, which otherwise repeats requests for up to eight minutes.
 _XET_LIMITS = {
@@ -45,8 +52,12 @@ _XET_LIMITS = {
 }
 _RETRIED = (408, 429, 500, 502, 503, 504)
 _MAX_OPTIONAL_BYTES = 32 * 2**20  # of a file that is not needed to classify
+# The next step where something else than the Hub has answered.
+_NOT_THE_HUB = "try again, or look for a proxy or a login page that answers in its place"
 _PICKLES = (".bin", ".pth", ".pt", ".pth.tar")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
+# The client's modules whose warnings of retries show addresses, which may be signed.
+_TALKATIVE = ("utils._http", "file_download", "hf_api", "_commit_api")
 # What the Hub's client raises at malformed answers, which no Hub would give.
 _MALFORMED = (ValueError, TypeError, KeyError, AttributeError, RecursionError)
 _T = TypeVar("_T")
@@ -57,14 +68,20 @@ class _Bounds:
     """What bounds the requests of one attempt.
 
     Args:
+        where: The repository, as messages name it.
         until: When a request may be repeated for the last time, in the seconds of `time.monotonic`.
         uploading: Whether it is an upload, whose requests may begin late and be answered late.
         tries: How often each request was made.
+        began: When the attempt began, in the seconds of `time.time`.
+        said: The files that another process downloads, and that were said to be waited for.
     """
 
+    where: str
     until: float
     uploading: bool = False
     tries: collections.Counter = dataclasses.field(default_factory=collections.Counter)
+    began: float = dataclasses.field(default_factory=time.time)
+    said: set[str] = dataclasses.field(default_factory=set)
 
 
 # The bounds of this thread's requests; None outside of `_bounded_requests`.
@@ -206,7 +223,8 @@ def _update(repo_id: str, revision: str | None, optional: Iterable[str], token: 
     commit, sizes, weights, _ = list_files(repo_id, revision, token)
 
     def fetch(name: str) -> pathlib.Path:
-        return _fetch(repo_id, commit, name, where, token)
+        with bounded_transfer(f"downloading {name} of {where}", sizes[name]):
+            return _fetch(repo_id, commit, name, where, token)
 
     folder = fetch("config.json").parent
     _check_size(folder / "config.json", sizes[weights], where)
@@ -408,6 +426,7 @@ def with_retries(
     explained: "Callable[[str], contextlib.AbstractContextManager[None]] | None" = None,
     *,
     uploading: bool = False,
+    attempts: int = _ATTEMPTS,
 ) -> _T:
     """Calls `ask`, and retries on 408, 429 and server errors, with `MAX_WAIT` seconds of waiting in total.
 
@@ -416,16 +435,17 @@ def with_retries(
         where: The repository, as messages name it.
         explained: Turns an error into a message. Default: that of a download.
         uploading: Whether the requests are those of an upload.
+        attempts: How often `ask` is called at most.
     """
     waited = 0.0
-    for attempt in range(_ATTEMPTS):
+    for attempt in range(attempts):
         try:
-            with _bounded_requests(uploading):
+            with _bounded_requests(where, uploading):
                 return ask()
         except Exception as error:
             status = http_status(error)
             pause = retry_after(error) or 2.0**attempt
-            last = attempt == _ATTEMPTS - 1 or waited + pause > MAX_WAIT
+            last = attempt == attempts - 1 or waited + pause > MAX_WAIT
             if status not in _RETRIED or last:
                 with (explained or _explained)(where):
                     raise
@@ -435,15 +455,20 @@ def with_retries(
 
 
 @contextlib.contextmanager
-def _bounded_requests(uploading: bool = False) -> Iterator[None]:
-    """Bounds the requests that this thread makes with the client.
+def _bounded_requests(where: str, uploading: bool = False) -> Iterator[None]:
+    """Bounds the requests that this thread makes with the client, and its waits for other processes.
 
     Some of its requests wait for ever, and where the Hub asks to wait for an hour, it does.
     """
-    from huggingface_hub import utils
+    from huggingface_hub import constants, utils
 
-    # Its warnings of retries show addresses, which may be signed.
-    logging.getLogger("huggingface_hub.utils._http").addFilter(_is_unbounded)
+    for name in _TALKATIVE:
+        logging.getLogger(f"huggingface_hub.{name}").addFilter(_is_unbounded)
+    # It logs that it waits for a lock, and waits on.
+    constants.FILELOCK_LOG_EVERY_SECONDS = _LOCK_SAID  # type: ignore[assignment]
+    locks = logging.getLogger("huggingface_hub.utils._fixes")
+    locks.setLevel(logging.INFO)
+    locks.addFilter(_watch_lock)
     for name, value in _XET_LIMITS.items():  # read when its first request is made
         os.environ.setdefault(name, value)
     client = utils.get_session()
@@ -453,7 +478,7 @@ def _bounded_requests(uploading: bool = False) -> Iterator[None]:
             "request": [*hooks["request"], _limit],
             "response": [*hooks["response"], _hand_over],
         }
-    bounds = _Bounds(time.monotonic() + MAX_WAIT, uploading)
+    bounds = _Bounds(where, time.monotonic() + MAX_WAIT, uploading)
     token = _bounds.set(bounds)
     if uploading:
         _upload_bounds.append(bounds)
@@ -471,6 +496,59 @@ def _current_bounds() -> _Bounds | None:
 
 def _is_unbounded(record: logging.LogRecord) -> bool:
     return _current_bounds() is None
+
+
+def _watch_lock(record: logging.LogRecord) -> bool:
+    """Says that another process downloads a file, and ends the wait for one that makes no progress."""
+    bounds = _current_bounds()
+    found = re.search(r" lock on (.+) \(elapsed", record.getMessage())
+    if bounds is None or found is None:
+        return record.levelno >= logging.getLogger("huggingface_hub").getEffectiveLevel()
+    lock = pathlib.Path(found[1])
+    blobs = lock.parents[2] / lock.parent.name / "blobs"
+    changes = [file.stat().st_mtime for file in blobs.glob(f"{lock.stem}*")]
+    if time.time() - max([bounds.began, *changes]) > _MAX_LOCKED:
+        raise LockedError(str(lock))
+    if lock.stem not in bounds.said:
+        bounds.said.add(lock.stem)
+        _say(f"Another process is downloading {bounds.where}: waiting until it has finished.")
+    return False
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+@contextlib.contextmanager
+def bounded_transfer(what: str, size: int) -> Iterator[None]:
+    """Says that a transfer takes long, and ends one over Xet that makes no progress.
+
+    Xet repeats requests that are not answered for up to an hour, and says nothing.
+
+    Args:
+        what: What is transferred, such as "downloading config.json of OWNER/NAME".
+        size: The number of bytes.
+    """
+    done = threading.Event()
+    threading.Thread(target=_watch_transfer, args=(what, size, done), daemon=True, name="transfer").start()
+    try:
+        yield
+    finally:
+        done.set()
+
+
+def _watch_transfer(what: str, size: int, done: threading.Event) -> None:
+    from huggingface_hub import constants
+
+    if done.wait(_TRANSFER_SAID):
+        return
+    longest = MAX_WAIT + size / _MIN_SPEED
+    if not sys.stderr.isatty():  # where there is a progress bar
+        _say(f"Still {what} ({size / 1e6:,.1f} MB).")
+    if not constants.HF_HUB_DISABLE_XET and not done.wait(longest):
+        from huggingface_hub.utils._xet import abort_xet_session
+
+        abort_xet_session()
 
 
 def _limit(request: "httpx2.Request") -> None:
@@ -516,6 +594,18 @@ def _announced_wait(headers: Mapping[str, str]) -> float | None:
 
 class NoAnswerError(Exception):
     """The Hub did not answer before the deadline."""
+
+
+class LockedError(Exception):
+    """Another process has locked a file of the client's cache, and makes no progress.
+
+    Args:
+        lock: The path of the lock.
+    """
+
+    def __init__(self, lock: str):
+        super().__init__(lock)
+        self.lock = lock
 
 
 class BusyError(Exception):
@@ -589,6 +679,7 @@ def client_errors() -> tuple[type[Exception], ...]:
         RuntimeError,
         BusyError,
         NoAnswerError,
+        LockedError,
         *_MALFORMED,
     )
 
@@ -606,7 +697,9 @@ def explain_fault(error: Exception, task: Task) -> str:
         reason, step = _refusal(status, error, task)
     else:
         reason, step = (
-            _setting_fault(chain)
+            _lock_fault(chain)
+            or _redirect_fault(chain)
+            or _setting_fault(chain)
             or _connection_fault(chain)
             or _system_fault(chain, task)
             or _storage_fault(chain)
@@ -650,6 +743,16 @@ def _said(error: Exception) -> str:
     return f" ({words})" if words and "://" not in words and not words.startswith("<") else ""
 
 
+def _lock_fault(chain: list[BaseException]) -> tuple[str, str] | None:
+    locked = next((one for one in chain if isinstance(one, LockedError)), None)
+    if locked is None:
+        return None
+    return (
+        f"Another process has been downloading this for {_MAX_LOCKED / 60:.0f} minutes without progress",
+        f"end it and try again, or if there is none, delete {locked.lock}",
+    )
+
+
 def _setting_fault(chain: list[BaseException]) -> tuple[str, str] | None:
     """A setting of this machine that keeps the client from asking."""
     import httpx2
@@ -657,7 +760,8 @@ def _setting_fault(chain: list[BaseException]) -> tuple[str, str] | None:
 
     if _has(chain, errors.OfflineModeIsEnabled):
         return "HF_HUB_OFFLINE is set", "unset it"
-    if _has(chain, httpx2.ProxyError, httpx2.InvalidURL, httpx2.UnsupportedProtocol):
+    names_proxy = any(type(one) is ValueError and "proxy URL" in str(one) for one in chain)
+    if names_proxy or _has(chain, httpx2.ProxyError, httpx2.InvalidURL, httpx2.UnsupportedProtocol):
         return (
             "The proxy of HTTP_PROXY, HTTPS_PROXY or ALL_PROXY or the address of HF_ENDPOINT is not valid",
             "correct or unset it",
@@ -675,7 +779,60 @@ def _setting_fault(chain: list[BaseException]) -> tuple[str, str] | None:
         return "SSL_CERT_FILE or SSL_CERT_DIR does not name certificates", "correct or unset it"
     if _has(chain, UnicodeEncodeError):
         return "HF_TOKEN has characters that no token has", "correct it, or unset it"
+    if _has(chain, UnicodeDecodeError) and not _token_is_text():
+        return "The file of the login's token is not text", "log in again with `hf auth login`"
     return None
+
+
+def _token_is_text() -> bool:
+    from huggingface_hub import get_token
+
+    try:
+        get_token()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def login_token(task: str) -> str | None:
+    """The token of HF_TOKEN or of the login.
+
+    Args:
+        task: What it is for, as a message says it, such as "push to OWNER/NAME".
+
+    Raises:
+        RepositoryError: It cannot be read, or has characters that no token has.
+    """
+    from huggingface_hub import get_token
+
+    try:
+        token = get_token()
+    except (OSError, UnicodeDecodeError):
+        raise RepositoryError(
+            f"To {task}, log in again with `hf auth login`: the file of its token cannot be read."
+        ) from None
+    if token and not (token.isascii() and token.isprintable()):
+        raise RepositoryError(
+            f"To {task}, correct HF_TOKEN, which has characters that no token has, or unset it and log in "
+            "with `hf auth login`."
+        )
+    return token
+
+
+def _redirect_fault(chain: list[BaseException]) -> tuple[str, str] | None:
+    """An answer that leads to an address that cannot be asked."""
+    import httpx2
+
+    leads = _endpoint().scheme in ("http", "https") and _has(chain, httpx2.UnsupportedProtocol)
+    if leads or any("location header" in str(one) for one in chain):
+        return "The answer leads to an address that is not one of the web", _NOT_THE_HUB
+    return None
+
+
+def _endpoint() -> urllib.parse.SplitResult:
+    from huggingface_hub import constants
+
+    return urllib.parse.urlsplit(constants.ENDPOINT)
 
 
 def _connection_fault(chain: list[BaseException]) -> tuple[str, str] | None:
@@ -683,9 +840,32 @@ def _connection_fault(chain: list[BaseException]) -> tuple[str, str] | None:
 
     if _has(chain, httpx2.TimeoutException, NoAnswerError):
         return "The Hub did not answer", "try again later"
-    if _has(chain, httpx2.TransportError):
+    if _has(chain, ssl.SSLError):
+        return (
+            "The encrypted connection to the Hub failed",
+            "look for a proxy that interferes, or correct HF_ENDPOINT",
+        )
+    if any("complete message body" in str(one) for one in chain):
+        return "The connection to the Hub broke", "check it, then try again"
+    transport = [one for one in chain if isinstance(one, httpx2.TransportError)]
+    if any(isinstance(one, httpx2.RemoteProtocolError) and "disconn" not in str(one) for one in transport):
+        return "The answer is not one of the Hub's", _NOT_THE_HUB
+    if transport and _host(transport[0]) != _endpoint().hostname:
+        return (
+            "The Hub answers, but its storage of files cannot be reached",
+            "check the connection and the firewall here, then try again",
+        )
+    if transport:
         return "The Hub cannot be reached", "check the connection, then try again"
     return None
+
+
+def _host(error: "httpx2.TransportError") -> str | None:
+    """The host that was asked, or that of the Hub if the error does not say."""
+    try:
+        return error.request.url.host
+    except RuntimeError:
+        return _endpoint().hostname
 
 
 def _system_fault(chain: list[BaseException], task: Task) -> tuple[str, str] | None:
@@ -729,10 +909,7 @@ def _answer_fault(chain: list[BaseException]) -> tuple[str, str] | None:
 
     unusable = (*_MALFORMED, errors.FileMetadataError, httpx2.TooManyRedirects, httpx2.DecodingError)
     if _has(chain, *unusable) or any("onsistency check" in str(one) for one in chain):
-        return (
-            "The answer is not one of the Hub's",
-            "try again, or look for a proxy or a login page that answers in its place",
-        )
+        return "The answer is not one of the Hub's", _NOT_THE_HUB
     return None
 
 

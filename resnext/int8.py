@@ -53,6 +53,8 @@ def read_int8(repository: Repository | None, network: "openvino.Model") -> "open
     name = repository.name if repository else "This network"
     if repository is None or not (repository.folder / GRAPH).is_file():
         raise WeightsError(f"{name} has no int8 graph: {_FALLBACK}")
+    if _digest_in_notes(repository.folder) is None:
+        raise WeightsError(f"{name} has an invalid int8 graph ({NOTES} is not valid): {_FALLBACK}")
     if is_stale(repository.folder):
         raise WeightsError(f"{name} has a stale int8 graph, made of other weights: {_FALLBACK}")
     try:

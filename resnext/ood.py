@@ -8,7 +8,7 @@ import numpy as np
 import safetensors
 from PIL import Image
 
-from resnext.errors import WeightsError
+from resnext.errors import WeightsError, file_name, file_step
 from resnext.linear_probe import LinearProbe, pool
 from resnext.repository import (
     BACKBONE,
@@ -93,8 +93,8 @@ class Detector:
         is_made_for_others = any(made_for.get(key) != digest for key, digest in digests.items())
         if is_made_for_others or rows < 2 or shapes != expected:
             raise WeightsError(
-                f"{path} does not fit the weights, so photographs of none of the classes are not recognized: "
-                "train again to make a new one."
+                f"{file_name(path)} does not fit the weights: "
+                f"{file_step(path, 'train again to make a new one')}."
             )
         return cls(**tensors, runtime=runtime)
 

@@ -6,6 +6,7 @@ import os
 import pathlib
 import re
 import shutil
+import urllib.parse
 from collections.abc import Collection
 
 import numpy as np
@@ -39,10 +40,14 @@ OPTIONAL = (
 )
 PATTERNS = (*NEEDED, *OPTIONAL)
 _ADDRESS = re.compile(
-    r"https?://(?:www\.)?(?:huggingface\.co|hf\.co)/(?P<repo_id>[^/?#]+/[^/?#]+)"
-    r"(?:/(?:tree|blob|resolve|commit)/(?P<revision>[^/?#]+))?(?:[/?#].*)?"
+    r"(?:https?://|git@|hf://)?(?:(?:www\.)?(?:huggingface\.co|hf\.co)[/:]|(?<=hf://))(?:models/)?"
+    r"(?P<repo_id>(?!(?:datasets|spaces|api|docs|collections|papers|blog)/)[^/?#]+/[^/?#]+?)(?:\.git)?"
+    r"(?:/(?:tree|blob|resolve|commit)/(?P<revision>[^/?#]+))?(?:[/?#].*)?",
+    re.IGNORECASE,
 )
-_REPO_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9][\w.-]{0,95})?", re.ASCII)
+# What is copied along with a name: quotation marks, brackets, and spaces of no width.
+_AROUND = " \t\r\n\"'`<>\u200b\ufeff\u201c\u201d"
+_REPO_ID = re.compile(r"[A-Za-z0-9](?:[\w.-]{0,94}\w)?(/[A-Za-z0-9](?:[\w.-]{0,94}\w)?)?", re.ASCII)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -133,13 +138,13 @@ def bundled_title(name: str) -> str:
 
 def plain_name(name: str) -> str:
     """The name of a model without what people paste with it: timm's prefixes, or the address of its page."""
-    name = name.strip()
+    name = name.strip(_AROUND)
     for prefix in ("hf-hub:", "hf_hub:", "local-dir:"):
         name = name.removeprefix(prefix)
     address = _ADDRESS.fullmatch(name)
     if not address:
         return name
-    return "@".join(part for part in address.groups() if part)
+    return "@".join(urllib.parse.unquote(part) for part in address.groups() if part)
 
 
 def _open_bundled(name: str, revision: str | None) -> Repository:
@@ -158,7 +163,8 @@ def _open_bundled(name: str, revision: str | None) -> Repository:
 
 def is_repo_id(name: str) -> bool:
     """Whether a name can be that of a Hub repository, without a revision."""
-    return _REPO_ID.fullmatch(name) is not None
+    refused = "--" in name or ".." in name or name.endswith(".git")  # by the Hub
+    return _REPO_ID.fullmatch(name) is not None and not refused
 
 
 def _open_folder(model: str | os.PathLike, folder: pathlib.Path, revision: str | None) -> Repository:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from resnext.atomic import replacing, write_atomically
-from resnext.errors import DataError
+from resnext.errors import DataError, file_name, file_step
 from resnext.repository import weights_digest
 from resnext.weights import weights_file
 
@@ -334,8 +334,8 @@ def read_evaluation(folder: pathlib.Path, max_bytes: int | None = None) -> Evalu
     try:
         return Evaluation.from_json(read_text(path, max_bytes))
     except READ_ERRORS as error:
-        fault = f"{path} is not a valid evaluation ({error})"
-        raise DataError(f"{fault}: run `resnext evaluate` again, or delete it.") from None
+        step = file_step(path, "run `resnext evaluate` again, or delete it")
+        raise DataError(f"{file_name(path)} is not a valid evaluation ({error}): {step}.") from None
 
 
 def spread_over_classes(predictions: Sequence[ImagePrediction], count: int) -> list[ImagePrediction]:
@@ -408,9 +408,8 @@ def read_history(folder: pathlib.Path) -> list[dict[str, float]]:
     try:
         return parse_history(read_text(path))
     except READ_ERRORS as error:
-        raise DataError(
-            f"{path} is not a valid training history ({error}): restore it from a copy, or delete it."
-        ) from None
+        step = file_step(path, "restore it from a copy, or delete it")
+        raise DataError(f"{file_name(path)} is not a valid training history ({error}): {step}.") from None
 
 
 def write_history(rows: list[dict[str, float]], folder: pathlib.Path) -> None:

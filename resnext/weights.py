@@ -14,7 +14,7 @@ import safetensors
 import safetensors.numpy
 
 from resnext.atomic import replacing
-from resnext.errors import WeightsError
+from resnext.errors import WeightsError, file_name, file_step
 
 # Keras' name of a variable -> timm's name. No name occurs in two kinds of layers with different meanings.
 _TIMM_NAMES = {
@@ -72,16 +72,17 @@ def read_tensors(
             return {name: file.get_tensor(keys[name]) for name in expected or keys}
     except FileNotFoundError:
         raise WeightsError(
-            f"{path} is missing: download the repository again, or train with `resnext fit`."
+            f"{file_name(path)} is missing: download the repository again, or train with `resnext fit`."
         ) from None
     except PermissionError as error:
         raise WeightsError(
-            f"{path} cannot be read ({error.strerror}): check its permissions, or download it again."
+            f"{file_name(path)} cannot be read ({error.strerror}): check its permissions, or download it "
+            "again."
         ) from None
     except (safetensors.SafetensorError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        step = file_step(path, "download it again (`hf download REPO --force-download`)")
         raise WeightsError(
-            f"{path} is not a valid safetensors file, or is incomplete ({error}): "
-            "download it again (`hf download REPO --force-download`)."
+            f"{file_name(path)} is not a valid safetensors file, or is incomplete ({error}): {step}."
         ) from None
 
 
@@ -96,7 +97,8 @@ def _check_header(path: pathlib.Path) -> None:
     with open(path, "rb") as opened:
         size = int.from_bytes(opened.read(8), "little")
     if size == int.from_bytes(b"version ", "little"):
-        raise WeightsError(f"{path} is a Git LFS pointer, not the weights: run `git lfs pull` in its folder.")
+        step = file_step(path, "run `git lfs pull` in its folder")
+        raise WeightsError(f"{file_name(path)} is a Git LFS pointer, not the weights: {step}.")
     if size > _MAX_HEADER:
         raise ValueError(f"its header claims to have {size:,} bytes")
 
@@ -114,6 +116,8 @@ def check_shapes(tensors: dict[str, np.ndarray], expected: dict[str, tuple[int, 
             point, holds NaN or infinity, or is a negative variance. The message names the first such tensor.
     """
     _compare({key: value.shape for key, value in tensors.items()}, expected, where)
+    step = file_step(where, "train or download it again")
+    where = file_name(where)
     for key in expected:
         dtype = tensors[key].dtype
         if dtype.kind != "f" and dtype != ml_dtypes.bfloat16:
@@ -121,15 +125,13 @@ def check_shapes(tensors: dict[str, np.ndarray], expected: dict[str, tuple[int, 
         with np.errstate(over="ignore"):
             finite = np.isfinite(np.asarray(tensors[key], np.float32)).all()
         if not finite:
-            raise WeightsError(f"{where}: tensor {key!r} holds NaN or infinity: train or download it again.")
+            raise WeightsError(f"{where}: tensor {key!r} holds NaN or infinity: {step}.")
         if key.endswith("running_var") and (tensors[key] < 0).any():
-            raise WeightsError(
-                f"{where}: tensor {key!r} is a variance, but holds numbers below 0: "
-                "train or download it again."
-            )
+            raise WeightsError(f"{where}: tensor {key!r} is a variance, but holds numbers below 0: {step}.")
 
 
 def _compare(shapes: dict[str, tuple[int, ...]], expected: dict[str, tuple[int, ...]], where: object) -> None:
+    where = file_name(where)
     for key, shape in expected.items():
         if key not in shapes:
             raise WeightsError(

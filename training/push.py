@@ -22,7 +22,16 @@ from resnext.atomic import UNFINISHED, write_atomically
 from resnext.card import MAX_EVALUATION_BYTES, generate
 from resnext.config import ModelConfig
 from resnext.errors import RepositoryError, printable
-from resnext.hub import Task, client_errors, error_chain, explain_fault, http_status, with_retries
+from resnext.hub import (
+    Task,
+    bounded_transfer,
+    client_errors,
+    error_chain,
+    explain_fault,
+    http_status,
+    login_token,
+    with_retries,
+)
 from resnext.int8 import GRAPH, NOTES, WEIGHTS, is_stale
 from resnext.readme import Card, Generated, merge, render
 from resnext.recipe_file import JSON_ERRORS
@@ -166,7 +175,7 @@ def push(
     repo_id = plain_name(repo_id)
     _check_folder(folder)
     run = RunFolder(folder)
-    with run.lock(), _quiet_client():
+    with run.lock(), quiet_client():
         run.repair()
         run.sweep()
         pushing = _Push(folder, repo_id, options, report, notify or report, ask_license)
@@ -193,7 +202,7 @@ def check_push(
             it may write to, the license is not known to the Hub, or the Hub cannot be reached.
     """
     repo_id = plain_name(repo_id)
-    with _quiet_client():
+    with quiet_client():
         api = _log_in(repo_id, options)
         head = _read_head(api, repo_id, options)
         _check_visibility(repo_id, head, options)
@@ -495,7 +504,9 @@ def upload_contents(
     """
     for first in range(0, len(additions), _MAX_UPLOADS):
         part = additions[first : first + _MAX_UPLOADS]
-        ask(functools.partial(api.preupload_lfs_files, repo_id, part, free_memory=False, **where))
+        size = sum(addition.upload_info.size for addition in part)
+        with bounded_transfer(f"uploading to {repo_id}", size):
+            ask(functools.partial(api.preupload_lfs_files, repo_id, part, free_memory=False, **where))
 
 
 class _MovedError(Exception):
@@ -573,6 +584,8 @@ def _is_same(content: pathlib.Path | bytes, there: tuple[int, str] | None) -> bo
 
 def _log_in(repo_id: str, options: PushOptions) -> huggingface_hub.HfApi:
     """The Hub's client, once name and login are checked."""
+    if "@" in repo_id:
+        raise RepositoryError(f"{repo_id!r} names a revision: give OWNER/NAME, and a branch with --revision.")
     owner, _, name = repo_id.partition("/")
     if not owner or not name:
         raise RepositoryError(f"{repo_id!r} is not a valid repository id: give OWNER/NAME.")
@@ -582,14 +595,8 @@ def _log_in(repo_id: str, options: PushOptions) -> huggingface_hub.HfApi:
         raise RepositoryError(
             f"{repo_id!r} is not a valid repository id, such as OWNER/NAME: {error}"
         ) from None
-    token = huggingface_hub.get_token()
-    if not token:
+    if not login_token(f"push to {repo_id}"):
         raise RepositoryError(f"To push to {repo_id}, log in with `hf auth login` or set HF_TOKEN.")
-    if not token.isascii() or not token.isprintable():
-        raise RepositoryError(
-            f"To push to {repo_id}, correct HF_TOKEN, which has characters that no token has, or unset it "
-            "and log in with `hf auth login`."
-        )
     api = huggingface_hub.HfApi()
 
     def ask() -> tuple[set[str], str]:
@@ -637,6 +644,8 @@ def _read_head(api: huggingface_hub.HfApi, repo_id: str, options: PushOptions) -
             return None
         except errors.RepositoryNotFoundError:
             return _Head()
+        if info.id.casefold() != repo_id.casefold():
+            raise RepositoryError(f"{repo_id} is called {info.id} on the Hub now: push to that name.")
         files = {
             str(file.rfilename): (int(file.size or 0), str(file.lfs.sha256 if file.lfs else file.blob_id))
             for file in info.siblings
@@ -712,7 +721,7 @@ def no_progress_bars() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _quiet_client() -> Iterator[None]:
+def quiet_client() -> Iterator[None]:
     """Keeps the Hub's client from printing warnings, which show addresses, and progress bars."""
     level = logging.get_verbosity()
     logging.set_verbosity_error()

@@ -24,6 +24,7 @@ from resnext.hub import (
     client_errors,
     explain_fault,
     list_files,
+    login_token,
     with_retries,
 )
 from resnext.repository import OPTIONAL, is_repo_id, plain_name
@@ -53,6 +54,7 @@ _REFUSALS = {
     ),
     412: ("The Space was changed in the meantime", "run the command again"),
 }
+_ADDRESS = re.compile(r"(?:https?://)?(?:www\.)?(?:huggingface\.co|hf\.co)/spaces/([^/?#]+/[^/?#]+).*")
 _OWN_TEXT = re.compile(r"\s*Shows `[^`]+`(, `[^`]+`)*\.\s*")
 # The checkout's app.py, which an installed package does not have. A test compares the two.
 _SPACE_APP = '''\
@@ -132,6 +134,7 @@ def make_space(
     Raises:
         RepositoryError: A model cannot be shown, the login is missing, or the Hub refuses or does not answer.
     """
+    repo_id = _ADDRESS.sub(r"\1", repo_id.strip())
     if "/" not in repo_id or not is_repo_id(repo_id):
         raise RepositoryError(f"{repo_id!r} is not the name of a Space: give OWNER/NAME.")
     listings = {name: _find_model(name) for name in dict.fromkeys(map(plain_name, options.models))}
@@ -208,7 +211,8 @@ def _find_model(name: str) -> Listing:
 
 
 def _secret(name: str) -> str:
-    value = os.environ.get(name) or (huggingface_hub.get_token() if name == "HF_TOKEN" else None)
+    login = login_token("give the Space a token") if name == "HF_TOKEN" else None
+    value = os.environ.get(name) or login
     if not value:
         raise RepositoryError(f"The secret {name} has no value: set the environment variable of this name.")
     return value
@@ -247,6 +251,12 @@ def _find_space(api: huggingface_hub.HfApi, repo_id: str, private: bool) -> _Spa
         )
     commit = str(info.sha)
     files = frozenset(str(file.rfilename) for file in info.siblings or ())
+    foreign = sorted(files - _HUB_FILES)
+    if foreign and not any(name.startswith("resnext/") for name in files):
+        raise RepositoryError(
+            f"The Space {repo_id} holds something else already, such as {foreign[0]}, which is not "
+            "overwritten: choose another name, or delete its files on the Hub."
+        )
 
     def read(name: str) -> str:
         if name not in files:

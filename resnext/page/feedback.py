@@ -11,10 +11,10 @@ import time
 import uuid
 from collections.abc import Callable
 
-import httpx2
 import huggingface_hub
-from huggingface_hub import constants, errors
+from huggingface_hub import constants
 
+from resnext.hub import client_errors
 from resnext.page.models import Classification, Model
 
 NONE_OF_THESE = ""
@@ -22,7 +22,6 @@ NONE_OF_THESE = ""
 MAX_CORRECTIONS = 1000
 _MINUTES = 5.0  # between commits
 _LAST_COMMIT = 20  # seconds that the end of the page waits for the last commit
-_FAULTS = (errors.HfHubHTTPError, httpx2.HTTPError, httpx2.InvalidURL, OSError, ValueError)
 
 
 class _Scheduler(huggingface_hub.CommitScheduler):
@@ -36,7 +35,7 @@ class _Scheduler(huggingface_hub.CommitScheduler):
     def push_to_hub(self):
         try:
             commit = super().push_to_hub()
-        except _FAULTS:
+        except client_errors():
             self.is_pushed = False
             self._on_fault()
             return None
@@ -97,7 +96,7 @@ class Feedback:
                 private=True,
                 path_in_repo="data",
             )
-        except _FAULTS:
+        except client_errors():
             self._say_fault()
             return False
         return True

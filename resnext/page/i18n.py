@@ -390,6 +390,7 @@ _SETTINGS = {
     "hardware": "硬件",
 }
 
+_COMMIT = r"(?: of \S+ \(commit \w+\))?"  # after the name of a file, if it is one of the Hub's
 # Error messages of this project that a visitor may see, as regular expressions. Others stay English.
 _ERRORS = {
     r".+ Until then, the copy of commit (?P<commit>\w+) is used\.": (
@@ -464,8 +465,8 @@ _ERRORS = {
     ),
     r"(?P<model>.+) has an invalid int8 graph .+": "{model} 的 int8 计算图无法使用：以 float32 分类。",
     r"An int8 graph needs OpenVINO: .+": "int8 计算图需要 OpenVINO：以 float32 分类。",
-    r"(?P<file>.+) does not fit the weights, so photographs of none .+": (
-        "{file} 与权重不符，因此无法识别不属于任何类别的照片：请重新训练。"
+    rf"(?P<file>\S+){_COMMIT} .+ Until then, photographs of none of the classes are not recognized\.": (
+        "{file} 无效或与权重不符，因此无法识别不属于任何类别的照片：请重新训练。"
     ),
     # A model that cannot be opened. Reasons come before the files that they are about.
     r"'?(?P<model>.+?)'? is (?:not a valid repository id: .+|neither a folder nor a Hub repository .+)": (
@@ -503,18 +504,18 @@ _ERRORS = {
     r".*config\.json.*(?:does not name an arch|Unknown arch|does not build|square images).*": (
         "此模型的网络不受支持：只能打开 timm 的 ResNeXt 与 ResNet 图像分类器，输入为正方形彩色图像。"
     ),
-    r"(?P<file>.*config\.json) (?:is missing|cannot be read|is not valid JSON|cannot be used).+": (
+    rf"(?P<file>.*config\.json){_COMMIT} (?:is missing|cannot be read|is not valid JSON|cannot be used).+": (
         "{file} 缺失或无效，无法打开此模型：请检查或重新下载。"
     ),
     r".+ (?:needs an image size that is a multiple|would take gigabytes of memory) .+": (
         "此模型的图像尺寸不受支持：请更换尺寸或模型。"
     ),
-    r"(?P<file>.+) is a Git LFS pointer, not the weights: .+": (
+    rf"(?P<file>\S+){_COMMIT} is a Git LFS pointer, not the weights: .+": (
         "{file} 只是 Git LFS 指针，不是权重：请运行 git lfs pull。"
     ),
-    r"(?P<file>\S+) (?:is missing: download the repository|is not a valid safetensors file|has no tensor"
-    r"|has a tensor).+": "{file} 缺失、损坏或与 config.json 不符：请重新下载或重新训练。",
-    r"(?P<file>\S+): tensor .+": "{file} 的内容无效或与 config.json 不符：请重新下载或重新训练。",
+    rf"(?P<file>\S+){_COMMIT} (?:is missing: download the repository|is not a valid safetensors file"
+    r"|has no tensor|has a tensor).+": "{file} 缺失、损坏或与 config.json 不符：请重新下载或重新训练。",
+    rf"(?P<file>\S+){_COMMIT}: tensor .+": "{file} 的内容无效或与 config.json 不符：请重新下载或重新训练。",
     r"The network's output is NaN or infinite, .+": "网络输出不是有限的数，权重无效：请重新下载或重新训练。",
     r"OpenVINO cannot compile the network .+": "OpenVINO 无法编译此网络：请选择其他模型。",
     r"The Hub cannot be reached, so (?P<model>.+) could not be downloaded: .+": (

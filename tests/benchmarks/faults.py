@@ -56,7 +56,7 @@ REPO = "tester/colors"
 LABELS = ("ant", "bee", "cat")
 HTML = b"<!doctype html><title>Log in</title>"
 NOT_THE_HUB = "answer is not one of the Hub's"
-NO_ANSWER = "did not answer|cannot be reached|connection to the Hub broke twice"
+NO_ANSWER = "did not answer|cannot be reached|connection to the Hub broke"
 # The faults of requests that differ little from each other.
 FEW = (
     "401",
@@ -368,7 +368,13 @@ def _machine_rows(command: str) -> list[Row]:
             variables(HTTP_PROXY="http://127.0.0.1:9", **free),
             NO_ANSWER,
         ),
-        Row(command, "", "a proxy that is none", variables(HTTP_PROXY="nonsense://x", **free), "proxy"),
+        Row(
+            command,
+            "",
+            "a proxy that is none",
+            variables(HTTP_PROXY="nonsense://x", **free),
+            "The proxy of HTTP_PROXY",
+        ),
         Row(command, "", "a SOCKS proxy", variables(ALL_PROXY="socks5://127.0.0.1:9", **free), "SOCKS"),
         Row(
             command, "", "no file may have more than 64 bytes", full_disk, "disk of .* is full|File too large"

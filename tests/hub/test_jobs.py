@@ -1,13 +1,14 @@
 """Training as a Hugging Face Job: the Hub on loopback runs what it is asked to run."""
 
 import os
+import shutil
 import subprocess
 import sys
 import time
 
 import pytest
 
-from tests.helpers.hub_server import TOKEN, HubServer, environment, in_this_process
+from tests.helpers.hub_server import TOKEN, HubServer, Repo, environment, in_this_process
 from tests.helpers.photographs import paint
 from tests.helpers.training import run_training
 
@@ -78,6 +79,55 @@ def test_a_job_trains_and_pushes_and_its_log_is_streamed(hub, photographs, tmp_p
     assert any("tensorflow[and-cuda]" in part for part in job["spec"]["command"])
     assert "/secret/" not in " ".join(job["spec"]["command"])
     assert TOKEN not in " ".join(job["spec"]["command"]) + result.stdout + result.stderr
+
+
+def test_photographs_do_not_go_to_a_data_set_that_is_public(hub, photographs, tmp_path):
+    dataset = hub.repos["dataset", "tester/colors-job"] = Repo("dataset", "tester/colors-job")
+    options = ("--push-to-hub", "tester/colors", "--on", "t4-small")
+    result = run_training("fit", photographs, "--output", tmp_path / "net", *options)
+    assert result.returncode == 1
+    assert "tester/colors-job is public, so the photographs were not uploaded" in result.stderr
+    assert set(dataset.find("main")[2]) == {".gitattributes"}
+
+
+STEPS = ["/api/repos/create", "/api/datasets/", "/preupload/", "/objects/batch", "/commit/", "/api/jobs/"]
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_hub_that_asks_to_wait_for_an_hour_gets_no_job(step, hub, photographs, tmp_path):
+    hub.fail_next(99, 429, step, Retry_After=3600)
+    options = ("--push-to-hub", "tester/colors", "--on", "t4-small")
+    result = run_training("fit", photographs, "--output", tmp_path / "net", *options)
+    assert result.returncode == 1
+    assert "no job was started for tester/colors: try again in 3600 s" in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+    assert len(hub.faults) == 98, "it was asked once"
+
+
+def test_a_job_that_may_have_started_is_not_started_again(hub, photographs, tmp_path):
+    hub.fail_next(99, 504, "/api/jobs/")
+    options = ("--push-to-hub", "tester/colors", "--on", "t4-small")
+    result = run_training("fit", photographs, "--output", tmp_path / "net", *options)
+    assert "(HTTP 504), so no job was started for tester/colors" in result.stderr
+    assert len(hub.faults) == 98, "it was asked once"
+
+
+def test_a_second_job_uploads_what_has_changed(hub, photographs, tmp_path):
+    data = tmp_path / "colors"
+    shutil.copytree(photographs, data)
+    hub.run_job = lambda spec: iter(["done"])
+    for step in STEPS[:-1]:
+        hub.fail_next(1, 503, step)
+    options = ("--push-to-hub", "tester/colors", "--on", "t4-small")
+    assert run_training("fit", data, "--output", tmp_path / "net", *options).returncode == 0
+    assert not hub.faults
+    uploads = [path for method, path in hub.requests if method == "PUT"]
+    (data / "train" / "red" / "0.jpg").rename(data / "train" / "red" / "other.jpg")
+    assert run_training("fit", data, "--output", tmp_path / "net", *options).returncode == 0
+    files = hub.repos["dataset", "tester/colors-job"].find("main")[2]
+    assert "photographs/colors/train/red/other.jpg" in files
+    assert "photographs/colors/train/red/0.jpg" not in files
+    assert [path for method, path in hub.requests if method == "PUT"] == uploads
 
 
 def test_a_job_that_fails_is_one_line_after_its_log(hub, photographs, tmp_path):

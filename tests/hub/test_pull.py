@@ -1,18 +1,24 @@
 """What a download from the Hub does when something goes wrong: it says why, and keeps the copy that works."""
 
+import contextlib
 import json
 import logging
 import os
+import socketserver
 import subprocess
 import sys
+import threading
 import time
 from email.utils import formatdate
 
 import pytest
+from filelock import FileLock
 
 from resnext import hub as client
-from resnext.errors import RepositoryError
+from resnext.classifier import Classifier
+from resnext.errors import RepositoryError, ResNeXtError
 from tests.helpers.certificates import make_certificate
+from tests.helpers.hub_client import until
 from tests.helpers.hub_server import TOKEN, File, HubServer, Repo, environment, in_this_process
 from tests.helpers.paths import ROOT
 
@@ -55,7 +61,7 @@ def hub(tiny_repository):
 
 
 def change(hub, name="config.json", suffix=b"\n", **more):
-    """Makes a new commit in which a file is another one. Returns both commits."""
+    """Makes a new commit in which a file is another one, and others replace theirs. Returns both commits."""
     repo = hub.repos["model", "tester/tiny"]
     _, before, files = repo.find("main")
     content = File(files[name].content + suffix, lfs=bool(files[name].lfs))
@@ -243,8 +249,6 @@ def test_a_branch_may_have_a_slash_in_its_name(hub, pull):
 
 @pytest.mark.parametrize("path", ["/api/", "config.json", "model.safetensors"])
 def test_a_hub_that_never_answers_is_given_up(path, hub, pull):
-    import threading
-
     before = pull()[0]
     change(hub, "model.safetensors", b"")
     change(hub, "config.json")
@@ -342,7 +346,7 @@ def test_a_commit_that_was_preloaded_is_used_while_the_hub_is_down(hub, pull, tm
         ({"HF_ENDPOINT": "http://127.0.0.1:9"}, "The Hub cannot be reached"),
         ({"HF_ENDPOINT": "127.0.0.1:9"}, "HF_ENDPOINT is not valid"),
         ({"SSL_CERT_FILE": "/nowhere.pem"}, "SSL_CERT_FILE or SSL_CERT_DIR does not name certificates"),
-        ({"HTTP_PROXY": "nonsense://x", "NO_PROXY": "", "no_proxy": ""}, "proxy"),
+        ({"HTTP_PROXY": "nonsense://x", "NO_PROXY": "", "no_proxy": ""}, "The proxy of HTTP_PROXY,"),
         ({"ALL_PROXY": "socks5://127.0.0.1:9", "NO_PROXY": "", "no_proxy": ""}, "proxy"),
         ({"HTTP_PROXY": "http://127.0.0.1:9", "NO_PROXY": "", "no_proxy": ""}, "The Hub cannot be reached"),
     ],
@@ -378,18 +382,116 @@ def test_a_page_that_answers_for_the_hub_and_a_broken_token_are_named(
         client.pull("tester/tiny", None)
 
 
-def test_the_client_s_warnings_do_not_show_addresses(hub, tmp_path, caplog, monkeypatch):
+@pytest.mark.parametrize(
+    "status, location, words",
+    [
+        ("reset", "", "The Hub cannot be reached"),
+        (302, "http://127.0.0.2:9/?Signature=secret", "The Hub answers, but its storage of files cannot be"),
+    ],
+)
+def test_the_client_s_warnings_do_not_show_addresses(
+    status, location, words, hub, tmp_path, caplog, monkeypatch
+):
     monkeypatch.setattr(client, "MAX_WAIT", 0.5)
     monkeypatch.setattr(time, "sleep", lambda seconds: None)
     logger = logging.getLogger("huggingface_hub")
     monkeypatch.setattr(logger, "propagate", True)
-    hub.fail_next(9, "reset", "model.safetensors")
-    with (
-        in_this_process(hub.url, tmp_path / "home"),
-        pytest.raises(RepositoryError, match="cannot be reached"),
-    ):
+    method = "GET" if location else ""  # the body; the client repeats only the requests of bodies
+    hub.fail_next(9, status, "model.safetensors", method=method, content=b"", Location=location)
+    with in_this_process(hub.url, tmp_path / "home"), pytest.raises(RepositoryError, match=words):
         client.pull("tester/tiny", None)
     assert hub.url not in caplog.text
+    assert "secret" not in caplog.text
+
+
+@pytest.mark.parametrize("location", ["file:///etc/passwd", "ftp://example.com/x", "gopher:x"])
+@pytest.mark.parametrize("path", ["/api/", "model.safetensors"])
+def test_an_answer_that_leads_elsewhere_is_not_blamed_on_the_proxy(
+    location, path, hub, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)
+    hub.fail_next(9, 302, path, method="GET", content=b"", Location=location)
+    with (
+        in_this_process(hub.url, tmp_path / "home"),
+        pytest.raises(RepositoryError, match="The answer leads to an address that is not one of the web"),
+    ):
+        client.pull("tester/tiny", None)
+
+
+@pytest.mark.parametrize(
+    "answer, words",
+    [
+        (b"220 mail.example.com ESMTP\r\n\r\n", "The answer is not one of the Hub's"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf", "The connection to the Hub broke"),
+        (b"", "The Hub cannot be reached"),
+    ],
+)
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_server_that_is_not_the_hub_is_told_from_none(scheme, answer, words, tmp_path, monkeypatch):
+    monkeypatch.setattr(client, "MAX_WAIT", 0.5)
+    with (
+        answering(answer) as port,
+        in_this_process(f"{scheme}://127.0.0.1:{port}", tmp_path / "home"),
+        pytest.raises(RepositoryError, match=words if scheme == "http" else "encrypted|cannot be reached"),
+    ):
+        client.pull("tester/tiny", None)
+
+
+@contextlib.contextmanager
+def answering(answer):
+    """A server that answers every connection with these bytes; yields its port."""
+
+    class Handler(socketserver.BaseRequestHandler):
+        def handle(self):
+            self.request.recv(4096)
+            self.request.sendall(answer)
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        yield server.server_address[1]
+        server.shutdown()
+
+
+def test_a_file_of_the_login_that_is_not_text_is_named(hub, tmp_path):
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "token").write_bytes(b"\xff\xfe")
+    with (
+        in_this_process(hub.url, tmp_path / "home", ""),
+        pytest.raises(RepositoryError, match="The file of the login's token is not text"),
+    ):
+        client.pull("tester/tiny", None)
+
+
+@pytest.fixture
+def locked(hub, tmp_path, monkeypatch):
+    """A lock of the weights, as another process holds it that downloads them, and short waits for it."""
+    monkeypatch.setattr(client, "_LOCK_SAID", 0.2)
+    monkeypatch.setattr("huggingface_hub.constants.FILELOCK_LOG_EVERY_SECONDS", 10)
+    name = f"{hub.repos['model', 'tester/tiny'].find('main')[2]['model.safetensors'].etag}.lock"
+    path = tmp_path / "home" / "hub" / ".locks" / "models--tester--tiny" / name
+    path.parent.mkdir(parents=True)
+    with FileLock(path, thread_local=False) as lock, in_this_process(hub.url, tmp_path / "home"):
+        yield lock
+
+
+def test_a_download_by_another_process_is_waited_for_and_said(locked, capsys):
+    def release():
+        until(lambda: "Another process is downloading tester/tiny: waiting" in capsys.readouterr().err)
+        locked.release()
+
+    thread = threading.Thread(target=release)
+    thread.start()
+    assert client.pull("tester/tiny", None).notice == ""
+    thread.join()
+
+
+def test_another_process_that_makes_no_progress_is_not_waited_for(locked, monkeypatch, capsys):
+    monkeypatch.setattr(client, "_MAX_LOCKED", 0.5)
+    with pytest.raises(RepositoryError) as error:
+        client.pull("tester/tiny", None)
+    assert str(error.value).startswith("Another process has been downloading this for ")
+    assert str(error.value).endswith(f"end it and try again, or if there is none, delete {locked.lock_file}.")
+    assert capsys.readouterr().err.count("Another process is downloading") == 1
 
 
 def test_a_cache_that_cannot_be_written_is_named(pull, tmp_path):
@@ -404,6 +506,45 @@ def test_a_file_in_the_cache_that_cannot_be_used_is_named(hub, pull, tmp_path):
     file = hub.repos["model", "tester/tiny"].find("main")[2]["model.safetensors"]
     (tmp_path / "home" / "hub" / "models--tester--tiny" / "blobs" / file.etag).mkdir(parents=True)
     assert "has a fault (is a directory), so tester/tiny could not be downloaded" in pull()[1]
+
+
+@pytest.mark.parametrize(
+    "name, content, words",
+    [
+        ("config.json", b"", "is not valid JSON (it is empty)"),
+        ("config.json", b'{"architecture": "resn', "is not valid JSON (Unterminated string"),
+        ("config.json", b"{}", "cannot be used: "),
+        ("model.safetensors", b"", "is not a valid safetensors file, or is incomplete"),
+        ("model.safetensors", b"version https://git-lfs", "is a Git LFS pointer, not the weights"),
+    ],
+)
+def test_an_invalid_file_is_named_by_its_repository(name, content, words, hub, tmp_path):
+    _, commit = change(hub, **{name: File(content)})
+    with in_this_process(hub.url, tmp_path / "home"), pytest.raises(ResNeXtError) as error:
+        Classifier.from_pretrained("tester/tiny")
+    assert str(error.value).startswith(f"{name} of tester/tiny (commit {commit[:7]}) {words}")
+    assert str(tmp_path) not in str(error.value)
+    if content != b"{}":
+        assert "name another revision or model, or ask its owner to push a valid" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "precision, files, words",
+    [
+        ("auto", {"ood.safetensors": b"\xff" * 9}, "ood.safetensors of tester/tiny (commit "),
+        (
+            "int8",
+            {"openvino_int8.xml": b"<net/>", "quantization.json": b""},
+            "tester/tiny has an invalid int8 graph (quantization.json is not valid): classifying in float32",
+        ),
+    ],
+)
+def test_an_invalid_optional_file_is_named_by_its_repository(precision, files, words, hub, tmp_path):
+    change(hub, **{name: File(content) for name, content in files.items()})
+    with in_this_process(hub.url, tmp_path / "home"):
+        notice = Classifier.from_pretrained("tester/tiny", precision=precision).notice
+    assert notice.startswith(words)
+    assert str(tmp_path) not in notice
 
 
 def test_weights_beyond_the_network_are_refused_before_they_are_downloaded(hub, pull):

@@ -1,11 +1,12 @@
 """What `push` does: it keeps what the owner wrote on the Hub, checks first, and says why it did not push."""
 
 import json
+import pathlib
 import shutil
 import time
 
 import pytest
-from huggingface_hub import ModelCard
+from huggingface_hub import ModelCard, constants
 
 from resnext import hub as client
 from resnext.card import write_card
@@ -384,11 +385,19 @@ def test_what_is_wrong_here_is_said_before_the_first_request(name, hub, folder):
         ("tester/a--b", "is not a valid repository id"),
         ("tester/", "give OWNER/NAME"),
         ("tester/a/b", "is not a valid repository id"),
+        ("tester/a@v1", "names a revision: give OWNER/NAME, and a branch with --revision"),
     ],
 )
 def test_a_name_that_is_not_valid_is_said_before_the_first_request(repo, words, hub, folder):
     assert words in refused(folder, repo=repo)
     assert not hub.requests
+
+
+def test_a_repository_that_was_renamed_is_said_by_its_new_name(hub, folder):
+    pushed(folder)
+    hub.fail_next(9, 307, "/tester/old", content=b"", Location=f"/api/models/{REPO}?blobs=true&expand=none")
+    assert f"tester/old is called {REPO} on the Hub now" in refused(folder, repo="tester/old")
+    assert len(hub.repos) == 1
 
 
 def test_a_login_that_cannot_write_is_said_before_anything_is_made(hub, folder, monkeypatch):
@@ -401,6 +410,10 @@ def test_a_login_that_cannot_write_is_said_before_anything_is_made(hub, folder, 
     monkeypatch.setenv("HF_TOKEN", "")
     hub.requests.clear()
     assert "log in with `hf auth login`" in refused(folder)
+    token = pathlib.Path(constants.HF_TOKEN_PATH)
+    token.parent.mkdir(parents=True, exist_ok=True)
+    token.write_bytes(b"\xff\xfe")
+    assert "the file of its token cannot be read" in refused(folder)
     assert not hub.requests
 
 
@@ -583,7 +596,7 @@ def test_the_hub_s_own_reason_is_said(status, words, hub, folder):
             {"ALL_PROXY": "socks5://127.0.0.1:9", "NO_PROXY": "", "no_proxy": ""},
             "A SOCKS proxy needs another package",
         ),
-        ({"HTTP_PROXY": "nonsense://x", "NO_PROXY": "", "no_proxy": ""}, "proxy"),
+        ({"HTTP_PROXY": "nonsense://x", "NO_PROXY": "", "no_proxy": ""}, "The proxy of HTTP_PROXY,"),
         ({"HTTP_PROXY": "http://127.0.0.1:9", "NO_PROXY": "", "no_proxy": ""}, "cannot be reached"),
     ],
 )

@@ -209,6 +209,19 @@ def test_a_readme_that_cannot_be_read_is_not_overwritten(readme, words, hub):
     assert repo.refs["refs/heads/main"] == commit
 
 
+def test_a_space_that_holds_something_else_is_not_overwritten(hub):
+    repo = hub.repos["space", "tester/page"] = Repo("space", "tester/page", sdk="docker")
+    commit = repo.add("refs/heads/main", {"README.md": File(b"Mine"), "app.py": File(b"mine")}, "x")
+    assert "holds something else already, such as app.py" in refused("tester/page", "--model", "tester/net")
+    assert repo.refs["refs/heads/main"] == commit
+
+
+def test_the_address_of_a_space_names_it(hub):
+    address = "https://huggingface.co/spaces/tester/page"
+    assert run(address, "--model", "https://huggingface.co/tester/net").exit_code == 0
+    assert "app.py" in page(hub)[1]
+
+
 @pytest.mark.parametrize(
     "fault, words",
     [

@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
 
@@ -40,7 +41,7 @@ def test_the_project_leaves_xet_on_and_bounds_its_patience():
         "from resnext import hub\n"
         "from huggingface_hub.utils._runtime import is_xet_available\n"
         "from hf_xet import XetConfig\n"
-        "with hub._bounded_requests():\n"
+        "with hub._bounded_requests('a/b'):\n"
         "    limit = XetConfig().get('client.retry_max_duration').total_seconds()\n"
         "print(json.dumps([is_xet_available(), limit, 'HF_HUB_DISABLE_XET' in os.environ]))"
     )
@@ -83,6 +84,28 @@ def test_a_storage_that_refuses_a_download_is_said_and_the_older_copy_is_used(hu
     after = client.pull("tester/colors", None)
     assert (after.commit, after.current) == (before.commit, False)
     assert after.notice.startswith(FAULT)
+
+
+@pytest.mark.parametrize("command", ["push", "pull"])
+def test_a_storage_that_stays_silent_is_said_and_given_up(command, hub, tiny_repository, monkeypatch, capsys):
+    monkeypatch.setattr(client, "_TRANSFER_SAID", 0.2)
+    monkeypatch.setattr(client, "_MIN_SPEED", 1e9)
+    monkeypatch.setattr(client, "MAX_WAIT", 1)
+    monkeypatch.setattr("huggingface_hub.utils._xet._GLOBAL_XET_HOLDER._session", None)
+    if command == "pull":
+        publish(hub, "tester/colors", tiny_repository)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        hub.storage = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        if command == "push":
+            shown = run_training("push", tiny_repository, "tester/colors").stderr
+            assert "Still uploading to tester/colors (0.2 MB)." in shown
+            assert not hub.repos
+        else:
+            with pytest.raises(RepositoryError) as error:
+                client.pull("tester/colors", None)
+            shown = str(error.value)
+            assert "Still downloading model.safetensors of tester/colors (" in capsys.readouterr().err
+    assert FAULT in shown
 
 
 def test_a_storage_that_cannot_be_reached_is_said_within_its_time(hub, tiny_repository, monkeypatch):

@@ -104,6 +104,18 @@ def test_corrections_are_stored_while_the_hub_is_down_at_the_start(hub, tab, pho
     assert len(stored(hub)[0]) == 1
 
 
+@pytest.mark.parametrize("content", [b"[1, 2]", b"null", b"<html>Log in</html>"])
+def test_an_answer_that_is_not_the_hub_s_is_said_and_tried_again(content, hub, tab, photograph, ask):
+    hub.fail_next(9, 200, "/api/", content=content)
+    assert not tab.models.feedback.connect()
+    assert "cannot be pushed to the data set tester/corrections now" in tab.said[0]
+    hub.faults.clear()
+    tab.correct(photograph, "tulips", True, None, ask())
+    assert tab.models.feedback.connect()
+    tab.models.feedback.close()
+    assert len(stored(hub)[0]) == 1
+
+
 def test_the_end_of_the_page_does_not_wait_for_a_hub_for_ever(hub, tab, photograph, ask, monkeypatch):
     monkeypatch.setattr(feedback_module, "_LAST_COMMIT", 0.2)
     assert tab.models.feedback.connect()

@@ -42,6 +42,9 @@ def test_a_known_error_is_translated_and_another_stays_english():
         Models([None]).open("some{one}/net")
     assert translate_error("zh", str(refusal.value)) == "本页不提供 some{one}/net：请从列表中选择。"
     assert translate_error("zh", "Something else.") == "Something else."
+    for file in ("/models/net/config.json", "config.json of a/b (commit 0123456)"):
+        message = translate_error("zh", f"{file} is not valid JSON (it is empty): name another model.")
+        assert message.startswith(f"{file.split()[0]} 缺失或无效")
 
 
 def open_error(content: bytes) -> str:

@@ -37,8 +37,20 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
         (f"https://huggingface.co/OWNER/NAME/tree/{COMMIT}", f"OWNER/NAME@{COMMIT}"),
         ("https://huggingface.co/OWNER/NAME/blob/main/config.json", "OWNER/NAME@main"),
         ("https://huggingface.co/OWNER/NAME/discussions/1", "OWNER/NAME"),
+        ("huggingface.co/OWNER/NAME", "OWNER/NAME"),
+        ("HTTPS://HuggingFace.co/OWNER/NAME", "OWNER/NAME"),
+        ("https://huggingface.co/OWNER/NAME.git", "OWNER/NAME"),
+        ("git@hf.co:OWNER/NAME", "OWNER/NAME"),
+        ("hf://OWNER/NAME", "OWNER/NAME"),
+        ("<https://huggingface.co/OWNER/NAME>", "OWNER/NAME"),
+        ("\u201cOWNER/NAME\u201d", "OWNER/NAME"),
+        ("`OWNER/NAME@v1`", "OWNER/NAME@v1"),
+        ("OWNER/NAME\u200b", "OWNER/NAME"),
+        ("https://huggingface.co/OWNER/NAME/tree/refs%2Fpr%2F1", "OWNER/NAME@refs/pr/1"),
         # Other addresses stay as they are, and are refused.
         ("https://huggingface.co/OWNER", "https://huggingface.co/OWNER"),
+        ("https://huggingface.co/datasets/OWNER/NAME", "https://huggingface.co/datasets/OWNER/NAME"),
+        ("https://huggingface.co/spaces/OWNER/NAME", "https://huggingface.co/spaces/OWNER/NAME"),
         ("https://example.com/OWNER/NAME", "https://example.com/OWNER/NAME"),
         ("/a/folder", "/a/folder"),
     ],
@@ -51,9 +63,21 @@ def test_a_folder_is_opened_as_timm_names_it(tiny_repository):
     assert find_repository(f"local-dir:{tiny_repository}").folder == tiny_repository
 
 
-def test_another_address_is_refused_in_one_sentence():
+@pytest.mark.parametrize(
+    "name",
+    [
+        "https://example.com/OWNER/NAME",
+        "https://huggingface.co/datasets/OWNER/NAME",
+        "OWNER/NA--ME",
+        "OWNER/NA..ME",
+        "OWNER/NAME.git",
+        "OWNER/NAME-",
+        "OWNER./NAME",
+    ],
+)
+def test_a_name_that_no_repository_has_is_refused_in_one_sentence(name):
     with pytest.raises(RepositoryError, match="is neither a folder nor a Hub repository such as OWNER/NAME"):
-        find_repository("https://example.com/OWNER/NAME")
+        find_repository(name)
 
 
 @pytest.mark.parametrize("name", ["tiny-imagenet", "tiny-imagenet (bundled)"])
