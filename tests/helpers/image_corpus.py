@@ -146,6 +146,8 @@ def _jpeg() -> Iterator[Case]:
         ("ProPhoto", rgb_profile(PROPHOTO, 1.8)),
     ):
         yield Case(f"JPEG, profile {name}", "jpg", save(image, icc_profile=profile, subsampling=0), LOSSY)
+    gray_photograph = save(image.convert("L"), icc_profile=rgb_profile(PROPHOTO, 1.8))
+    yield Case("JPEG, gray, profile ProPhoto", "jpg", gray_photograph, ROUNDED)
     yield Case("JPEG, gray, gamma 1", "jpg", save(image.convert("L"), icc_profile=gray_profile(1.0)), LOSSY)
     yield Case(
         "JPEG, CMYK, a profile of CMYK", "jpg", save(image.convert("CMYK"), icc_profile=cmyk_profile()), 3
@@ -303,21 +305,22 @@ def _png() -> Iterator[Case]:
     yield Case("PNG, animated", "png", _encoded(rgb, "PNG", **frames), EXACT)
 
 
-def _profile_chunk(profile: bytes) -> bytes:
+def profile_chunk(profile: bytes) -> bytes:
+    """A PNG chunk with an ICC profile."""
     return chunk(b"iCCP", b"test\0\0" + zlib.compress(profile))
 
 
 def _png_metadata() -> Iterator[Case]:
     rgb = colors()
-    wide = _profile_chunk(rgb_profile(PROPHOTO, 1.8))
+    wide = profile_chunk(rgb_profile(PROPHOTO, 1.8))
     alpha = gray()[::-1].round().astype(int)[..., None]
     yield Case("PNG, profile ProPhoto", "png", png(rgb, 8, 2, wide), 1)
     yield Case("PNG, RGBA, profile ProPhoto", "png", png(np.concatenate([rgb, alpha], -1), 8, 6, wide), 1)
-    yield Case("PNG, profile Display P3", "png", png(rgb, 8, 2, _profile_chunk(rgb_profile(DISPLAY_P3))), 1)
+    yield Case("PNG, profile Display P3", "png", png(rgb, 8, 2, profile_chunk(rgb_profile(DISPLAY_P3))), 1)
     indices = gray(255).round().astype(int)
     palette = chunk(b"PLTE", rgb.reshape(-1, 3)[:: HEIGHT * WIDTH // 256][:256].tobytes())
     yield Case("PNG, palette, profile ProPhoto", "png", png(indices, 8, 3, wide, palette), 1)
-    yield Case("PNG, gray, gamma 1", "png", png(indices, 8, 0, _profile_chunk(gray_profile(1.0))), 1)
+    yield Case("PNG, gray, gamma 1", "png", png(indices, 8, 0, profile_chunk(gray_profile(1.0))), 1)
     large = rgb_profile(PROPHOTO, 1.8)
     large = struct.pack(">I", 2_000_000) + large[4:].ljust(1_999_996, b"\0")
     chunks = {
@@ -329,10 +332,10 @@ def _png_metadata() -> Iterator[Case]:
         "a text that cannot be unpacked": chunk(b"zTXt", b"Comment\0\0not packed"),
         "a text with a wrong checksum": chunk(b"tEXt", b"Comment\0abc")[:-1] + b"\0",
         "a text without a name": chunk(b"tEXt", b""),
-        "a profile of 2 MB": _profile_chunk(large),
+        "a profile of 2 MB": profile_chunk(large),
         "a profile that cannot be unpacked": chunk(b"iCCP", b"test\0\0not packed"),
-        "a profile that is none": _profile_chunk(b"not a profile" * 20),
-        "a profile of gray": _profile_chunk(gray_profile(1.0)),
+        "a profile that is none": profile_chunk(b"not a profile" * 20),
+        "a profile of gray": profile_chunk(gray_profile(1.0)),
         "a resolution with a wrong checksum": chunk(b"pHYs", bytes(9))[:-1] + b"\0",
         "a resolution that is too short": chunk(b"pHYs", bytes(3)),
         "a gamma that is too short": chunk(b"gAMA", b"\0"),
@@ -346,10 +349,75 @@ def _png_metadata() -> Iterator[Case]:
     }
     for name, more in chunks.items():
         yield Case(f"PNG, {name}", "png", png(rgb, 8, 2, more), 1 if name == "a profile of 2 MB" else EXACT)
+    yield from _png_colors()
     late = (
         chunk(b"zTXt", b"Comment\0\0" + zlib.compress(bytes(2_000_000))) + chunk(b"tEXt", b"ab")[:-1] + b"\0"
     )
     yield Case("PNG, damaged texts behind the pixels", "png", png(rgb, 8, 2, after=late), EXACT)
+
+
+def color_chunks(gamma: int = 0, xy: tuple[int, ...] = (), code: tuple[int, ...] = ()) -> bytes:
+    """The chunks of a PNG that tell the colors by numbers.
+
+    Args:
+        gamma: The gamma in units of 1/100,000; 0 for none.
+        xy: The x and y of white, red, green and blue in such units; empty for none.
+        code: The numbers of ITU-T H.273; empty for none.
+    """
+    chunks = chunk(b"gAMA", struct.pack(">I", gamma)) if gamma else b""
+    chunks += chunk(b"cHRM", struct.pack(">8I", *xy)) if xy else b""
+    return chunks + (chunk(b"cICP", bytes(code)) if code else b"")
+
+
+# The x and y of sRGB and of Display P3, as cHRM has them.
+SRGB_XY = (31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000)
+P3_XY = (31270, 32900, 68000, 32000, 26500, 69000, 15000, 6000)
+
+
+def _png_colors() -> Iterator[Case]:
+    rgb = colors()
+    indices = gray().round().astype(int)
+    palette = chunk(b"PLTE", rgb.reshape(-1, 3)[:: HEIGHT * WIDTH // 256][:256].tobytes())
+    linear = color_chunks(100_000)
+    p3 = color_chunks(45455, P3_XY)
+    wide = profile_chunk(rgb_profile(PROPHOTO, 1.8))
+    srgb = chunk(b"sRGB", b"\0")
+    for name, chunks in {
+        "gamma 1": linear,
+        "gamma 1/1.8": color_chunks(55556),
+        "gamma 1 of a wrong checksum": linear[:-1] + b"\0",
+        "gamma 1 and sRGB": linear + srgb,
+        "gamma zero": chunk(b"gAMA", bytes(4)),
+        "primaries without a gamma": color_chunks(xy=P3_XY),
+        "primaries of Display P3": p3,
+        "primaries of Display P3, twice": p3 + color_chunks(45455, SRGB_XY),
+        "primaries of Display P3 and a profile": p3 + profile_chunk(rgb_profile()),
+        "primaries that are zero": color_chunks(45455, (0,) * 8),
+        "primaries on a line": color_chunks(45455, (31270, 32900) + (30000, 30000) * 3),
+        "primaries beyond measure": color_chunks(45455, (2**31 - 1,) * 8),
+        "the code of sRGB and a profile": color_chunks(code=(1, 13, 0, 1)) + wide,
+        "the code of Display P3": color_chunks(code=(12, 13, 0, 1)),
+        "the code of Display P3 and sRGB": color_chunks(code=(12, 13, 0, 1)) + srgb,
+        "the code of BT.709": color_chunks(code=(1, 1, 0, 1)),
+        "the code of BT.2020": color_chunks(code=(9, 14, 0, 1)),
+        "the code of linear light": color_chunks(code=(1, 8, 0, 1)),
+        "the code of nothing": color_chunks(code=(2, 2, 0, 1)),
+        "the code of a part of the range": color_chunks(code=(12, 13, 0, 0)),
+        "half a code": color_chunks(code=(12, 13)),
+    }.items():
+        yield Case(f"PNG, {name}", "png", png(rgb, 8, 2, chunks), ROUNDED)
+    alpha = np.concatenate([rgb, gray()[::-1].round().astype(int)[..., None]], -1)
+    yield Case("PNG, gray, gamma 1 by gAMA", "png", png(indices, 8, 0, linear), ROUNDED)
+    yield Case("PNG, gray of 16 bits, gamma 1 by gAMA", "png", png(257 * indices, 16, 0, linear), ROUNDED)
+    yield Case("PNG, palette, gamma 1", "png", png(indices, 8, 3, linear, palette), ROUNDED)
+    yield Case("PNG, RGB of 16 bits, gamma 1", "png", png(rgb.astype(int) * 257, 16, 2, linear), ROUNDED)
+    yield Case("PNG, RGBA, gamma 1", "png", png(alpha, 8, 6, linear), ROUNDED)
+    yield Case("PNG, gray, profile ProPhoto", "png", png(indices, 8, 0, wide), ROUNDED)
+    yield Case("PNG, colors behind the pixels", "png", png(rgb, 8, 2, after=linear + wide), EXACT)
+    # Chromium shows the gamma 2.2 instead of sRGB's curve; programs mean sRGB with these numbers.
+    for gamma in (45000, 45455, 45500):
+        content = png(rgb, 8, 2, color_chunks(gamma, SRGB_XY))
+        yield Case(f"PNG, gamma {gamma} and primaries of sRGB", "png", content, EXACT, rgb)
 
 
 # --- other formats of browsers ------------------------------------------------------------------------------

@@ -10,20 +10,25 @@ import pytest
 from PIL import Image
 
 from resnext.errors import ImageError
+from resnext.icc_profiles import coded_profile
 from resnext.image_formats import UNSUPPORTED_SUFFIXES, shown_by_browsers
 from resnext.image_parts import MAX_PROFILE, read_orientation, take_apart
 from resnext.preprocessing import MAX_PIXELS, open_image
 from tests.helpers.icc_profiles import ADOBE_RGB, DISPLAY_P3, PROPHOTO, gray_profile, rgb_profile
 from tests.helpers.image_corpus import (
     FAULTY_EXIF,
+    P3_XY,
+    SRGB_XY,
     TURN,
     chunk,
+    color_chunks,
     colors,
     compared,
     corpus,
     exif,
     heic,
     png,
+    profile_chunk,
     tiff,
 )
 
@@ -33,10 +38,10 @@ def test_every_file_of_the_corpus_has_the_pixels_that_a_person_sees(browser):
     page = browser.new_page()
     results = [compared(case, page) for case in corpus()]
     page.close()
-    assert len(results) > 170
+    assert len(results) > 200
     assert len({result.name for result in results}) == len(results)
     assert not [result for result in results if result.fault]
-    assert collections.Counter(result.reference for result in results)["Chromium"] > 110
+    assert collections.Counter(result.reference for result in results)["Chromium"] > 140
 
 
 @pytest.mark.parametrize("fault", FAULTY_EXIF)
@@ -100,6 +105,26 @@ def test_a_jpeg_without_a_profile_or_with_srgb_s_is_decoded_as_pillow_does(quali
     assert np.array_equal(*decoded)
 
 
+@pytest.mark.parametrize("gamma", [45000, 45455, 45500])
+@pytest.mark.parametrize("off", [-5, 0, 5])
+def test_a_png_with_the_numbers_of_srgb_keeps_its_pixels(gamma, off):
+    chunks = color_chunks(gamma, tuple(value + off for value in SRGB_XY))
+    for more in (chunks, color_chunks(gamma), color_chunks(code=(1, 13, 0, 1))):
+        assert take_apart(png(colors(), 8, 2, more)).profile in (b"", coded_profile(1, 13))
+        assert np.array_equal(open_image(png(colors(), 8, 2, more)), colors())
+
+
+@pytest.mark.parametrize(
+    "chunks", [color_chunks(100_000), color_chunks(45455, P3_XY), color_chunks(code=(12, 13, 0, 1))]
+)
+def test_a_png_with_other_colors_than_srgb_s_is_converted(chunks):
+    difference = np.abs(np.asarray(open_image(png(colors(), 8, 2, chunks)), int) - colors())
+    assert difference.mean() > 5
+    # A profile counts before gamma and primaries, but not before the code.
+    profiled = np.asarray(open_image(png(colors(), 8, 2, chunks, profile_chunk(rgb_profile()))))
+    assert np.array_equal(profiled, colors()) == (b"cICP" not in chunks)
+
+
 @pytest.mark.parametrize(
     "profile", [rgb_profile(DISPLAY_P3), rgb_profile(ADOBE_RGB, 2.2), rgb_profile(PROPHOTO, 1.8)]
 )
@@ -116,6 +141,7 @@ def test_an_image_opened_by_the_caller_looks_like_its_file(tmp_path):
     wanted = ("JPEG, orientation 6", "PNG, RGB with tRNS", "JPEG, profile ProPhoto", "TIFF, orientation 6")
     wanted += ("TIFF, floats from 0 to 1", "PNG, gray of 4 bits with tRNS", "HEIC, orientation 6")
     wanted += ("TIFF, RGB of 12 bits in 16", "TIFF, RGB of 12 bits in 16, orientation 6")
+    wanted += ("PNG, gamma 1", "PNG, gamma 1 and sRGB", "PNG, primaries of Display P3")
     cases = [case for case in corpus() if case.name in wanted]
     assert len(cases) == len(wanted)
     for case in cases:
