@@ -20,6 +20,9 @@ _PRIMARIES = {
 # its displays (BT.1886). Those of HDR (16 and 18) are left out.
 _EXPONENTS = {**dict.fromkeys((1, 6, 14, 15), 2.4), 4: 2.2, 5: 2.8, 8: 1.0}
 _SRGB_CURVE = 13
+# What AVIF and HEIC files of sRGB have, as browsers take them: the curves of video, or none.
+_UNSPECIFIED = 2
+_VIDEO_CURVES = (1, 6, 14, 15, _UNSPECIFIED)
 _VALUES = np.arange(256) / 255
 _SRGB_LIGHT = np.where(_VALUES <= 0.04045, _VALUES / 12.92, ((_VALUES + 0.055) / 1.055) ** 2.4)
 # sRGB's gamma as programs round it, and how far its x and y may be off.
@@ -36,6 +39,14 @@ def coded_profile(primaries: int, transfer: int) -> bytes:
         return b""
     light = _SRGB_LIGHT if transfer == _SRGB_CURVE else _VALUES ** _EXPONENTS[transfer]
     return rgb_profile(_adapted(_PRIMARIES[primaries]), curve(light))
+
+
+def video_profile(primaries: int, transfer: int) -> bytes:
+    """The profile of an image that is coded as video is, with numbers of ITU-T H.273; empty as above."""
+    return coded_profile(
+        1 if primaries == _UNSPECIFIED else primaries,
+        _SRGB_CURVE if transfer in _VIDEO_CURVES else transfer,
+    )
 
 
 def measured_profile(gamma: float, xy: Sequence[float]) -> bytes:

@@ -5,12 +5,13 @@ the whole file for some faults in them. Of the metadata, only orientation and co
 """
 
 import dataclasses
+import re
 import struct
 import zlib
 
 from PIL import Image
 
-from resnext.icc_profiles import BT_709, coded_profile, measured_profile
+from resnext.icc_profiles import BT_709, coded_profile, measured_profile, video_profile
 
 # Of an ICC profile. Those of printers have up to 3 MB.
 MAX_PROFILE = 4 * 2**20
@@ -34,6 +35,9 @@ _PNG = b"\x89PNG\r\n\x1a\n"
 _COLOR_SEGMENTS = {0xE0: (b"JFIF\0", 14), 0xEE: (b"Adobe", 12)}
 # The PNG chunks that tell the colors.
 _COLOR_CHUNKS = (b"cICP", b"iCCP", b"sRGB", b"gAMA", b"cHRM")
+# The color information of an AVIF (ISO/IEC 14496-12, 12.1.5), which is in its first bytes.
+_VIDEO_CODE = re.compile(rb"colrnclx(.{4})", re.DOTALL)
+_VIDEO_CODE_WITHIN = 4096
 _EXIF = b"Exif\0\0"
 _ICC = b"ICC_PROFILE\0"
 
@@ -120,10 +124,25 @@ def profile_of(image: Image.Image) -> bytes:
     profile = image.info.get("icc_profile")
     if isinstance(profile, bytes) and len(profile) <= MAX_PROFILE:
         return profile
+    if image.format in ("AVIF", "HEIF"):
+        return video_profile(*_video_code(image))
     gamma = image.info.get("gamma")
     if image.format != "PNG" or "srgb" in image.info or not isinstance(gamma, float):
         return b""
     return measured_profile(gamma, image.info.get("chromaticity", BT_709))
+
+
+def _video_code(image: Image.Image) -> tuple[int, int]:
+    """The numbers of an opened AVIF's or HEIF's primaries and curve; those of sRGB if there are none."""
+    code = image.info.get("nclx_profile")
+    if isinstance(code, dict):
+        return code["color_primaries"], code["transfer_characteristics"]
+    file = getattr(image, "fp", None)
+    if image.format != "AVIF" or not file:
+        return 1, 13
+    file.seek(0)
+    found = _VIDEO_CODE.search(file.read(_VIDEO_CODE_WITHIN))
+    return struct.unpack(">HH", found[1]) if found else (1, 13)
 
 
 def _take_jpeg_apart(content: bytes) -> Parts:

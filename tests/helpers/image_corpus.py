@@ -465,7 +465,22 @@ def _other_browser_formats() -> Iterator[Case]:
     yield Case("AVIF", "avif", avif(rgb), LOSSY)
     yield Case("AVIF, RGBA", "avif", avif(rgba), LOSSY)
     yield Case("AVIF, orientation 6", "avif", avif(rgb, exif=exif(TURN)), LOSSY)
+    for name, code in (
+        ("Display P3", (12, 13)),
+        ("BT.2020", (9, 14)),
+        ("linear light", (2, 8)),
+        ("video", (1, 1)),
+    ):
+        yield Case(f"AVIF, the code of {name}", "avif", with_code(avif(rgb), *code), LOSSY)
+    grays = avif(gray().astype(np.uint8), icc_profile=wide)
+    yield Case("AVIF, gray, profile ProPhoto", "avif", grays, LOSSY)
     yield Case("AVIF, profile ProPhoto", "avif", avif(rgb, icc_profile=wide), LOSSY)
+
+
+def with_code(content: bytes, primaries: int, transfer: int) -> bytes:
+    """An AVIF or HEIF file with other numbers of ITU-T H.273."""
+    place = content.index(b"colrnclx") + 8
+    return content[:place] + struct.pack(">HH", primaries, transfer) + content[place + 4 :]
 
 
 def _framed_gif() -> bytes:
@@ -706,6 +721,7 @@ def _heif() -> Iterator[Case]:
     p3 = rgb_profile(DISPLAY_P3)
     yield case("profile Display P3", heic(rgb, icc_profile=p3), to_srgb(rgb, DISPLAY_P3))
     yield case("a damaged profile", heic(rgb, icc_profile=p3[:100]), rgb)
+    yield case("the code of Display P3", with_code(heic(rgb), 12, 13), to_srgb(rgb, DISPLAY_P3))
     second = Image.new("RGB", (WIDTH, HEIGHT), "blue")
     yield case("two pictures", heic(rgb, save_all=True, append_images=[second]), rgb)
     content = heic(rgb)

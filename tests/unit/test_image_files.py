@@ -6,6 +6,7 @@ import struct
 import zlib
 
 import numpy as np
+import pillow_heif
 import pytest
 from PIL import Image
 
@@ -30,6 +31,7 @@ from tests.helpers.image_corpus import (
     png,
     profile_chunk,
     tiff,
+    with_code,
 )
 
 
@@ -125,6 +127,18 @@ def test_a_png_with_other_colors_than_srgb_s_is_converted(chunks):
     assert np.array_equal(profiled, colors()) == (b"cICP" not in chunks)
 
 
+@pytest.mark.parametrize("form", ["AVIF", "HEIF"])
+def test_the_colors_that_a_video_format_gives_as_numbers_are_converted(form):
+    file = io.BytesIO()
+    pillow_heif.register_heif_opener()
+    Image.fromarray(colors()).save(file, form, quality=95)
+    plain = np.asarray(open_image(file.getvalue()), int)
+    for code in ((1, 1), (1, 2), (1, 6), (2, 2), (9, 16)):
+        assert np.array_equal(open_image(with_code(file.getvalue(), *code)), plain)
+    for code in ((12, 13), (9, 14), (1, 8)):
+        assert np.abs(np.asarray(open_image(with_code(file.getvalue(), *code))) - plain).mean() > 5
+
+
 @pytest.mark.parametrize(
     "profile", [rgb_profile(DISPLAY_P3), rgb_profile(ADOBE_RGB, 2.2), rgb_profile(PROPHOTO, 1.8)]
 )
@@ -142,6 +156,7 @@ def test_an_image_opened_by_the_caller_looks_like_its_file(tmp_path):
     wanted += ("TIFF, floats from 0 to 1", "PNG, gray of 4 bits with tRNS", "HEIC, orientation 6")
     wanted += ("TIFF, RGB of 12 bits in 16", "TIFF, RGB of 12 bits in 16, orientation 6")
     wanted += ("PNG, gamma 1", "PNG, gamma 1 and sRGB", "PNG, primaries of Display P3")
+    wanted += ("AVIF, the code of Display P3", "HEIC, the code of Display P3")
     cases = [case for case in corpus() if case.name in wanted]
     assert len(cases) == len(wanted)
     for case in cases:
