@@ -2,6 +2,8 @@
 
 import collections
 import io
+import random
+import re
 import struct
 import zlib
 
@@ -236,6 +238,55 @@ def test_only_formats_that_browsers_show_need_no_preview():
         assert shown_by_browsers(case.content) == (
             case.suffix in ("jpg", "png", "webp", "gif", "bmp", "avif")
         )
+
+
+JPEG_KINDS = [
+    {"quality": 75},
+    {"quality": 95, "subsampling": 0, "optimize": True},
+    {"quality": 60, "restart_marker_blocks": 1},
+    {"quality": 90, "restart_marker_rows": 1, "subsampling": 1},
+    {"quality": 85, "progressive": True},
+    {"quality": 60, "progressive": True, "restart_marker_blocks": 8, "subsampling": 0},
+]
+
+
+def jpeg_of_noise(**options):
+    """A JPEG whose blocks all differ."""
+    file = io.BytesIO()
+    noise = np.random.default_rng(0).integers(0, 256, (12, 20, 3), np.uint8)
+    Image.fromarray(noise).resize((160, 96), Image.Resampling.BICUBIC).save(file, "JPEG", **options)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("options", JPEG_KINDS)
+@pytest.mark.parametrize("shorter_side", [None, 8])
+def test_a_jpeg_that_lacks_only_its_end_is_read(tmp_path, options, shorter_side):
+    jpeg = jpeg_of_noise(**options)
+    path = tmp_path / "photo.jpg"
+    for missing in (1, 2):
+        path.write_bytes(jpeg[:-missing])
+        for source in (jpeg[:-missing], path):
+            assert np.array_equal(open_image(source, shorter_side), open_image(jpeg, shorter_side))
+
+
+@pytest.mark.parametrize("options", JPEG_KINDS)
+def test_a_jpeg_that_lacks_more_is_refused_or_has_all_its_pixels(options):
+    jpeg = jpeg_of_noise(**options)
+    whole = open_image(jpeg)
+    places = [match.start() for match in re.finditer(rb"\xff[\xc4\xd0-\xd7\xda]", jpeg)]
+    # At and beside markers, near the end, and elsewhere.
+    cuts = {
+        place + beside
+        for place in random.Random(0).sample(places, min(9, len(places)))
+        for beside in (-1, 0, 1, 2)
+    }
+    cuts |= {len(jpeg) - missing for missing in range(3, 12)} | set(
+        range(len(jpeg) // 3, len(jpeg) - 20, 401)
+    )
+    outcomes = [image_or_error(jpeg[:cut]) for cut in sorted(cuts)]
+    refused = [outcome for outcome in outcomes if isinstance(outcome, ImageError)]
+    assert len(refused) > 0.9 * len(cuts)
+    assert all(outcome in refused or np.array_equal(outcome, whole) for outcome in outcomes)
 
 
 def heic_that_claims(side):
