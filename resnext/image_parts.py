@@ -11,6 +11,7 @@ import zlib
 
 from PIL import Image
 
+from resnext.bmp_masks import has_unknown_masks, with_known_masks
 from resnext.icc_profiles import BT_709, coded_profile, measured_profile, video_profile
 
 # Of an ICC profile. Those of printers have up to 3 MB.
@@ -59,11 +60,13 @@ class Parts:
 
 def is_taken_apart(head: bytes) -> bool:
     """Whether a file that begins so is one that `take_apart` changes."""
-    return head.startswith((_JPEG, _PNG))
+    return head.startswith((_JPEG, _PNG)) or has_unknown_masks(head)
 
 
 def take_apart(content: bytes) -> Parts:
-    """Separates a JPEG or PNG file from its metadata. Other files are returned as they are."""
+    """Separates a JPEG or PNG file from its metadata. Other files are returned as Pillow can read them."""
+    if has_unknown_masks(content):
+        return Parts(with_known_masks(content))
     if content.startswith(_JPEG):
         return _take_jpeg_apart(content)
     return _take_png_apart(content) if content.startswith(_PNG) else Parts(content)

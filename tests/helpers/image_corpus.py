@@ -461,6 +461,23 @@ def _other_browser_formats() -> Iterator[Case]:
     yield Case("BMP, RGBA, alpha last", "bmp", _bmp(bits, 32, *masks), ROUNDED)
     bits = (red >> 3 << 11 | green >> 2 << 5 | blue >> 3).astype("<u2")
     yield Case("BMP, 16 bits", "bmp", _bmp(bits, 16, 0xF800, 0x7E0, 0x1F), 1)
+    four = (alpha >> 4 << 12 | red >> 4 << 8 | green >> 4 << 4 | blue >> 4).astype("<u2")
+    masks = (0xF00, 0xF0, 0xF)
+    yield Case("BMP, 4 bits a color", "bmp", _bmp(four, 16, *masks), EXACT)
+    yield Case("BMP, 4 bits a color, alpha", "bmp", _bmp(four, 16, *masks, 0xF000), EXACT)
+    upside_down = _bmp(four[::-1], 16, *masks)
+    upside_down = upside_down[:22] + struct.pack("<i", -HEIGHT) + upside_down[26:]
+    yield Case("BMP, 4 bits a color, from the top", "bmp", upside_down, EXACT)
+    odd = _bmp(four, 16, *masks)
+    odd = odd[:18] + struct.pack("<i", WIDTH - 1) + odd[22:]
+    yield Case("BMP, 4 bits a color, an odd width", "bmp", odd, EXACT)
+    bits = (alpha >> 7 << 15 | red >> 3 << 10 | green >> 3 << 5 | blue >> 3).astype("<u2")
+    yield Case("BMP, 5 bits a color, 1 of alpha", "bmp", _bmp(bits, 16, 0x7C00, 0x3E0, 0x1F, 0x8000), EXACT)
+    deep = [value.astype("<u4") * 1023 // 255 for value in (red, green, blue)]
+    bits = deep[0] << 20 | deep[1] << 10 | deep[2]
+    yield Case("BMP, 10 bits a color", "bmp", _bmp(bits, 32, 0x3FF00000, 0xFFC00, 0x3FF), EXACT)
+    bits = blue << 16 | green << 8 | red
+    yield Case("BMP, blue first", "bmp", _bmp(bits, 32, 0xFF, 0xFF00, 0xFF0000), EXACT)
     avif = functools.partial(_encoded, form="AVIF", quality=95, subsampling="4:4:4")
     yield Case("AVIF", "avif", avif(rgb), LOSSY)
     yield Case("AVIF, RGBA", "avif", avif(rgba), LOSSY)

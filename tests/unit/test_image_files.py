@@ -240,6 +240,18 @@ def test_only_formats_that_browsers_show_need_no_preview():
         )
 
 
+def test_damaged_bmps_with_odd_masks_are_an_image_or_one_clear_error():
+    rng = np.random.default_rng(0)
+    intact = next(case.content for case in corpus() if case.name == "BMP, 4 bits a color, alpha")
+    with pytest.raises(ImageError, match="image file is truncated"):
+        open_image(intact[:-100])
+    for _ in range(200):
+        broken = np.frombuffer(intact, np.uint8).copy()
+        broken[rng.integers(10, 70, 3)] = rng.integers(0, 256, 3)
+        outcome = image_or_error(broken.tobytes())
+        assert isinstance(outcome, ImageError) or outcome.mode == "RGB"
+
+
 JPEG_KINDS = [
     {"quality": 75},
     {"quality": 95, "subsampling": 0, "optimize": True},
