@@ -11,17 +11,22 @@ import html
 import math
 import mimetypes
 import re
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import anyio.to_thread
 import gradio as gr
 from gradio.processing_utils import save_bytes_to_cache
+from gradio.queueing import Queue
 from starlette.requests import Request
 from starlette.responses import JSONResponse
+
+from resnext.page.previews import Message, Receive, Send
 
 # Of a decoded data URL, as of an upload (launch.py).
 MAX_BYTES = 64 * 10**6
 _DATA_URL = re.compile(r"data:(?P<kind>[\w.+-]+/[\w.+-]+)?(?:;[\w.+-]+=[^;,]*)*(?P<base64>;base64)?,", re.I)
+_RESULT = re.compile(r"/gradio_api/call/(?:v2/)?[^/]+/([^/]+)$")
 _IS_FILE = {"_type": "gradio.FileData"}
 
 
@@ -34,6 +39,34 @@ def no_such_endpoint(request: Request, error: Exception) -> JSONResponse:
     """Answers a request for an endpoint that the page does not have, on which Gradio (6.31) would fail."""
     text = f"The page has no endpoint {request.url.path}: /gradio_api/info has their names."
     return JSONResponse({"detail": text}, 404)
+
+
+class KnownEvents:
+    """ASGI middleware: a request for the result of an unknown event gets an answer.
+
+    Gradio (6.31) would begin one, break it off, and write a traceback.
+
+    Args:
+        app: The application that it wraps.
+    """
+
+    def __init__(self, app: Callable[[Message, Receive, Send], Awaitable[None]]):
+        self.app = app
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        asked = (
+            _RESULT.search(scope["path"]) if scope["type"] == "http" and scope["method"] == "GET" else None
+        )
+        if asked and not _is_known(scope["app"].get_blocks()._queue, asked[1]):
+            text = f"There is no event {asked[1]}, or its result has been fetched: POST the values again."
+            await JSONResponse({"detail": text}, 404)(scope, receive, send)
+        else:
+            await self.app(scope, receive, send)
+
+
+def _is_known(queue: Queue, event: str) -> bool:
+    pending = queue.pending_event_ids_session.values()
+    return event in queue.event_ids_to_events or any(event in events for events in pending)
 
 
 async def _preprocess(preprocess, block_fn, inputs: list, state, explicit_call: bool = False) -> list:
