@@ -154,6 +154,7 @@ class TeachTab(Tab):
             label=translate_lazy("Try it"),
             show_label=False,
             container=False,
+            elem_classes="try-with",
         )
         photograph = gr.Image(
             label=translate_lazy("Photograph"),
