@@ -111,6 +111,19 @@ _DNG_VERSION = 50706
 _SUBFILE_TYPE = 254
 _BITS_PER_SAMPLE = 258
 _SUB_IFDS = 330
+# What files are that are often found in place of images, by their first bytes.
+_OTHERS = (
+    (b"<!doctype html", "a web page"),
+    (b"<html", "a web page"),
+    (b"version https://git-lfs", "a pointer of Git LFS: run `git lfs pull`"),
+    (b"pk\3\4", "a ZIP file"),
+)
+_NAMES = (
+    (b"\xff\xd8\xff", "a JPEG"),
+    (b"\x89PNG", "a PNG"),
+    (b"GIF8", "a GIF"),
+    (b"BM", "a BMP"),
+)
 # The bytes that tell a format; an SVG drawing may begin with comments.
 HEAD = 1024
 _registration = threading.Lock()
@@ -135,6 +148,20 @@ def unsupported(head: bytes, name: str) -> str:
     if is_tiff(head):
         return by_name if by_name == _RAW else ""
     return by_name if head and not _is_read(head) else ""
+
+
+def describe_unreadable(head: bytes) -> str:
+    """Returns what a file is that no decoder of `FORMATS` takes, as the end of a sentence."""
+    if not head:
+        return "it is empty"
+    text = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    for start, kind in _OTHERS:
+        if text.startswith(start):
+            return f"it is {kind}"
+    for start, kind in _NAMES:
+        if head.startswith(start):
+            return f"it is {kind} that is damaged or of a kind that is not supported"
+    return "it is not an image of a known format"
 
 
 def is_heif(head: bytes) -> bool:

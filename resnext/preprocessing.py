@@ -17,7 +17,16 @@ from PIL import Image, ImageFile
 from resnext.config import Preprocessing
 from resnext.errors import ImageError, UnsupportedImageError
 from resnext.image_colors import to_srgb
-from resnext.image_formats import FORMATS, HEAD, describe_tiff, is_heif, is_tiff, register_heif, unsupported
+from resnext.image_formats import (
+    FORMATS,
+    HEAD,
+    describe_tiff,
+    describe_unreadable,
+    is_heif,
+    is_tiff,
+    register_heif,
+    unsupported,
+)
 from resnext.image_parts import (
     Parts,
     is_taken_apart,
@@ -35,7 +44,9 @@ MAX_PIXELS = 100_000_000
 # The scans of a JPEG. Each passes over all pixels, so that 600 KB can keep a processor busy for minutes.
 MAX_SCANS = 100
 # What Pillow says of a decoder without a message of its own.
-_DECODER_STATUS = re.compile(r"(?:decoder|codec) error -?\d+(?: when reading image file)?")
+_DECODER_STATUS = re.compile(
+    r"(?:decoder|codec) error -?\d+(?: when reading image file)?|could not create decoder object"
+)
 # Images of more pixels than this are decoded one at a time: each takes up to 1 GB meanwhile.
 _LARGE = 25_000_000
 _one_large_image = threading.Lock()
@@ -231,8 +242,6 @@ def _explained(name: str) -> Iterator[None]:
 
 
 def _reason(error: Exception) -> str:
-    if isinstance(error, Image.UnidentifiedImageError):
-        return "it is not an image of a known format"
     if isinstance(error, OSError) and error.strerror:
         # Without the path, which the whole text of the error has, too.
         return error.strerror.lower()
@@ -287,7 +296,7 @@ def _open(file: io.BytesIO | pathlib.Path, head: bytes, name: str) -> ImageFile.
                 f"{name} is a {kind} that is damaged or of a kind that is not supported: "
                 "convert it to JPEG or PNG."
             ) from None
-        raise
+        raise ImageError(f"{name} cannot be read as an image: {describe_unreadable(head)}.") from None
     if kind := describe_tiff(image):
         image.close()
         raise _unsupported_error(name, kind)

@@ -204,6 +204,24 @@ def test_a_format_that_is_not_read_is_named(tmp_path, kind, content):
         assert str(error.value) == f"{name} is {kind}, which is not supported: convert it to JPEG or PNG."
 
 
+@pytest.mark.parametrize(
+    "content, kind",
+    [
+        (b"", "empty"),
+        (b"\n<!DOCTYPE html><title>403</title>", "a web page"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "a pointer of Git LFS: run `git lfs pull`"),
+        (b"PK\3\4" + bytes(50), "a ZIP file"),
+        (b"\xff\xd8\xff\xf7" + bytes(50), "a JPEG that is damaged or of a kind that is not supported"),
+        (b"\x89PNG\r\n\x1a\n" + bytes(50), "a PNG that is damaged or of a kind that is not supported"),
+        (bytes(5000), "not an image of a known format"),
+    ],
+)
+def test_what_is_found_in_place_of_an_image_is_named(content, kind):
+    with pytest.raises(ImageError) as error:
+        open_image(content)
+    assert str(error.value) == f"The image cannot be read as an image: it is {kind}."
+
+
 @pytest.mark.parametrize("suffix", [".nef", ".ARW", ".dng", ".cr2", ".tga", ".jp2"])
 def test_a_raw_file_is_not_taken_for_the_small_picture_in_it(tmp_path, suffix):
     path = tmp_path / f"photo{suffix}"
