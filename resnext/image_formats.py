@@ -124,9 +124,32 @@ _NAMES = (
     (b"GIF8", "a GIF"),
     (b"BM", "a BMP"),
 )
+# Files and folders that operating systems and network storage leave among others; hidden ones begin with a
+# dot. In lower case.
+_SYSTEM_NAMES = {
+    "__macosx",
+    "@eadir",
+    "@recycle",
+    "@recently-snapshot",
+    "#recycle",
+    "#snapshot",
+    "$recycle.bin",
+    "system volume information",
+    "lost+found",
+    "__pycache__",
+    "thumbs.db",
+    "ehthumbs.db",
+    "desktop.ini",
+    "icon\r",
+}
 # The bytes that tell a format; an SVG drawing may begin with comments.
 HEAD = 1024
 _registration = threading.Lock()
+
+
+def is_hidden(name: str) -> bool:
+    """Whether a file or folder of that name is hidden, or left by an operating system or network storage."""
+    return name.startswith(".") or name.lower() in _SYSTEM_NAMES
 
 
 def unsupported(head: bytes, name: str) -> str:

@@ -441,6 +441,9 @@ _ERRORS = {
     r"(?P<file>.+) contains no files: .+": "{file} 中没有文件：请把照片打包进去。",
     r"(?P<file>.+) is encrypted: .+": "{file} 已加密：请去掉密码后重新打包。",
     r"Only the first (?P<most>\d+) files are classified: .+": "只分类前 {most} 个文件：其余请另行上传。",
+    r"(?P<file>.+) is not a ZIP file: pack the class folders into one\.": (
+        "{file} 不是 ZIP 文件：请把类别文件夹打包成一个 ZIP。"
+    ),
     r"(?P<file>.+) is in no class folder: pack a folder for each class\.": (
         "{file} 不在任何类别文件夹中：请为每个类别打包一个文件夹。"
     ),
