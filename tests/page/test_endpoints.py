@@ -251,6 +251,15 @@ def test_an_event_that_does_not_exist_is_named(client, capfd, path):
     assert "Traceback" not in capfd.readouterr().err
 
 
+def test_a_session_that_does_not_exist_is_told_so(client, capfd):
+    answer = httpx.get(f"{client.src}gradio_api/queue/data", params={"session_hash": "unknown"})
+    assert answer.headers["content-type"].startswith("text/event-stream")
+    message = json.loads(answer.text.removeprefix("data: "))
+    assert message["msg"] == "unexpected_error"
+    assert message["session_not_found"]
+    assert "Traceback" not in capfd.readouterr().err
+
+
 def test_a_data_url_of_more_than_64_mb_is_refused(client, monkeypatch, data_url):
     monkeypatch.setattr(programs, "MAX_BYTES", 10)
     assert "larger than 64 MB" in raw_call(client, "classify", [data_url + 1000 * "A"])
