@@ -282,7 +282,10 @@ def _transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
     """The conversion from a profile to sRGB; None if the profile is sRGB's or cannot be used."""
     try:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        if _PROFILE_MODES.get(source.profile.xcolor_space) != mode:
+        space = _PROFILE_MODES.get(source.profile.xcolor_space)
+        if (mode, space) == ("L", "RGB"):
+            mode = "RGB"  # A photograph made gray, whose profile was left in the file.
+        if space != mode:
             return None
         transform = ImageCms.buildTransform(source, ImageCms.createProfile("sRGB"), mode, "RGB")
         if mode == "CMYK":

@@ -111,9 +111,45 @@ _DNG_VERSION = 50706
 _SUBFILE_TYPE = 254
 _BITS_PER_SAMPLE = 258
 _SUB_IFDS = 330
+# What files are that are often found in place of images, by their first bytes.
+_OTHERS = (
+    (b"<!doctype html", "a web page"),
+    (b"<html", "a web page"),
+    (b"version https://git-lfs", "a pointer of Git LFS: run `git lfs pull`"),
+    (b"pk\3\4", "a ZIP file"),
+)
+_NAMES = (
+    (b"\xff\xd8\xff", "a JPEG"),
+    (b"\x89PNG", "a PNG"),
+    (b"GIF8", "a GIF"),
+    (b"BM", "a BMP"),
+)
+# Files and folders that operating systems and network storage leave among others; hidden ones begin with a
+# dot. In lower case.
+_SYSTEM_NAMES = {
+    "__macosx",
+    "@eadir",
+    "@recycle",
+    "@recently-snapshot",
+    "#recycle",
+    "#snapshot",
+    "$recycle.bin",
+    "system volume information",
+    "lost+found",
+    "__pycache__",
+    "thumbs.db",
+    "ehthumbs.db",
+    "desktop.ini",
+    "icon\r",
+}
 # The bytes that tell a format; an SVG drawing may begin with comments.
 HEAD = 1024
 _registration = threading.Lock()
+
+
+def is_hidden(name: str) -> bool:
+    """Whether a file or folder of that name is hidden, or left by an operating system or network storage."""
+    return name.startswith(".") or name.lower() in _SYSTEM_NAMES
 
 
 def unsupported(head: bytes, name: str) -> str:
@@ -135,6 +171,20 @@ def unsupported(head: bytes, name: str) -> str:
     if is_tiff(head):
         return by_name if by_name == _RAW else ""
     return by_name if head and not _is_read(head) else ""
+
+
+def describe_unreadable(head: bytes) -> str:
+    """Returns what a file is that no decoder of `FORMATS` takes, as the end of a sentence."""
+    if not head:
+        return "it is empty"
+    text = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    for start, kind in _OTHERS:
+        if text.startswith(start):
+            return f"it is {kind}"
+    for start, kind in _NAMES:
+        if head.startswith(start):
+            return f"it is {kind} that is damaged or of a kind that is not supported"
+    return "it is not an image of a known format"
 
 
 def is_heif(head: bytes) -> bool:

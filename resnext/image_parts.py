@@ -5,10 +5,14 @@ the whole file for some faults in them. Of the metadata, only orientation and co
 """
 
 import dataclasses
+import re
 import struct
 import zlib
 
 from PIL import Image
+
+from resnext.bmp_masks import has_unknown_masks, with_known_masks
+from resnext.icc_profiles import BT_709, coded_profile, measured_profile, video_profile
 
 # Of an ICC profile. Those of printers have up to 3 MB.
 MAX_PROFILE = 4 * 2**20
@@ -30,6 +34,11 @@ _JPEG = b"\xff\xd8\xff"
 _PNG = b"\x89PNG\r\n\x1a\n"
 # The JPEG segments of applications that tell the color space, and their shortest data (libjpeg's jdmarker.c).
 _COLOR_SEGMENTS = {0xE0: (b"JFIF\0", 14), 0xEE: (b"Adobe", 12)}
+# The PNG chunks that tell the colors.
+_COLOR_CHUNKS = (b"cICP", b"iCCP", b"sRGB", b"gAMA", b"cHRM")
+# The color information of an AVIF (ISO/IEC 14496-12, 12.1.5), which is in its first bytes.
+_VIDEO_CODE = re.compile(rb"colrnclx(.{4})", re.DOTALL)
+_VIDEO_CODE_WITHIN = 4096
 _EXIF = b"Exif\0\0"
 _ICC = b"ICC_PROFILE\0"
 
@@ -51,11 +60,13 @@ class Parts:
 
 def is_taken_apart(head: bytes) -> bool:
     """Whether a file that begins so is one that `take_apart` changes."""
-    return head.startswith((_JPEG, _PNG))
+    return head.startswith((_JPEG, _PNG)) or has_unknown_masks(head)
 
 
 def take_apart(content: bytes) -> Parts:
-    """Separates a JPEG or PNG file from its metadata. Other files are returned as they are."""
+    """Separates a JPEG or PNG file from its metadata. Other files are returned as Pillow can read them."""
+    if has_unknown_masks(content):
+        return Parts(with_known_masks(content))
     if content.startswith(_JPEG):
         return _take_jpeg_apart(content)
     return _take_png_apart(content) if content.startswith(_PNG) else Parts(content)
@@ -112,9 +123,29 @@ def leave_only_orientation(image: Image.Image, orientation: int) -> None:
 
 
 def profile_of(image: Image.Image) -> bytes:
-    """The ICC profile of an opened image; empty if it has none that is of use."""
+    """The ICC profile of an opened image, or one of the numbers that stand for it; empty if there is none."""
     profile = image.info.get("icc_profile")
-    return profile if isinstance(profile, bytes) and len(profile) <= MAX_PROFILE else b""
+    if isinstance(profile, bytes) and len(profile) <= MAX_PROFILE:
+        return profile
+    if image.format in ("AVIF", "HEIF"):
+        return video_profile(*_video_code(image))
+    gamma = image.info.get("gamma")
+    if image.format != "PNG" or "srgb" in image.info or not isinstance(gamma, float):
+        return b""
+    return measured_profile(gamma, image.info.get("chromaticity", BT_709))
+
+
+def _video_code(image: Image.Image) -> tuple[int, int]:
+    """The numbers of an opened AVIF's or HEIF's primaries and curve; those of sRGB if there are none."""
+    code = image.info.get("nclx_profile")
+    if isinstance(code, dict):
+        return code["color_primaries"], code["transfer_characteristics"]
+    file = getattr(image, "fp", None)
+    if image.format != "AVIF" or not file:
+        return 1, 13
+    file.seek(0)
+    found = _VIDEO_CODE.search(file.read(_VIDEO_CODE_WITHIN))
+    return struct.unpack(">HH", found[1]) if found else (1, 13)
 
 
 def _take_jpeg_apart(content: bytes) -> Parts:
@@ -163,7 +194,9 @@ def _take_png_apart(content: bytes) -> Parts:
     Animations become their default image.
     """
     kept = [_PNG]
-    exif = profile = b""
+    exif = b""
+    colors: dict[bytes, bytes] = {}
+    drawn = False
     place = len(_PNG)
     kind = b""
     while place + 12 <= len(content) and kind != b"IEND":
@@ -179,10 +212,26 @@ def _take_png_apart(content: bytes) -> Parts:
             kept.append(content[place:end])
         elif kind == b"eXIf":
             exif = exif or data
-        elif kind == b"iCCP":
-            profile = profile or _unpacked_profile(data)
+        elif kind in _COLOR_CHUNKS and not drawn and _is_intact(content[place:end]):
+            colors.setdefault(kind, data)
+        drawn = drawn or kind == b"IDAT"
         place = end
-    return Parts(b"".join(kept), exif, profile)
+    return Parts(b"".join(kept), exif, _png_profile(colors))
+
+
+def _png_profile(chunks: dict[bytes, bytes]) -> bytes:
+    """The profile that the color chunks of a PNG tell, in the order of its specification; empty for sRGB."""
+    code = chunks.get(b"cICP", b"")
+    # The third and fourth number: RGB, and the whole range of values.
+    if len(code) == 4 and code[2:] == b"\0\1" and (profile := coded_profile(code[0], code[1])):
+        return profile
+    if profile := _unpacked_profile(chunks.get(b"iCCP", b"")):
+        return profile
+    gamma, xy = chunks.get(b"gAMA", b""), chunks.get(b"cHRM", b"")
+    if b"sRGB" in chunks or len(gamma) != 4:
+        return b""
+    values = [value / 100_000 for value in struct.unpack(">8I", xy)] if len(xy) == 32 else BT_709
+    return measured_profile(int.from_bytes(gamma) / 100_000, values)
 
 
 def _is_intact(chunk: bytes) -> bool:

@@ -17,7 +17,16 @@ from PIL import Image, ImageFile
 from resnext.config import Preprocessing
 from resnext.errors import ImageError, UnsupportedImageError
 from resnext.image_colors import to_srgb
-from resnext.image_formats import FORMATS, HEAD, describe_tiff, is_heif, is_tiff, register_heif, unsupported
+from resnext.image_formats import (
+    FORMATS,
+    HEAD,
+    describe_tiff,
+    describe_unreadable,
+    is_heif,
+    is_tiff,
+    register_heif,
+    unsupported,
+)
 from resnext.image_parts import (
     Parts,
     is_taken_apart,
@@ -28,15 +37,16 @@ from resnext.image_parts import (
     take_apart,
     upright,
 )
+from resnext.jpeg_scans import END, count_scans, lacks_only_its_end
 
 # Width x height. A larger image is refused before it is decoded.
 MAX_PIXELS = 100_000_000
 # The scans of a JPEG. Each passes over all pixels, so that 600 KB can keep a processor busy for minutes.
 MAX_SCANS = 100
-# A marker in a JPEG. The other codes stand for a byte within a scan, or are fill bytes.
-_MARKER = re.compile(rb"\xff[^\0\xd0-\xd7\xff]")
 # What Pillow says of a decoder without a message of its own.
-_DECODER_STATUS = re.compile(r"(?:decoder|codec) error -?\d+(?: when reading image file)?")
+_DECODER_STATUS = re.compile(
+    r"(?:decoder|codec) error -?\d+(?: when reading image file)?|could not create decoder object"
+)
 # Images of more pixels than this are decoded one at a time: each takes up to 1 GB meanwhile.
 _LARGE = 25_000_000
 _one_large_image = threading.Lock()
@@ -116,6 +126,14 @@ def open_image(
                 leave_only_orientation(image, orientation)
                 orientation = 1
             with _memory_for(image):
+                # The decoder reads from the copy in memory, which it has only read the beginning of.
+                if (
+                    isinstance(file, io.BytesIO)
+                    and image.format == "JPEG"
+                    and lacks_only_its_end(parts.content)
+                ):
+                    file.seek(0, io.SEEK_END)
+                    file.write(END)
                 return upright(to_srgb(image, profile), orientation)
 
 
@@ -224,8 +242,6 @@ def _explained(name: str) -> Iterator[None]:
 
 
 def _reason(error: Exception) -> str:
-    if isinstance(error, Image.UnidentifiedImageError):
-        return "it is not an image of a known format"
     if isinstance(error, OSError) and error.strerror:
         # Without the path, which the whole text of the error has, too.
         return error.strerror.lower()
@@ -280,7 +296,7 @@ def _open(file: io.BytesIO | pathlib.Path, head: bytes, name: str) -> ImageFile.
                 f"{name} is a {kind} that is damaged or of a kind that is not supported: "
                 "convert it to JPEG or PNG."
             ) from None
-        raise
+        raise ImageError(f"{name} cannot be read as an image: {describe_unreadable(head)}.") from None
     if kind := describe_tiff(image):
         image.close()
         raise _unsupported_error(name, kind)
@@ -306,19 +322,5 @@ def _refuse_slow(image: ImageFile.ImageFile, content: bytes, name: str) -> None:
     if is_plain_text and image.width * image.height > _MAX_PLAIN_PIXELS:
         raise ImageError(f"{name} is a large image in the form of text: save it as PNG first.")
     # Not only a progressive JPEG: a sequential one, too, may come in many scans.
-    if image.format == "JPEG" and _count_scans(content) > MAX_SCANS:
+    if image.format == "JPEG" and count_scans(content, MAX_SCANS) > MAX_SCANS:
         raise ImageError(f"{name} draws its image more than {MAX_SCANS} times over: save it again first.")
-
-
-def _count_scans(jpeg: bytes) -> int:
-    """Counts the scans of a file's first image, not of its thumbnail or a film behind it.
-
-    It stops at one scan above the limit.
-    """
-    scans = 0
-    marker = _MARKER.search(jpeg, 2)
-    while marker and marker[0] != b"\xff\xd9" and scans <= MAX_SCANS:
-        scans += marker[0] == b"\xff\xda"
-        length = int.from_bytes(jpeg[marker.end() : marker.end() + 2])
-        marker = _MARKER.search(jpeg, marker.end() + length)
-    return scans

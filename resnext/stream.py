@@ -15,7 +15,7 @@ from PIL import Image
 from resnext.classifier import Classifier
 from resnext.config import Preprocessing
 from resnext.errors import ImageError, printable
-from resnext.image_formats import SUFFIXES, UNSUPPORTED_SUFFIXES
+from resnext.image_formats import SUFFIXES, UNSUPPORTED_SUFFIXES, is_hidden
 from resnext.preprocessing import load_pixels
 from resnext.runtimes import Output
 
@@ -91,8 +91,8 @@ def _files_below(path: pathlib.Path, left_out: LeftOut) -> Iterator[pathlib.Path
         unlisted.append(pathlib.Path(error.filename))
 
     for folder, subfolders, names in os.walk(path, onerror=keep):
-        subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
-        for name in sorted(name for name in names if not name.startswith(".")):
+        subfolders[:] = sorted(name for name in subfolders if not is_hidden(name))
+        for name in sorted(name for name in names if not is_hidden(name)):
             if os.path.splitext(name)[1].lower() in _IMAGE_SUFFIXES:
                 found = True
                 yield pathlib.Path(folder, name)

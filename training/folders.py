@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from resnext.errors import DataError, printable
+from resnext.image_formats import is_hidden
 
 # The names of the folders of the splits, in any case.
 SPLITS = {
@@ -17,24 +18,6 @@ SPLITS = {
     "test": ("test", "testing"),
 }
 SPLIT_OF = {name: split for split, names in SPLITS.items() for name in names}
-# Files and folders that operating systems and network storage leave among others; hidden ones begin with a
-# dot. In lower case.
-_SYSTEM_NAMES = {
-    "__macosx",
-    "@eadir",
-    "@recycle",
-    "@recently-snapshot",
-    "#recycle",
-    "#snapshot",
-    "$recycle.bin",
-    "system volume information",
-    "lost+found",
-    "__pycache__",
-    "thumbs.db",
-    "ehthumbs.db",
-    "desktop.ini",
-    "icon\r",
-}
 # Each says that a folder is a model repository, a run of `fit` or what `evaluate` wrote, which has images but
 # is not a class.
 _REPOSITORY_FILES = ("model.safetensors", "recipe.json", "evaluation.json")
@@ -198,7 +181,7 @@ def _look_at(path: pathlib.Path) -> _Entry:
     except OSError:
         # Otherwise the file was removed just now, which is an error when it is read.
         reason = BROKEN_LINK if os.path.islink(path) else None
-    if name.startswith(".") or name in _SYSTEM_NAMES:
+    if is_hidden(name):
         reason = HIDDEN
     return _Entry(path, folder, reason)
 

@@ -8,6 +8,7 @@ import zipfile
 import zlib
 
 from resnext.errors import ImageError
+from resnext.image_formats import is_hidden
 from resnext.page.uploads import printable
 
 MAX_FILES = 200
@@ -119,9 +120,10 @@ def _entries(path: str, name: str, most: int, allowed: int) -> list[tuple[str, E
     found: list[tuple[str, Entry | ImageError]] = []
     unpacked = 0
     for entry in archive.infolist():
-        if entry.is_dir() or entry.filename.startswith("__MACOSX/"):
+        path_inside = pathlib.PurePosixPath(entry.filename.replace("\\", "/"))
+        if entry.is_dir() or any(is_hidden(part) for part in path_inside.parts if part != ".."):
             continue
-        file = printable(pathlib.PurePosixPath(entry.filename.replace("\\", "/")).name or entry.filename)
+        file = printable(path_inside.name or entry.filename)
         # No more than the claimed size is ever read.
         unpacked += min(entry.file_size, MAX_BYTES)
         if unpacked > MAX_UNPACKED:

@@ -409,6 +409,17 @@ _ERRORS = {
     r"(?P<file>.+) cannot be read as an image: it is not an image of a known format\.": (
         "{file} 无法作为图像读取：不是已知的图像格式。"
     ),
+    r"(?P<file>.+) cannot be read as an image: it is empty\.": "{file} 无法作为图像读取：文件为空。",
+    r"(?P<file>.+) cannot be read as an image: it is a web page\.": "{file} 无法作为图像读取：这是网页。",
+    r"(?P<file>.+) cannot be read as an image: it is a ZIP file\.": (
+        "{file} 无法作为图像读取：这是 ZIP 文件。"
+    ),
+    r"(?P<file>.+) cannot be read as an image: it is a pointer of Git LFS: .+": (
+        "{file} 无法作为图像读取：这是 Git LFS 指针，请先运行 `git lfs pull`。"
+    ),
+    r"(?P<file>.+) cannot be read as an image: .+ or of a kind that is not supported\.": (
+        "{file} 无法作为图像读取：文件已损坏或类型不受支持。"
+    ),
     r"(?P<file>.+) cannot be read as an image: .+": "{file} 无法作为图像读取：文件已损坏。",
     r"(?P<file>.+) has (?P<width>\d+) x (?P<height>\d+) pixels, more than the (?P<most>[\d,]+) allowed: .+": (
         "{file} 有 {width} × {height} 像素，超过允许的 {most}：请先缩小。"
@@ -431,6 +442,9 @@ _ERRORS = {
     r"(?P<file>.+) contains no files: .+": "{file} 中没有文件：请把照片打包进去。",
     r"(?P<file>.+) is encrypted: .+": "{file} 已加密：请去掉密码后重新打包。",
     r"Only the first (?P<most>\d+) files are classified: .+": "只分类前 {most} 个文件：其余请另行上传。",
+    r"(?P<file>.+) is not a ZIP file: pack the class folders into one\.": (
+        "{file} 不是 ZIP 文件：请把类别文件夹打包成一个 ZIP。"
+    ),
     r"(?P<file>.+) is in no class folder: pack a folder for each class\.": (
         "{file} 不在任何类别文件夹中：请为每个类别打包一个文件夹。"
     ),

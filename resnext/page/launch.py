@@ -246,7 +246,7 @@ def serve(
 
     from resnext.page.i18n import I18N
     from resnext.page.previews import Previews
-    from resnext.page.programs import no_such_endpoint
+    from resnext.page.programs import KnownEvents, no_such_endpoint
     from resnext.page.theme import CSS, THEME
 
     try:
@@ -271,6 +271,7 @@ def serve(
                 "middleware": [
                     Middleware(GZipMiddleware, minimum_size=1000, compresslevel=5),
                     Middleware(Previews),
+                    Middleware(KnownEvents),
                 ],
             },
             **options,

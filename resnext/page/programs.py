@@ -11,17 +11,25 @@ import html
 import math
 import mimetypes
 import re
+from collections.abc import Awaitable, Callable
 from typing import Any
+from urllib.parse import parse_qs
 
 import anyio.to_thread
 import gradio as gr
 from gradio.processing_utils import save_bytes_to_cache
+from gradio.queueing import Queue
+from gradio.server_messages import UnexpectedErrorMessage
 from starlette.requests import Request
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
+
+from resnext.page.previews import Message, Receive, Send
 
 # Of a decoded data URL, as of an upload (launch.py).
 MAX_BYTES = 64 * 10**6
 _DATA_URL = re.compile(r"data:(?P<kind>[\w.+-]+/[\w.+-]+)?(?:;[\w.+-]+=[^;,]*)*(?P<base64>;base64)?,", re.I)
+_RESULT = re.compile(r"/gradio_api/call/(?:v2/)?[^/]+/([^/]+)$")
+_RESULTS = "/gradio_api/queue/data"
 _IS_FILE = {"_type": "gradio.FileData"}
 
 
@@ -34,6 +42,43 @@ def no_such_endpoint(request: Request, error: Exception) -> JSONResponse:
     """Answers a request for an endpoint that the page does not have, on which Gradio (6.31) would fail."""
     text = f"The page has no endpoint {request.url.path}: /gradio_api/info has their names."
     return JSONResponse({"detail": text}, 404)
+
+
+class KnownEvents:
+    """ASGI middleware: a request for the results of an unknown event or session gets an answer.
+
+    Gradio (6.31) would begin one, break it off, and write a traceback.
+
+    Args:
+        app: The application that it wraps.
+    """
+
+    def __init__(self, app: Callable[[Message, Receive, Send], Awaitable[None]]):
+        self.app = app
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        answer = None
+        if scope["type"] == "http" and scope["method"] == "GET":
+            answer = _answer_to_unknown(scope, scope["app"].get_blocks()._queue)
+        await (answer or self.app)(scope, receive, send)
+
+
+def _answer_to_unknown(scope: Message, queue: Queue) -> Response | None:
+    asked = _RESULT.search(scope["path"])
+    if asked and not _is_known(queue, asked[1]):
+        text = f"There is no event {asked[1]}, or its result has been fetched: POST the values again."
+        return JSONResponse({"detail": text}, 404)
+    session = parse_qs(scope["query_string"].decode("latin-1")).get("session_hash", [""])[0]
+    if scope["path"].endswith(_RESULTS) and session and session not in queue.pending_messages_per_session:
+        # What Gradio's scripts expect, such as those of a page that was open while the server started again.
+        message = UnexpectedErrorMessage(message="404: Not Found", session_not_found=True)
+        return Response(f"data: {message.model_dump_json()}\n\n", media_type="text/event-stream")
+    return None
+
+
+def _is_known(queue: Queue, event: str) -> bool:
+    pending = queue.pending_event_ids_session.values()
+    return event in queue.event_ids_to_events or any(event in events for events in pending)
 
 
 async def _preprocess(preprocess, block_fn, inputs: list, state, explicit_call: bool = False) -> list:

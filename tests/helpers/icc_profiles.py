@@ -1,8 +1,11 @@
-"""ICC profiles, written from the specification (ICC.1:2001-04, version 2), for tests of color conversion."""
+"""ICC profiles for tests of color conversion, and the conversion in floating-point arithmetic."""
 
 import struct
 
 import numpy as np
+
+from resnext import icc_profiles
+from resnext.icc_profiles import D50, write_profile, xyz
 
 # The primaries adapted to D50, rows red, green and blue; and the gamma (0: sRGB's own curve).
 SRGB = (
@@ -17,7 +20,6 @@ ADOBE_RGB = (
     (0.1492240, 0.0632197, 0.7448387),
 )
 PROPHOTO = ((0.7976749, 0.2880402, 0.0), (0.1351917, 0.7118741, 0.0), (0.0313534, 0.0000857, 0.8252100))
-D50 = (0.9642, 1.0, 0.8249)
 
 
 def rgb_profile(primaries=SRGB, gamma: float = 0) -> bytes:
@@ -27,15 +29,13 @@ def rgb_profile(primaries=SRGB, gamma: float = 0) -> bytes:
         primaries: XYZ of red, green and blue, adapted to D50.
         gamma: The exponent of the curve; 0 for sRGB's.
     """
-    curve = _curve(gamma)
-    tags = {b"wtpt": _xyz(D50), b"rTRC": curve, b"gTRC": curve, b"bTRC": curve}
-    tags |= {name: _xyz(color) for name, color in zip((b"rXYZ", b"gXYZ", b"bXYZ"), primaries)}
-    return _profile(b"mntr", b"RGB ", b"XYZ ", tags)
+    curve = _gamma(gamma) if gamma else icc_profiles.curve(_linear(np.arange(1024) / 1023, 0))
+    return icc_profiles.rgb_profile(primaries, curve)
 
 
 def gray_profile(gamma: float) -> bytes:
     """A profile of grayscale images with a gamma."""
-    return _profile(b"mntr", b"GRAY", b"XYZ ", {b"wtpt": _xyz(D50), b"kTRC": _curve(gamma)})
+    return write_profile(b"mntr", b"GRAY", b"XYZ ", {b"wtpt": xyz(D50), b"kTRC": _gamma(gamma)})
 
 
 def cmyk_profile() -> bytes:
@@ -56,7 +56,7 @@ def cmyk_profile() -> bytes:
     identity = struct.pack(">9i", *(65536 * np.eye(3, dtype=int)).ravel())
     ramp = bytes(range(256))
     lut = b"mft1" + bytes(4) + bytes((4, 3, 3, 0)) + identity + ramp * 4 + table + ramp * 3
-    return _profile(b"prtr", b"CMYK", b"Lab ", {b"wtpt": _xyz(D50), b"A2B0": lut})
+    return write_profile(b"prtr", b"CMYK", b"Lab ", {b"wtpt": xyz(D50), b"A2B0": lut})
 
 
 def to_srgb(pixels: np.ndarray, primaries, gamma: float = 0) -> np.ndarray:
@@ -76,35 +76,11 @@ def to_srgb(pixels: np.ndarray, primaries, gamma: float = 0) -> np.ndarray:
     return 255 * np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
 
 
+def _gamma(gamma: float) -> bytes:
+    return b"curv" + bytes(4) + struct.pack(">IH", 1, round(256 * gamma)) + bytes(2)
+
+
 def _linear(values: np.ndarray, gamma: float) -> np.ndarray:
     if gamma:
         return values**gamma
     return np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
-
-
-def _profile(kind: bytes, space: bytes, connection: bytes, tags: dict[bytes, bytes]) -> bytes:
-    text = b"test\0"
-    tags = {
-        b"desc": b"desc" + bytes(4) + struct.pack(">I", len(text)) + text + bytes(4 + 4 + 2 + 1 + 67),
-        b"cprt": b"text" + bytes(4) + text,
-    } | tags
-    place = 128 + 4 + 12 * len(tags)
-    directory, data = struct.pack(">I", len(tags)), b""
-    for name, content in tags.items():
-        directory += name + struct.pack(">II", place + len(data), len(content))
-        data += content + bytes(-len(content) % 4)
-    header = struct.pack(">I4sI4s4s4s", place + len(data), b"test", 0x02400000, kind, space, connection)
-    header += struct.pack(">6H", 2026, 1, 1, 0, 0, 0) + b"acsp" + bytes(28)
-    header += struct.pack(">3i", *(round(65536 * value) for value in D50))
-    return header.ljust(128, b"\0") + directory + data
-
-
-def _xyz(color) -> bytes:
-    return b"XYZ " + bytes(4) + struct.pack(">3i", *(round(65536 * value) for value in color))
-
-
-def _curve(gamma: float) -> bytes:
-    if gamma:
-        return b"curv" + bytes(4) + struct.pack(">IH", 1, round(256 * gamma)) + bytes(2)
-    values = np.round(65535 * _linear(np.arange(1024) / 1023, 0)).astype(">u2")
-    return b"curv" + bytes(4) + struct.pack(">I", len(values)) + values.tobytes()

@@ -146,6 +146,8 @@ def _jpeg() -> Iterator[Case]:
         ("ProPhoto", rgb_profile(PROPHOTO, 1.8)),
     ):
         yield Case(f"JPEG, profile {name}", "jpg", save(image, icc_profile=profile, subsampling=0), LOSSY)
+    gray_photograph = save(image.convert("L"), icc_profile=rgb_profile(PROPHOTO, 1.8))
+    yield Case("JPEG, gray, profile ProPhoto", "jpg", gray_photograph, ROUNDED)
     yield Case("JPEG, gray, gamma 1", "jpg", save(image.convert("L"), icc_profile=gray_profile(1.0)), LOSSY)
     yield Case(
         "JPEG, CMYK, a profile of CMYK", "jpg", save(image.convert("CMYK"), icc_profile=cmyk_profile()), 3
@@ -303,21 +305,22 @@ def _png() -> Iterator[Case]:
     yield Case("PNG, animated", "png", _encoded(rgb, "PNG", **frames), EXACT)
 
 
-def _profile_chunk(profile: bytes) -> bytes:
+def profile_chunk(profile: bytes) -> bytes:
+    """A PNG chunk with an ICC profile."""
     return chunk(b"iCCP", b"test\0\0" + zlib.compress(profile))
 
 
 def _png_metadata() -> Iterator[Case]:
     rgb = colors()
-    wide = _profile_chunk(rgb_profile(PROPHOTO, 1.8))
+    wide = profile_chunk(rgb_profile(PROPHOTO, 1.8))
     alpha = gray()[::-1].round().astype(int)[..., None]
     yield Case("PNG, profile ProPhoto", "png", png(rgb, 8, 2, wide), 1)
     yield Case("PNG, RGBA, profile ProPhoto", "png", png(np.concatenate([rgb, alpha], -1), 8, 6, wide), 1)
-    yield Case("PNG, profile Display P3", "png", png(rgb, 8, 2, _profile_chunk(rgb_profile(DISPLAY_P3))), 1)
+    yield Case("PNG, profile Display P3", "png", png(rgb, 8, 2, profile_chunk(rgb_profile(DISPLAY_P3))), 1)
     indices = gray(255).round().astype(int)
     palette = chunk(b"PLTE", rgb.reshape(-1, 3)[:: HEIGHT * WIDTH // 256][:256].tobytes())
     yield Case("PNG, palette, profile ProPhoto", "png", png(indices, 8, 3, wide, palette), 1)
-    yield Case("PNG, gray, gamma 1", "png", png(indices, 8, 0, _profile_chunk(gray_profile(1.0))), 1)
+    yield Case("PNG, gray, gamma 1", "png", png(indices, 8, 0, profile_chunk(gray_profile(1.0))), 1)
     large = rgb_profile(PROPHOTO, 1.8)
     large = struct.pack(">I", 2_000_000) + large[4:].ljust(1_999_996, b"\0")
     chunks = {
@@ -329,10 +332,10 @@ def _png_metadata() -> Iterator[Case]:
         "a text that cannot be unpacked": chunk(b"zTXt", b"Comment\0\0not packed"),
         "a text with a wrong checksum": chunk(b"tEXt", b"Comment\0abc")[:-1] + b"\0",
         "a text without a name": chunk(b"tEXt", b""),
-        "a profile of 2 MB": _profile_chunk(large),
+        "a profile of 2 MB": profile_chunk(large),
         "a profile that cannot be unpacked": chunk(b"iCCP", b"test\0\0not packed"),
-        "a profile that is none": _profile_chunk(b"not a profile" * 20),
-        "a profile of gray": _profile_chunk(gray_profile(1.0)),
+        "a profile that is none": profile_chunk(b"not a profile" * 20),
+        "a profile of gray": profile_chunk(gray_profile(1.0)),
         "a resolution with a wrong checksum": chunk(b"pHYs", bytes(9))[:-1] + b"\0",
         "a resolution that is too short": chunk(b"pHYs", bytes(3)),
         "a gamma that is too short": chunk(b"gAMA", b"\0"),
@@ -346,10 +349,75 @@ def _png_metadata() -> Iterator[Case]:
     }
     for name, more in chunks.items():
         yield Case(f"PNG, {name}", "png", png(rgb, 8, 2, more), 1 if name == "a profile of 2 MB" else EXACT)
+    yield from _png_colors()
     late = (
         chunk(b"zTXt", b"Comment\0\0" + zlib.compress(bytes(2_000_000))) + chunk(b"tEXt", b"ab")[:-1] + b"\0"
     )
     yield Case("PNG, damaged texts behind the pixels", "png", png(rgb, 8, 2, after=late), EXACT)
+
+
+def color_chunks(gamma: int = 0, xy: tuple[int, ...] = (), code: tuple[int, ...] = ()) -> bytes:
+    """The chunks of a PNG that tell the colors by numbers.
+
+    Args:
+        gamma: The gamma in units of 1/100,000; 0 for none.
+        xy: The x and y of white, red, green and blue in such units; empty for none.
+        code: The numbers of ITU-T H.273; empty for none.
+    """
+    chunks = chunk(b"gAMA", struct.pack(">I", gamma)) if gamma else b""
+    chunks += chunk(b"cHRM", struct.pack(">8I", *xy)) if xy else b""
+    return chunks + (chunk(b"cICP", bytes(code)) if code else b"")
+
+
+# The x and y of sRGB and of Display P3, as cHRM has them.
+SRGB_XY = (31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000)
+P3_XY = (31270, 32900, 68000, 32000, 26500, 69000, 15000, 6000)
+
+
+def _png_colors() -> Iterator[Case]:
+    rgb = colors()
+    indices = gray().round().astype(int)
+    palette = chunk(b"PLTE", rgb.reshape(-1, 3)[:: HEIGHT * WIDTH // 256][:256].tobytes())
+    linear = color_chunks(100_000)
+    p3 = color_chunks(45455, P3_XY)
+    wide = profile_chunk(rgb_profile(PROPHOTO, 1.8))
+    srgb = chunk(b"sRGB", b"\0")
+    for name, chunks in {
+        "gamma 1": linear,
+        "gamma 1/1.8": color_chunks(55556),
+        "gamma 1 of a wrong checksum": linear[:-1] + b"\0",
+        "gamma 1 and sRGB": linear + srgb,
+        "gamma zero": chunk(b"gAMA", bytes(4)),
+        "primaries without a gamma": color_chunks(xy=P3_XY),
+        "primaries of Display P3": p3,
+        "primaries of Display P3, twice": p3 + color_chunks(45455, SRGB_XY),
+        "primaries of Display P3 and a profile": p3 + profile_chunk(rgb_profile()),
+        "primaries that are zero": color_chunks(45455, (0,) * 8),
+        "primaries on a line": color_chunks(45455, (31270, 32900) + (30000, 30000) * 3),
+        "primaries beyond measure": color_chunks(45455, (2**31 - 1,) * 8),
+        "the code of sRGB and a profile": color_chunks(code=(1, 13, 0, 1)) + wide,
+        "the code of Display P3": color_chunks(code=(12, 13, 0, 1)),
+        "the code of Display P3 and sRGB": color_chunks(code=(12, 13, 0, 1)) + srgb,
+        "the code of BT.709": color_chunks(code=(1, 1, 0, 1)),
+        "the code of BT.2020": color_chunks(code=(9, 14, 0, 1)),
+        "the code of linear light": color_chunks(code=(1, 8, 0, 1)),
+        "the code of nothing": color_chunks(code=(2, 2, 0, 1)),
+        "the code of a part of the range": color_chunks(code=(12, 13, 0, 0)),
+        "half a code": color_chunks(code=(12, 13)),
+    }.items():
+        yield Case(f"PNG, {name}", "png", png(rgb, 8, 2, chunks), ROUNDED)
+    alpha = np.concatenate([rgb, gray()[::-1].round().astype(int)[..., None]], -1)
+    yield Case("PNG, gray, gamma 1 by gAMA", "png", png(indices, 8, 0, linear), ROUNDED)
+    yield Case("PNG, gray of 16 bits, gamma 1 by gAMA", "png", png(257 * indices, 16, 0, linear), ROUNDED)
+    yield Case("PNG, palette, gamma 1", "png", png(indices, 8, 3, linear, palette), ROUNDED)
+    yield Case("PNG, RGB of 16 bits, gamma 1", "png", png(rgb.astype(int) * 257, 16, 2, linear), ROUNDED)
+    yield Case("PNG, RGBA, gamma 1", "png", png(alpha, 8, 6, linear), ROUNDED)
+    yield Case("PNG, gray, profile ProPhoto", "png", png(indices, 8, 0, wide), ROUNDED)
+    yield Case("PNG, colors behind the pixels", "png", png(rgb, 8, 2, after=linear + wide), EXACT)
+    # Chromium shows the gamma 2.2 instead of sRGB's curve; programs mean sRGB with these numbers.
+    for gamma in (45000, 45455, 45500):
+        content = png(rgb, 8, 2, color_chunks(gamma, SRGB_XY))
+        yield Case(f"PNG, gamma {gamma} and primaries of sRGB", "png", content, EXACT, rgb)
 
 
 # --- other formats of browsers ------------------------------------------------------------------------------
@@ -393,11 +461,43 @@ def _other_browser_formats() -> Iterator[Case]:
     yield Case("BMP, RGBA, alpha last", "bmp", _bmp(bits, 32, *masks), ROUNDED)
     bits = (red >> 3 << 11 | green >> 2 << 5 | blue >> 3).astype("<u2")
     yield Case("BMP, 16 bits", "bmp", _bmp(bits, 16, 0xF800, 0x7E0, 0x1F), 1)
+    four = (alpha >> 4 << 12 | red >> 4 << 8 | green >> 4 << 4 | blue >> 4).astype("<u2")
+    masks = (0xF00, 0xF0, 0xF)
+    yield Case("BMP, 4 bits a color", "bmp", _bmp(four, 16, *masks), EXACT)
+    yield Case("BMP, 4 bits a color, alpha", "bmp", _bmp(four, 16, *masks, 0xF000), EXACT)
+    upside_down = _bmp(four[::-1], 16, *masks)
+    upside_down = upside_down[:22] + struct.pack("<i", -HEIGHT) + upside_down[26:]
+    yield Case("BMP, 4 bits a color, from the top", "bmp", upside_down, EXACT)
+    odd = _bmp(four, 16, *masks)
+    odd = odd[:18] + struct.pack("<i", WIDTH - 1) + odd[22:]
+    yield Case("BMP, 4 bits a color, an odd width", "bmp", odd, EXACT)
+    bits = (alpha >> 7 << 15 | red >> 3 << 10 | green >> 3 << 5 | blue >> 3).astype("<u2")
+    yield Case("BMP, 5 bits a color, 1 of alpha", "bmp", _bmp(bits, 16, 0x7C00, 0x3E0, 0x1F, 0x8000), EXACT)
+    deep = [value.astype("<u4") * 1023 // 255 for value in (red, green, blue)]
+    bits = deep[0] << 20 | deep[1] << 10 | deep[2]
+    yield Case("BMP, 10 bits a color", "bmp", _bmp(bits, 32, 0x3FF00000, 0xFFC00, 0x3FF), EXACT)
+    bits = blue << 16 | green << 8 | red
+    yield Case("BMP, blue first", "bmp", _bmp(bits, 32, 0xFF, 0xFF00, 0xFF0000), EXACT)
     avif = functools.partial(_encoded, form="AVIF", quality=95, subsampling="4:4:4")
     yield Case("AVIF", "avif", avif(rgb), LOSSY)
     yield Case("AVIF, RGBA", "avif", avif(rgba), LOSSY)
     yield Case("AVIF, orientation 6", "avif", avif(rgb, exif=exif(TURN)), LOSSY)
+    for name, code in (
+        ("Display P3", (12, 13)),
+        ("BT.2020", (9, 14)),
+        ("linear light", (2, 8)),
+        ("video", (1, 1)),
+    ):
+        yield Case(f"AVIF, the code of {name}", "avif", with_code(avif(rgb), *code), LOSSY)
+    grays = avif(gray().astype(np.uint8), icc_profile=wide)
+    yield Case("AVIF, gray, profile ProPhoto", "avif", grays, LOSSY)
     yield Case("AVIF, profile ProPhoto", "avif", avif(rgb, icc_profile=wide), LOSSY)
+
+
+def with_code(content: bytes, primaries: int, transfer: int) -> bytes:
+    """An AVIF or HEIF file with other numbers of ITU-T H.273."""
+    place = content.index(b"colrnclx") + 8
+    return content[:place] + struct.pack(">HH", primaries, transfer) + content[place + 4 :]
 
 
 def _framed_gif() -> bytes:
@@ -638,6 +738,7 @@ def _heif() -> Iterator[Case]:
     p3 = rgb_profile(DISPLAY_P3)
     yield case("profile Display P3", heic(rgb, icc_profile=p3), to_srgb(rgb, DISPLAY_P3))
     yield case("a damaged profile", heic(rgb, icc_profile=p3[:100]), rgb)
+    yield case("the code of Display P3", with_code(heic(rgb), 12, 13), to_srgb(rgb, DISPLAY_P3))
     second = Image.new("RGB", (WIDTH, HEIGHT), "blue")
     yield case("two pictures", heic(rgb, save_all=True, append_images=[second]), rgb)
     content = heic(rgb)

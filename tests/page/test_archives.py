@@ -20,6 +20,14 @@ def test_a_zip_is_read_without_folders_and_a_bomb_is_refused(tmp_path, monkeypat
     assert not (tmp_path.parent / "evil.jpg").exists()
 
 
+def test_hidden_and_system_files_in_a_zip_are_left_out(tmp_path):
+    with zipfile.ZipFile(tmp_path / "all.zip", "w") as archive:
+        for name in (".DS_Store", "Thumbs.db", "a/._1.jpg", "__MACOSX/a/._1.jpg", "@eaDir/1.jpg/2.jpg"):
+            archive.writestr(f"photos/{name}", b"content")
+        archive.writestr("./photos/a/1.jpg", b"content")
+    assert [name for name, _ in archives.files_in([str(tmp_path / "all.zip")])] == ["1.jpg"]
+
+
 def test_a_zip_that_is_too_large_or_lists_too_much_is_refused_unread(tmp_path, monkeypatch):
     with zipfile.ZipFile(tmp_path / "all.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         for index in range(3):

@@ -69,6 +69,13 @@ def name_and_fill(page, place: int, color: str, count: int = 3, name: str = "") 
     expect(page.locator(".taught").nth(place).locator("li")).to_have_count(count, timeout=2 * PATIENCE)
 
 
+def leave_and_return(page) -> None:
+    page.get_by_role("tab", name="Classify").click()
+    expect(page.locator(".taught").first).to_be_hidden()
+    page.get_by_role("tab", name="Teach").click()
+    expect(page.locator(".taught").first).to_be_visible()
+
+
 def serious_faults(page) -> list:
     return [
         (fault["id"], [node["html"] for node in fault["nodes"]])
@@ -88,6 +95,14 @@ def test_two_classes_are_taught_tried_and_opened_in_a_second_page(visit, browser
     expect(bars(page).first).to_contain_text("Green")
     expect(page.locator(".answer")).to_contain_text("Green")
     assert not serious_faults(page)
+
+    page.get_by_role("radio", name="Camera").check()
+    page.get_by_text("Click to Access Webcam").click()
+    page.get_by_label("capture photo").click()
+    expect(bars(page)).to_have_count(2, timeout=2 * PATIENCE)
+    leave_and_return(page)
+    expect(page.get_by_role("radio", name="Photograph")).to_be_checked(timeout=PATIENCE)
+    expect(page.locator("video")).to_have_count(0, timeout=PATIENCE)
 
     other = visit()
     expect(other.locator(".taught li")).to_have_count(0)
@@ -142,4 +157,8 @@ def test_the_camera_adds_pictures_while_it_records(visit):
     expect(page.locator(".taught li").nth(1)).to_be_visible(timeout=2 * PATIENCE)
     page.get_by_role("button", name="Stop").click()
     page.get_by_role("button", name="Close").click()
+    expect(page.locator(".camera")).to_have_count(0)
+    page.get_by_role("button", name="Camera: Class 1").click()
+    expect(page.locator(".camera")).to_be_visible(timeout=PATIENCE)
+    leave_and_return(page)
     expect(page.locator(".camera")).to_have_count(0)

@@ -239,6 +239,27 @@ def test_an_endpoint_that_does_not_exist_is_named(client, path):
     assert answer.json() == {"detail": expected}
 
 
+@pytest.mark.parametrize("path", ["call/model_info", "call/v2/model_info"])
+def test_an_event_that_does_not_exist_is_named(client, capfd, path):
+    event = httpx.post(f"{client.src}gradio_api/call/model_info", json={"data": []}).json()["event_id"]
+    address = f"{client.src}gradio_api/{path}"
+    assert httpx.get(f"{address}/{event}", timeout=60).text.startswith("event: complete")
+    for unknown in (event, "unknown"):
+        answer = httpx.get(f"{address}/{unknown}")
+        assert answer.status_code == 404
+        assert f"There is no event {unknown}, or its result has been fetched" in answer.json()["detail"]
+    assert "Traceback" not in capfd.readouterr().err
+
+
+def test_a_session_that_does_not_exist_is_told_so(client, capfd):
+    answer = httpx.get(f"{client.src}gradio_api/queue/data", params={"session_hash": "unknown"})
+    assert answer.headers["content-type"].startswith("text/event-stream")
+    message = json.loads(answer.text.removeprefix("data: "))
+    assert message["msg"] == "unexpected_error"
+    assert message["session_not_found"]
+    assert "Traceback" not in capfd.readouterr().err
+
+
 def test_a_data_url_of_more_than_64_mb_is_refused(client, monkeypatch, data_url):
     monkeypatch.setattr(programs, "MAX_BYTES", 10)
     assert "larger than 64 MB" in raw_call(client, "classify", [data_url + 1000 * "A"])

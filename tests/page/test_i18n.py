@@ -38,6 +38,9 @@ def test_a_known_error_is_translated_and_another_stays_english():
     error = open_error(b"no image")
     assert translate_error("zh", error) == "The image 无法作为图像读取：不是已知的图像格式。"
     assert translate_error("en", error) == error
+    for kind in ("empty", "a web page", "a ZIP file", "a pointer of Git LFS: run `git lfs pull`"):
+        translated = translate_error("zh", f"a.jpg cannot be read as an image: it is {kind}.")
+        assert not translated.endswith("文件已损坏。")
     with pytest.raises(RepositoryError) as refusal:
         Models([None]).open("some{one}/net")
     assert translate_error("zh", str(refusal.value)) == "本页不提供 some{one}/net：请从列表中选择。"

@@ -149,6 +149,13 @@ def test_a_zip_of_class_folders_makes_the_classes(act, upload):
     assert "4 of 4" in results
 
 
+@pytest.mark.parametrize("content", [b"Rar!\x1a\7\1\0", painting("red", 1)])
+def test_class_folders_that_are_not_in_a_zip_are_refused(act, upload, content):
+    _, view, *_ = act(None, do="archive", files=[upload(content, "classes.zip")])
+    (fault,) = view["faults"]
+    assert fault.endswith("classes.zip is not a ZIP file: pack the class folders into one.")
+
+
 def test_a_zip_on_a_class_belongs_to_it_whatever_its_folders(act, upload):
     packed = upload(archive({"a/1.png": painting("red", 1), "b/2.png": painting("red", 2)}), "a.zip")
     _, view, *_ = act(None, do="add", files=[packed], **{"class": 2})

@@ -480,7 +480,7 @@ def test_all_bad_files_are_named_a_line_each(folders):
         "400 files cannot be read as images (remove them, or skip them with --skip-bad"
     )
     assert [line.strip() for line in lines[1:]] == [
-        f"{path} cannot be read as an image: it is not an image of a known format." for path in bad
+        f"{path} cannot be read as an image: it is a web page." for path in bad
     ]
 
 

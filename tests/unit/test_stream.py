@@ -98,7 +98,15 @@ def test_only_a_bounded_number_of_images_is_read_ahead(classifier, photographs, 
 
 def test_a_folder_gives_the_images_in_and_below_it_in_order(tmp_path):
     names = ["b.JPG", "a.webp", "sub/z.png", "sub/deep/c.tiff", "another/d.gif"]
-    others = [".hidden.jpg", "notes.txt", "archive.zip", "sub/.git/e.jpg", "noext"]
+    others = [
+        ".hidden.jpg",
+        "@eaDir/a.jpg/thumbnail.jpg",
+        "Thumbs.db",
+        "notes.txt",
+        "archive.zip",
+        "sub/.git/e.jpg",
+        "noext",
+    ]
     for name in names + others:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()

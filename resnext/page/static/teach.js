@@ -257,3 +257,11 @@ const take = () => {
 };
 watch('value', take);
 take();
+// Who leaves the tab leaves its cameras on: they are closed, that of "Try it" by its other choice.
+new ResizeObserver(() => {
+  if (lesson.offsetWidth) return;
+  closeCamera();
+  render();
+  const photograph = document.querySelector('.try-with input');
+  if (photograph && !photograph.checked) photograph.click();
+}).observe(lesson);

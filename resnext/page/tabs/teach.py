@@ -154,6 +154,7 @@ class TeachTab(Tab):
             label=translate_lazy("Try it"),
             show_label=False,
             container=False,
+            elem_classes="try-with",
         )
         photograph = gr.Image(
             label=translate_lazy("Photograph"),
@@ -452,6 +453,8 @@ def _add_folders(lesson: Lesson, paths: list[str]) -> list[str]:
         folder = _folder(source)
         if isinstance(source, ImageError):
             faults.append(_error_about(name, source, source))
+        elif not isinstance(source, Entry):
+            faults.append(f"{name} is not a ZIP file: pack the class folders into one.")
         elif not folder:
             faults.append(f"{name} is in no class folder: pack a folder for each class.")
         else:
