@@ -88,7 +88,7 @@ def fit(
     recipe, config = resolve(data, recipe, pretrained)
     strategy = find_strategy()
     hardware = describe_devices(strategy)
-    _check_batch_size(recipe, strategy)
+    _check_batch_size(recipe, strategy, len(data.splits["train"]))
     run = RunFolder(output)
     if not is_chief():
         report = _silence
@@ -499,8 +499,13 @@ def _refuse_fine_tuning_settings(recipe: Recipe) -> None:
             )
 
 
-def _check_batch_size(recipe: Recipe, strategy: tf.distribute.Strategy) -> None:
+def _check_batch_size(recipe: Recipe, strategy: tf.distribute.Strategy, images: int) -> None:
     replicas = strategy.num_replicas_in_sync
+    if images < replicas:
+        raise ConfigError(
+            f"{images} training images cannot be shared by {replicas} devices: add images, or use fewer "
+            "devices (CUDA_VISIBLE_DEVICES)."
+        )
     if recipe.batch_size % replicas:
         whole = max(1, recipe.batch_size // replicas) * replicas
         raise ConfigError(

@@ -2,6 +2,7 @@
 
 import dataclasses
 import shutil
+import types
 
 import keras
 import numpy as np
@@ -129,6 +130,13 @@ def test_halved_and_resumed_batches_scale_the_learning_rate(photographs, tmp_pat
 
     assert [size for size, _ in tried] == [25, 12, 6, 3, 3, 25, 12, 6, 3]
     assert all(rate == 0.05 * size / 25 for size, rate in tried)
+
+
+def test_fewer_images_than_devices_are_refused(photographs, tmp_path, monkeypatch):
+    devices = types.SimpleNamespace(num_replicas_in_sync=40)
+    monkeypatch.setattr(module, "find_strategy", lambda: devices)
+    with pytest.raises(ConfigError, match="36 training images cannot be shared by 40 devices: add images"):
+        train(photographs, tmp_path / "out", dataclasses.replace(RECIPE, batch_size=40))
 
 
 def test_binary_labels_for_three_classes_are_refused(photographs, tmp_path):
