@@ -71,7 +71,8 @@ def fit(
             architecture, crop_pct, mean and std replace the recipe's, and its interpolation
             is kept, too.
         commands: The command lines that reproduce this run, for recipe.json.
-        callbacks: Further callbacks of `keras.Model.fit`, such as `keras.callbacks.TensorBoard`.
+        callbacks: Further callbacks of `keras.Model.fit`, such as `keras.callbacks.TensorBoard`. One that
+            sets `model.stop_training` ends the training after its epoch.
         pictures: Whether to draw the first batch.
         report: Called with each line of progress.
 
@@ -203,7 +204,8 @@ class Training:
         )
         self.caches = [train.images, val.images]
         with _signals_held() as recorder.signals, _explained(self):
-            while progress.epoch < recipe.epochs and not recorder.is_patience_exhausted():
+            exhausted = recorder.is_patience_exhausted()  # of a run that was killed just after its last epoch
+            while progress.epoch < recipe.epochs and not (exhausted or model.stop_training):
                 # An epoch that is resumed within has fewer steps than the others.
                 partial = progress.step > 0
                 model.fit(
@@ -487,6 +489,12 @@ def resolve(data: ImageFolders, recipe: Recipe, pretrained: Repository | None) -
     config = ModelConfig(recipe.model, architecture, data.label_names, preprocessing)
     if recipe.labels == "binary" and config.num_classes != 2:
         raise ConfigError(f"Binary labels need two classes, but {data.root} has {config.num_classes}.")
+    steps = recipe.epochs * steps_per_epoch(data.splits["train"], recipe)
+    if 0 < steps < recipe.accumulate:
+        raise ConfigError(
+            f"The run has {steps} step{'s' * (steps > 1)}, and the weights change after {recipe.accumulate}: "
+            "choose a smaller --accumulate or --batch-size, or more --epochs."
+        )
     return recipe, config
 
 
