@@ -197,14 +197,15 @@ class RunFolder:
             return None
 
     def _merge_run(self, record: dict) -> dict:
-        if self.state is None or not self._recipe_file.exists():
+        if self.state is None:
             raise RepositoryError(f"{self.path} has no interrupted run: leave --resume out to start one.")
         try:
             before = json.loads(self._recipe_file.read_bytes())
             commands = [*before["commands"], *record["commands"][-1:]]
         except JSON_ERRORS:
+            fault = "corrupt" if self._recipe_file.exists() else "missing"
             raise RepositoryError(
-                f"{self._recipe_file} is corrupt: restore it from a copy, or choose another --output."
+                f"{self._recipe_file} is {fault}: restore it from a copy, or choose another --output."
             ) from None
         current = json.loads(json.dumps(record))  # tuples become lists, as in the file
         for part, title in _FIXED_PARTS.items():
