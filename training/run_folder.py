@@ -112,6 +112,21 @@ class RunFolder:
             if not lock.is_locked:
                 self._remove_if_empty()
 
+    def check_free(self) -> None:
+        """Checks that a new run can be started in the folder.
+
+        Raises:
+            RepositoryError: The folder holds a run that has finished an epoch or ended.
+        """
+        state = self.state
+        if state == "training" and self.checkpoint.path.exists():
+            raise RepositoryError(
+                f"{self.path} holds an interrupted run: add --resume to continue it, or choose another "
+                "--output."
+            )
+        if state not in (None, "training"):
+            raise RepositoryError(f"{self.path} already holds a trained network: choose another --output.")
+
     def claim(self, record: dict, *, resume: bool) -> None:
         """Writes recipe.json, if the folder is free for this run, and removes what killed writers left.
 
@@ -126,15 +141,11 @@ class RunFolder:
         state = self.state
         if resume:
             record = self._merge_run(record)
-        elif state == "training" and self.checkpoint.path.exists():
-            raise RepositoryError(
-                f"{self.path} holds an interrupted run: add --resume to continue it, or choose another "
-                "--output."
-            )
-        elif state not in (None, "training"):
-            raise RepositoryError(f"{self.path} already holds a trained network: choose another --output.")
+        else:
+            self.check_free()
         self.sweep()
         write_atomically(self._recipe_file, json.dumps(record, indent=2) + "\n")
+        self.is_claimed = True
         if state is None:
             write_atomically(self._state_file, json.dumps({"state": "training"}) + "\n")
 

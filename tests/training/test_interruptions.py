@@ -217,6 +217,16 @@ def test_a_dry_run_prints_the_plan_draws_the_batch_and_stops(photographs, base, 
     assert files == [tmp_path / "out" / "figures" / "batch.png"]
 
 
+def test_a_dry_run_leaves_a_folder_with_a_run_alone(tuned, photographs, base, tmp_path):
+    output = shutil.copytree(tuned, tmp_path / "out")
+    before = {file: file.read_bytes() for file in output.rglob("*") if file.is_file()}
+    result = run_training(*command(photographs, base, output, "--dry-run", "--seed", "5"))
+    assert result.returncode == 1
+    assert result.stderr.endswith("already holds a trained network: choose another --output.\n")
+    assert result.stdout == ""
+    assert {file: file.read_bytes() for file in output.rglob("*") if file.is_file()} == before
+
+
 def test_the_recipe_of_a_run_can_be_used_again(tuned, photographs, base, tmp_path, monkeypatch):
     chosen = {}
     monkeypatch.setattr(
