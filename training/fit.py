@@ -16,7 +16,7 @@ import tensorflow as tf
 from resnext import plots
 from resnext.architecture import find_architecture
 from resnext.config import ModelConfig, Preprocessing
-from resnext.errors import ConfigError, DataError, ImageError, RepositoryError
+from resnext.errors import ConfigError, ImageError, RepositoryError
 from resnext.keras_model import build_model, dtype_policy
 from resnext.repository import Repository, load_config, load_tensors
 from resnext.results import HISTORY_COLUMNS, best_epoch
@@ -186,6 +186,7 @@ class Training:
                 self.start_from_probe(model, pretrained, progress)
             model.start_averages()
         if is_chief():
+            self.folder.check_still_there()
             self.folder.write_results(progress)
             if pictures and not progress.epoch and not progress.step:
                 self.draw_batch(self.folder.path / "figures" / "batch.png")
@@ -203,7 +204,7 @@ class Training:
             self.data.splits["val"], self.config.num_classes, recipe, self.config.preprocessing, self.strategy
         )
         self.caches = [train.images, val.images]
-        with _signals_held() as recorder.signals, _explained(self):
+        with _signals_held() as recorder.signals, explained(self):
             exhausted = recorder.is_patience_exhausted()  # of a run that was killed just after its last epoch
             while progress.epoch < recipe.epochs and not (exhausted or model.stop_training):
                 # An epoch that is resumed within has fewer steps than the others.
@@ -280,8 +281,10 @@ class Training:
         """Draws the first batch as the network sees it: augmented, and with all labels of blended images."""
         split, config = self.data.splits["train"], self.config
         recipe = dataclasses.replace(self.recipe, epochs=1)
-        batches = training_batches(split, config.num_classes, recipe, config.preprocessing).dataset
-        images, labels = augment(self.recipe, *next(iter(batches.take(1))))
+        batches = training_batches(split, config.num_classes, recipe, config.preprocessing)
+        self.caches = [batches.images]
+        with explained(self):
+            images, labels = augment(self.recipe, *next(iter(batches.dataset.take(1))))
         labels = labels.numpy()
         names = config.label_names
         if labels.ndim == 2 and labels.shape[1] > 1:
@@ -431,8 +434,16 @@ def _signals_held() -> Iterator[list[int]]:
 
 
 @contextlib.contextmanager
-def _explained(training: Training) -> Iterator[None]:
-    """Turns what TensorFlow says of an image or of another worker into one sentence."""
+def explained(training: Training) -> Iterator[None]:
+    """Turns what TensorFlow says of an image or of another worker into one sentence.
+
+    Args:
+        training: The training.
+
+    Raises:
+        ImageError: An image was removed or changed since it was found.
+        RepositoryError: Another worker has stopped or cannot be reached.
+    """
     try:
         yield
     except Interrupted as error:
@@ -441,10 +452,7 @@ def _explained(training: Training) -> Iterator[None]:
     except tf.errors.OpError as error:
         fault = training.image_fault()
         if fault:
-            raise DataError(
-                f"{fault} It was removed or changed during training: put it back, then continue with the "
-                "same command and --resume."
-            ) from None
+            raise fault from None
         # The collective operations of the workers end with one of many errors, depending on when it happens.
         if count_workers() > 1 and not is_out_of_memory(error):
             raise RepositoryError(
