@@ -2,6 +2,7 @@
 
 import errno
 import glob
+import json
 import os
 import pathlib
 import re
@@ -223,6 +224,21 @@ def write_safetensors(tensors: dict[str, np.ndarray], path: pathlib.Path, metada
             code = re.search(r"\(os error (\d+)\)", str(error))
             number = int(code[1]) if code else errno.EIO
             raise OSError(number, os.strerror(number), str(path)) from None
+        _sort_metadata(beside)
+
+
+def _sort_metadata(path: pathlib.Path) -> None:
+    """Sorts the texts in a safetensors file's header, which the library writes in a random order.
+
+    Otherwise two files of the same content would differ.
+    """
+    with open(path, "r+b") as file:
+        size = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(size))
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+        text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+        file.seek(8)
+        file.write(text.ljust(size))
 
 
 def _variables(model) -> Iterator[tuple[str, Any]]:

@@ -179,7 +179,10 @@ def fit_command(
     from .plan import show_plan
     from .progress import shown
 
+    run = RunFolder(output)
     if is_chief():
+        if not resume:
+            run.check_free()
         for line in overview(images):
             typer.echo(line)
 
@@ -187,7 +190,6 @@ def fit_command(
         show_plan(images, output, chosen, pretrained=repository, report=typer.echo)
         return
     resolve(images, chosen, repository)  # what does not fit is said before the output folder is made
-    run = RunFolder(output)
     private_folders = [data, output, *([repository.folder] if repository else [])]
     # Of several hosts, the first one writes and tells.
     with run.lock() if is_chief() else contextlib.nullcontext():

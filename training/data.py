@@ -299,8 +299,9 @@ def _missing_class_message(data: ImageFolders, index: np.intp) -> str:
             f"Class {name!r} has images in {elsewhere[0]}, but none in train ({data.root}): add some, or "
             "remove its folders."
         )
-    count = sum(int(data.counts(split)[index]) for split in elsewhere)
+    images = data.merged()
+    count = len(np.unique(images.digests[images.labels == index]))  # copies are in the same split
     return (
-        f"Class {name!r} in {data.root} has only {count} image{'s' * (count > 1)}, and none of them for "
-        "training after the split: add more images, or make the folders train/ and val/."
+        f"Class {name!r} in {data.root} has only {count} different image{'s' * (count > 1)}, and none of "
+        "them for training after the split: add more images, or make the folders train/ and val/."
     )

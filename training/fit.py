@@ -16,7 +16,7 @@ import tensorflow as tf
 from resnext import plots
 from resnext.architecture import find_architecture
 from resnext.config import ModelConfig, Preprocessing
-from resnext.errors import ConfigError, DataError, ImageError, RepositoryError
+from resnext.errors import ConfigError, ImageError, RepositoryError
 from resnext.keras_model import build_model, dtype_policy
 from resnext.repository import Repository, load_config, load_tensors
 from resnext.results import HISTORY_COLUMNS, best_epoch
@@ -70,7 +70,8 @@ def fit(
             are the same; otherwise a linear probe makes a new one, if the recipe has passes for it. Its
             architecture, mean and std replace the recipe's, and its interpolation is kept, too.
         commands: The command lines that reproduce this run, for recipe.json.
-        callbacks: Further callbacks of `keras.Model.fit`, such as `keras.callbacks.TensorBoard`.
+        callbacks: Further callbacks of `keras.Model.fit`, such as `keras.callbacks.TensorBoard`. One that
+            sets `model.stop_training` ends the training after its epoch.
         pictures: Whether to draw the first batch.
         report: Called with each line of progress.
 
@@ -87,7 +88,7 @@ def fit(
     recipe, config = resolve(data, recipe, pretrained)
     strategy = find_strategy()
     hardware = describe_devices(strategy)
-    _check_batch_size(recipe, strategy)
+    _check_batch_size(recipe, strategy, len(data.splits["train"]))
     run = RunFolder(output)
     if not is_chief():
         report = _silence
@@ -184,6 +185,7 @@ class Training:
                 self.start_from_probe(model, pretrained, progress)
             model.start_averages()
         if is_chief():
+            self.folder.check_still_there()
             self.folder.write_results(progress)
             if pictures and not progress.epoch and not progress.step:
                 self.draw_batch(self.folder.path / "figures" / "batch.png")
@@ -201,8 +203,9 @@ class Training:
             self.data.splits["val"], self.config.num_classes, recipe, self.config.preprocessing, self.strategy
         )
         self.caches = [train.images, val.images]
-        with _signals_held() as recorder.signals, _explained(self):
-            while progress.epoch < recipe.epochs and not recorder.is_patience_exhausted():
+        with _signals_held() as recorder.signals, explained(self):
+            exhausted = recorder.is_patience_exhausted()  # of a run that was killed just after its last epoch
+            while progress.epoch < recipe.epochs and not (exhausted or model.stop_training):
                 # An epoch that is resumed within has fewer steps than the others.
                 partial = progress.step > 0
                 model.fit(
@@ -277,8 +280,10 @@ class Training:
         """Draws the first batch as the network sees it: augmented, and with all labels of blended images."""
         split, config = self.data.splits["train"], self.config
         recipe = dataclasses.replace(self.recipe, epochs=1)
-        batches = training_batches(split, config.num_classes, recipe, config.preprocessing).dataset
-        images, labels = augment(self.recipe, *next(iter(batches.take(1))))
+        batches = training_batches(split, config.num_classes, recipe, config.preprocessing)
+        self.caches = [batches.images]
+        with explained(self):
+            images, labels = augment(self.recipe, *next(iter(batches.dataset.take(1))))
         labels = labels.numpy()
         names = config.label_names
         if labels.ndim == 2 and labels.shape[1] > 1:
@@ -428,8 +433,16 @@ def _signals_held() -> Iterator[list[int]]:
 
 
 @contextlib.contextmanager
-def _explained(training: Training) -> Iterator[None]:
-    """Turns what TensorFlow says of an image or of another worker into one sentence."""
+def explained(training: Training) -> Iterator[None]:
+    """Turns what TensorFlow says of an image or of another worker into one sentence.
+
+    Args:
+        training: The training.
+
+    Raises:
+        ImageError: An image was removed or changed since it was found.
+        RepositoryError: Another worker has stopped or cannot be reached.
+    """
     try:
         yield
     except Interrupted as error:
@@ -438,10 +451,7 @@ def _explained(training: Training) -> Iterator[None]:
     except tf.errors.OpError as error:
         fault = training.image_fault()
         if fault:
-            raise DataError(
-                f"{fault} It was removed or changed during training: put it back, then continue with the "
-                "same command and --resume."
-            ) from None
+            raise fault from None
         # The collective operations of the workers end with one of many errors, depending on when it happens.
         if count_workers() > 1 and not is_out_of_memory(error):
             raise RepositoryError(
@@ -484,6 +494,12 @@ def resolve(data: ImageFolders, recipe: Recipe, pretrained: Repository | None) -
     config = ModelConfig(recipe.model, architecture, data.label_names, preprocessing)
     if recipe.labels == "binary" and config.num_classes != 2:
         raise ConfigError(f"Binary labels need two classes, but {data.root} has {config.num_classes}.")
+    steps = recipe.epochs * steps_per_epoch(data.splits["train"], recipe)
+    if 0 < steps < recipe.accumulate:
+        raise ConfigError(
+            f"The run has {steps} step{'s' * (steps > 1)}, and the weights change after {recipe.accumulate}: "
+            "choose a smaller --accumulate or --batch-size, or more --epochs."
+        )
     return recipe, config
 
 
@@ -496,8 +512,13 @@ def _refuse_fine_tuning_settings(recipe: Recipe) -> None:
             )
 
 
-def _check_batch_size(recipe: Recipe, strategy: tf.distribute.Strategy) -> None:
+def _check_batch_size(recipe: Recipe, strategy: tf.distribute.Strategy, images: int) -> None:
     replicas = strategy.num_replicas_in_sync
+    if images < replicas:
+        raise ConfigError(
+            f"{images} training images cannot be shared by {replicas} devices: add images, or use fewer "
+            "devices (CUDA_VISIBLE_DEVICES)."
+        )
     if recipe.batch_size % replicas:
         whole = max(1, recipe.batch_size // replicas) * replicas
         raise ConfigError(

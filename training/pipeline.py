@@ -57,7 +57,8 @@ def training_batches(
     # served images are: zooming does that (Touvron et al., 2019, arXiv:1906.06423).
     square = dataclasses.replace(preprocessing, crop_pct=1.0, crop_mode="center")
     images = ImageCache(split, square)
-    batch_size = min(recipe.batch_size, len(split))
+    replicas = strategy.num_replicas_in_sync if strategy else 1
+    batch_size = min(recipe.batch_size, len(split) // replicas * replicas)
     steps = steps_per_epoch(split, recipe)
 
     def load(indices: tf.Tensor, draws: dict[str, tf.Tensor]):

@@ -13,7 +13,7 @@ from resnext.repository import Repository
 
 from .data import ImageFolders
 from .devices import describe_devices, find_strategy
-from .fit import Training, resolve
+from .fit import Training, explained, resolve
 from .probe import compute_features, open_at
 from .recipe import Recipe
 from .run_folder import RunFolder
@@ -84,13 +84,16 @@ def _time_steps(
         training.draw_batch(output / "figures" / "batch.png")
         timer = StepTimer()
         model = training.make_model()
-        model.fit(
-            training.training_batches(0, 0).dataset,
-            steps_per_epoch=min(_WARMUP_STEPS + _TIMED_STEPS, training.steps * recipe.epochs),
-            callbacks=[timer],
-            shuffle=False,
-            verbose=0,
-        )
+        batches = training.training_batches(0, 0)
+        training.caches = [batches.images]
+        with explained(training):
+            model.fit(
+                batches.dataset,
+                steps_per_epoch=min(_WARMUP_STEPS + _TIMED_STEPS, training.steps * recipe.epochs),
+                callbacks=[timer],
+                shuffle=False,
+                verbose=0,
+            )
     seconds = timer.seconds_per_step * training.steps
     report(
         f"{recipe.model}, {recipe.epochs} epochs of {training.steps} steps with {recipe.batch_size} images "

@@ -60,7 +60,8 @@ def fit_probe(
     features = compute_features(classifier, train, mirrored=recipe.flip)
     val_features = compute_features(classifier, val)[:, 0]
     views = features.shape[1]
-    if not np.isfinite(features).all() or np.ptp(features, axis=(0, 1)).max() < 1e-6:
+    # Each view apart: an image and its mirror image differ, even if all images are the same.
+    if not np.isfinite(features).all() or np.ptp(features, axis=0).max() < 1e-6:
         raise WeightsError(
             f"The features of {pretrained.name} are not finite, or the same in all images: start from "
             "another network, or look at the images."

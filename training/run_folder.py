@@ -6,6 +6,7 @@ import json
 import pathlib
 import platform
 import shutil
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ import numpy as np
 import safetensors
 
 from resnext.atomic import UNFINISHED, write_atomically
-from resnext.errors import RepositoryError, WeightsError
+from resnext.errors import DataError, ImageError, RepositoryError, ResNeXtError, WeightsError
 from resnext.recipe_file import JSON_ERRORS, MAX_COMMANDS, recorded_commands
 from resnext.repository import Repository
 from resnext.results import write_history
@@ -46,11 +47,13 @@ class RunFolder:
 
     Attributes:
         checkpoint: The checkpoint of the run.
+        is_claimed: Whether the folder has the run's files (`claim`), unless it was removed meanwhile.
     """
 
     def __init__(self, path: pathlib.Path):
         self.path = path
         self.checkpoint = Checkpoint(path / "checkpoint")
+        self.is_claimed = False
         self._recipe_file = path / "recipe.json"
         self._private = path / PRIVATE
         self._state_file = self._private / "state.json"
@@ -82,7 +85,7 @@ class RunFolder:
             state: One of `STATES`.
             repository: The Hub repository of a published run.
         """
-        self._check_still_there()
+        self.check_still_there()
         values = {"state": state} | ({"repository": repository} if repository else {})
         write_atomically(self._state_file, json.dumps(values) + "\n")
 
@@ -112,6 +115,21 @@ class RunFolder:
             if not lock.is_locked:
                 self._remove_if_empty()
 
+    def check_free(self) -> None:
+        """Checks that a new run can be started in the folder.
+
+        Raises:
+            RepositoryError: The folder holds a run that has finished an epoch or ended.
+        """
+        state = self.state
+        if state == "training" and self.checkpoint.path.exists():
+            raise RepositoryError(
+                f"{self.path} holds an interrupted run: add --resume to continue it, or choose another "
+                "--output."
+            )
+        if state not in (None, "training"):
+            raise RepositoryError(f"{self.path} already holds a trained network: choose another --output.")
+
     def claim(self, record: dict, *, resume: bool) -> None:
         """Writes recipe.json, if the folder is free for this run, and removes what killed writers left.
 
@@ -126,15 +144,11 @@ class RunFolder:
         state = self.state
         if resume:
             record = self._merge_run(record)
-        elif state == "training" and self.checkpoint.path.exists():
-            raise RepositoryError(
-                f"{self.path} holds an interrupted run: add --resume to continue it, or choose another "
-                "--output."
-            )
-        elif state not in (None, "training"):
-            raise RepositoryError(f"{self.path} already holds a trained network: choose another --output.")
+        else:
+            self.check_free()
         self.sweep()
         write_atomically(self._recipe_file, json.dumps(record, indent=2) + "\n")
+        self.is_claimed = True
         if state is None:
             write_atomically(self._state_file, json.dumps({"state": "training"}) + "\n")
 
@@ -170,7 +184,7 @@ class RunFolder:
         Raises:
             RepositoryError: The folder is gone.
         """
-        self._check_still_there()
+        self.check_still_there()
         self.checkpoint.save(state, progress)
         self.write_results(progress)
 
@@ -197,14 +211,15 @@ class RunFolder:
             return None
 
     def _merge_run(self, record: dict) -> dict:
-        if self.state is None or not self._recipe_file.exists():
+        if self.state is None:
             raise RepositoryError(f"{self.path} has no interrupted run: leave --resume out to start one.")
         try:
             before = json.loads(self._recipe_file.read_bytes())
             commands = [*before["commands"], *record["commands"][-1:]]
         except JSON_ERRORS:
+            fault = "corrupt" if self._recipe_file.exists() else "missing"
             raise RepositoryError(
-                f"{self._recipe_file} is corrupt: restore it from a copy, or choose another --output."
+                f"{self._recipe_file} is {fault}: restore it from a copy, or choose another --output."
             ) from None
         current = json.loads(json.dumps(record))  # tuples become lists, as in the file
         for part, title in _FIXED_PARTS.items():
@@ -223,8 +238,17 @@ class RunFolder:
             with contextlib.suppress(OSError):
                 self.path.rmdir()
 
-    def _check_still_there(self) -> None:
-        if not self._recipe_file.exists():
+    def is_recorded(self) -> bool:
+        """Whether the folder has a recipe.json, which every run begins with."""
+        return self._recipe_file.exists()
+
+    def check_still_there(self) -> None:
+        """Checks that the folder of a claimed run was not removed.
+
+        Raises:
+            RepositoryError: It was, or it was emptied.
+        """
+        if not self.is_recorded():
             raise RepositoryError(
                 f"{self.path} was removed or emptied during the run: start it again without --resume."
             )
@@ -239,19 +263,41 @@ def can_be_continued(run: RunFolder, report: Callable[[str], object]) -> Iterato
         report: Called with a line if it is a signal.
 
     Raises:
-        RepositoryError: A file cannot be written, for example because the disk is full.
+        RepositoryError: A file cannot be written, for example because the disk is full, or the folder was
+            removed.
+        DataError: An image was removed or changed since it was found.
+        BrokenPipeError: The program that reads standard output has ended.
     """
+    run.is_claimed = run.is_claimed or run.is_recorded()
     try:
         yield
     except KeyboardInterrupt:
         if run.state:
             report("Continue with the same command and --resume.")
         raise
-    except OSError as error:
-        raise RepositoryError(
+    except BrokenPipeError:
+        print(
+            "The output is not read any more: continue with the same command and --resume.", file=sys.stderr
+        )
+        raise
+    except (ResNeXtError, OSError) as error:
+        if run.is_claimed:
+            run.check_still_there()
+        raise _with_next_step(error, run) from None
+
+
+def _with_next_step(error: ResNeXtError | OSError, run: RunFolder) -> ResNeXtError:
+    if isinstance(error, ImageError):
+        return DataError(
+            f"{error} It was removed or changed during training: put it back, then continue with the same "
+            "command and --resume."
+        )
+    if isinstance(error, OSError):
+        return RepositoryError(
             f"{error.filename or run.path} cannot be written ({error.strerror or error}): make room, then "
             f"continue with the same command and --resume."
-        ) from None
+        )
+    return error
 
 
 @dataclasses.dataclass

@@ -676,6 +676,18 @@ def test_a_class_too_small_for_the_split_is_named(root):
     assert "none of them for training after the split: add more images, or make the folders" in message
 
 
+def test_a_class_of_copies_is_named_with_its_different_images(root):
+    paint(root / "ant", 60)
+    paint(root / "bee", 60)
+    copied = next(file for file in find_images(root).splits["val"].files if file.parent.name == "ant")
+    content = copied.read_bytes()
+    for file in (root / "ant").iterdir():
+        file.write_bytes(content)
+    message = fault(root)
+    assert "Class 'ant' in" in message
+    assert "has only 1 different image, and none of them for training after the split" in message
+
+
 def test_unreadable_files_are_said_with_the_class_that_they_empty(folders):
     for file in (folders / "train" / "ant").iterdir():
         file.write_bytes(b"x")

@@ -471,6 +471,17 @@ def test_fine_tuning_starts_from_the_probe_and_never_ends_worse(photographs, bas
         np.testing.assert_array_equal(kept[key], expected[key])
 
 
+def test_identical_images_are_refused_by_the_probe(photographs, base, tmp_path):
+    data = shutil.copytree(photographs, tmp_path / "data")
+    content = (data / "train" / "red" / "0.jpg").read_bytes()
+    for file in data.rglob("*.jpg"):
+        file.write_bytes(content)
+    recipe = dataclasses.replace(RECIPE, epochs=0, probe_passes=5)
+    assert recipe.flip, "the mirror image of an image has other features"
+    with pytest.raises(WeightsError, match="the same in all images: start from another network, or look at"):
+        train(data, tmp_path / "out", recipe, pretrained=base)
+
+
 def test_equal_features_are_refused_by_the_probe(photographs, base, tmp_path):
     network = shutil.copytree(base.folder, tmp_path / "dead")
     tensors = read_tensors(network / "model.safetensors")

@@ -2,6 +2,7 @@
 
 import dataclasses
 import shutil
+import types
 
 import keras
 import numpy as np
@@ -129,6 +130,32 @@ def test_halved_and_resumed_batches_scale_the_learning_rate(photographs, tmp_pat
 
     assert [size for size, _ in tried] == [25, 12, 6, 3, 3, 25, 12, 6, 3]
     assert all(rate == 0.05 * size / 25 for size, rate in tried)
+
+
+@pytest.mark.slow
+def test_a_callback_that_stops_the_training_ends_the_run(photographs, base, tmp_path):
+    class Stop(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            self.model.stop_training = True
+
+    recipe = dataclasses.replace(RECIPE, epochs=3)
+    output = train(photographs, tmp_path / "out", recipe, pretrained=base, callbacks=[Stop()])
+    assert [row["epoch"] for row in read_history(output)] == [1]
+    assert RunFolder(output).state == "trained"
+
+
+def test_more_accumulated_steps_than_the_run_has_are_refused(photographs, tmp_path):
+    recipe = dataclasses.replace(RECIPE, epochs=2, batch_size=18, accumulate=5)
+    with pytest.raises(ConfigError, match="The run has 4 steps, and the weights change after 5: choose"):
+        train(photographs, tmp_path / "out", recipe)
+    module.resolve(find_images(photographs), dataclasses.replace(recipe, accumulate=4), None)
+
+
+def test_fewer_images_than_devices_are_refused(photographs, tmp_path, monkeypatch):
+    devices = types.SimpleNamespace(num_replicas_in_sync=40)
+    monkeypatch.setattr(module, "find_strategy", lambda: devices)
+    with pytest.raises(ConfigError, match="36 training images cannot be shared by 40 devices: add images"):
+        train(photographs, tmp_path / "out", dataclasses.replace(RECIPE, batch_size=40))
 
 
 def test_binary_labels_for_three_classes_are_refused(photographs, tmp_path):

@@ -2,6 +2,7 @@
 "fails."""
 
 import dataclasses
+import importlib
 import json
 import os
 import resource
@@ -14,16 +15,19 @@ import keras
 import pytest
 from typer.testing import CliRunner
 
-from resnext.errors import ConfigError, DataError, RepositoryError
+from resnext.errors import ConfigError, DataError, ImageError, RepositoryError
 from resnext.results import read_history
 from tests.helpers.hub_server import TOKEN, HubServer, environment
 from tests.helpers.paths import ROOT
 from tests.helpers.photographs import paint
 from tests.helpers.training import RECIPE, run_training
-from tests.training.helpers import train
+from tests.training.helpers import quiet, train
+from training import calibration, ood, pipeline
 from training import evaluate as evaluation
-from training import pipeline
+from training import fit as fit_module
 from training.cli import app
+from training.data import find_images
+from training.plan import show_plan
 from training.run_folder import RunFolder
 
 OPTIONS = ("--epochs", "3", "--batch-size", "8", "--image-size", "64")
@@ -111,12 +115,110 @@ def test_an_image_removed_during_training_is_named(split, base, tmp_path, monkey
     assert read_history(tmp_path / "out")[-1]["epoch"] == 8
 
 
+@pytest.mark.parametrize(
+    ("moment", "split"),
+    [
+        ("fit_probe", "train"),
+        ("calibrate", "val"),
+        ("fit_run_detector", "train"),
+    ],
+)
+def test_an_image_removed_beside_the_epochs_is_named(moment, split, photographs, base, tmp_path, monkeypatch):
+    monkeypatch.setattr(calibration, "MIN_CALIBRATION_IMAGES", 1)
+    monkeypatch.setattr(ood, "MIN_IMAGES", 1)
+    data = shutil.copytree(photographs, tmp_path / "data")
+    file = data / split / "red" / "1.jpg"
+    content = file.read_bytes()
+    recipe = dataclasses.replace(RECIPE, batch_size=36, epochs=0, probe_passes=1, detect_unknown=True)
+    do = getattr(fit_module, moment)
+
+    def remove_and_do(*arguments):
+        file.unlink()
+        return do(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(f"training.fit.{moment}", remove_and_do)
+        with pytest.raises(DataError, match=r"red/1.jpg .*: put it back, then continue with .*--resume\.$"):
+            train(data, tmp_path / "out", recipe, pretrained=base)
+    file.write_bytes(content)
+    train(data, tmp_path / "out", recipe, pretrained=base, resume=True)
+    assert RunFolder(tmp_path / "out").state == "trained"
+
+
+def test_an_image_removed_before_the_first_batch_is_drawn_is_named(photographs, base, tmp_path, monkeypatch):
+    data = shutil.copytree(photographs, tmp_path / "data")
+    recipe = dataclasses.replace(RECIPE, batch_size=36)
+    make_model = fit_module.Training.make_model
+
+    def remove_and_make(training):
+        (data / "train" / "red" / "1.jpg").unlink()
+        return make_model(training)
+
+    monkeypatch.setattr("training.fit.Training.make_model", remove_and_make)
+    with pytest.raises(DataError, match=r"red/1.jpg .*: put it back, then continue with .*--resume\.$"):
+        train(data, tmp_path / "out", recipe, pretrained=base)
+
+
+def test_an_image_removed_during_a_dry_run_is_named(photographs, base, tmp_path):
+    data = find_images(shutil.copytree(photographs, tmp_path / "data"))
+    (tmp_path / "data" / "train" / "red" / "1.jpg").unlink()
+    recipe = dataclasses.replace(RECIPE, batch_size=36)
+    with pytest.raises(ImageError, match="red/1.jpg does not exist"):
+        show_plan(data, tmp_path / "out", recipe, pretrained=base, report=quiet)
+
+
 @pytest.mark.slow
 def test_an_output_folder_removed_during_training_is_one_line(photographs, base, tmp_path):
     output = tmp_path / "out"
     callbacks = [During(lambda: shutil.rmtree(output))]
     with pytest.raises(RepositoryError, match="was removed or emptied during the run: start it again"):
         train(photographs, output, RECIPE, pretrained=base, callbacks=callbacks)
+
+
+@pytest.mark.parametrize(
+    "moment", ["fit.fit_probe", "fit.calibrate", "fit.fit_run_detector", "cli._evaluate"]
+)
+def test_an_output_folder_removed_beside_the_epochs_is_one_line(
+    moment, photographs, base, tmp_path, monkeypatch
+):
+    output = tmp_path / "out"
+    module, name = moment.split(".")
+    do = getattr(importlib.import_module(f"training.{module}"), name)
+
+    def remove_and_do(*arguments, **options):
+        shutil.rmtree(output)
+        return do(*arguments, **options)
+
+    monkeypatch.setattr(calibration, "MIN_CALIBRATION_IMAGES", 1)
+    monkeypatch.setattr(ood, "MIN_IMAGES", 1)
+    monkeypatch.setattr(f"training.{moment}", remove_and_do)
+    options = ("--recipe", "probe", "--epochs", "0", "--probe-passes", "1")
+    result = run_training(*command(photographs, base, output, *options))
+    assert result.returncode == 1
+    message = f"{output} was removed or emptied during the run: start it again without --resume."
+    assert result.stderr.splitlines() == [f"python -m training: {message}"]
+    assert not output.exists()
+
+
+@pytest.mark.slow
+def test_an_output_that_is_not_read_any_more_is_one_line(photographs, base, tmp_path):
+    arguments = command(photographs, base, tmp_path / "out")
+    process = subprocess.Popen(
+        [sys.executable, "-u", "-m", "training", *arguments],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    for line in process.stdout:
+        if line.startswith("No GPU found"):
+            process.stdout.close()  # as `| head` does
+            break
+    with process.stderr as stream:
+        assert stream.read().splitlines() == [
+            "The output is not read any more: continue with the same command and --resume."
+        ]
+    assert process.wait() == 1
 
 
 @pytest.mark.slow
@@ -215,6 +317,16 @@ def test_a_dry_run_prints_the_plan_draws_the_batch_and_stops(photographs, base, 
     assert "images a second" in result.stdout
     files = [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
     assert files == [tmp_path / "out" / "figures" / "batch.png"]
+
+
+def test_a_dry_run_leaves_a_folder_with_a_run_alone(tuned, photographs, base, tmp_path):
+    output = shutil.copytree(tuned, tmp_path / "out")
+    before = {file: file.read_bytes() for file in output.rglob("*") if file.is_file()}
+    result = run_training(*command(photographs, base, output, "--dry-run", "--seed", "5"))
+    assert result.returncode == 1
+    assert result.stderr.endswith("already holds a trained network: choose another --output.\n")
+    assert result.stdout == ""
+    assert {file: file.read_bytes() for file in output.rglob("*") if file.is_file()} == before
 
 
 def test_the_recipe_of_a_run_can_be_used_again(tuned, photographs, base, tmp_path, monkeypatch):

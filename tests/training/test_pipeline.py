@@ -155,13 +155,26 @@ def test_several_devices_share_each_batch_without_repeating_an_image(split):
             assert_equal([[np.concatenate(value) for value in zip(*shared)]], [batch])
 
 
+def devices(count):
+    """A strategy of so many devices of one host."""
+    return types.SimpleNamespace(
+        num_replicas_in_sync=count,
+        distribute_datasets_from_function=lambda make: make(tf.distribute.InputContext(1, 0, count)),
+    )
+
+
+@pytest.mark.parametrize(("images", "count"), [(7, 2), (11, 4), (4, 4)])
+def test_devices_share_fewer_images_than_a_batch_equally(images, count, split):
+    few = split.select(np.arange(12) < images)
+    recipe = dataclasses.replace(RECIPE, batch_size=12)
+    batches = as_arrays(training_batches(few, 2, recipe, PREPROCESSING, devices(count)).dataset)
+    assert [len(pixels) for pixels, *_ in batches] == [images // count] * count * recipe.epochs
+
+
 def test_the_last_validation_batch_is_filled_for_all_devices(split):
     recipe = dataclasses.replace(RECIPE, batch_size=8)
-    strategy = types.SimpleNamespace(
-        num_replicas_in_sync=4,
-        distribute_datasets_from_function=lambda make: make(tf.distribute.InputContext(1, 0, 4)),
-    )
-    batches = validation_batches(split.select(np.arange(12) < 9), 2, recipe, PREPROCESSING, strategy).dataset
+    few = split.select(np.arange(12) < 9)
+    batches = validation_batches(few, 2, recipe, PREPROCESSING, devices(4)).dataset
     counted = np.concatenate([counted.numpy() for *_, counted in batches])
     assert counted.tolist() == [1] * 9 + [0] * 7
 

@@ -126,7 +126,10 @@ def test_resuming_with_another_recipe_lists_all_differences(tmp_path):
     assert len(str(error.value).splitlines()) == 61
     assert "setting_59: 59 before, -60 now" in str(error.value)
     (tmp_path / "out" / "recipe.json").write_text("{")
-    with pytest.raises(RepositoryError, match="recipe.json is corrupt"):
+    with pytest.raises(RepositoryError, match="recipe.json is corrupt: restore it from a copy, or choose"):
+        run.claim(record_of(), resume=True)
+    (tmp_path / "out" / "recipe.json").unlink()
+    with pytest.raises(RepositoryError, match="recipe.json is missing: restore it from a copy, or choose"):
         run.claim(record_of(), resume=True)
 
 

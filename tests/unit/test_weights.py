@@ -9,7 +9,14 @@ from resnext.errors import ConfigError, WeightsError
 from resnext.keras_model import build_model
 from resnext.pretrained import from_pretrained, save_pretrained
 from resnext.shapes import tensor_shapes
-from resnext.weights import check_shapes, keras_tensors, load_into_keras, read_tensors, save_tensors
+from resnext.weights import (
+    check_shapes,
+    keras_tensors,
+    load_into_keras,
+    read_tensors,
+    save_tensors,
+    write_safetensors,
+)
 from tests.helpers.repositories import random_tensors
 
 
@@ -40,6 +47,17 @@ def test_values_beyond_float16_stay_in_float32(tmp_path):
     assert after["small"].dtype == np.float16
     assert after["large"].dtype == np.float32
     assert np.array_equal(after["large"], tensors["large"])
+
+
+def test_equal_tensors_and_texts_give_equal_files(tmp_path):
+    texts = {f"ключ {index}": 'a "text"\n' * index for index in range(8)}
+    tensors = {"b": np.ones((2, 3), np.float16), "a": np.zeros(5, np.float32)}
+    for index in range(4):  # the library's order of the texts is random
+        write_safetensors(tensors, tmp_path / f"{index}.safetensors", texts)
+    assert len({file.read_bytes() for file in tmp_path.iterdir()}) == 1
+    with safetensors.safe_open(tmp_path / "0.safetensors", "numpy") as file:
+        assert file.metadata() == texts
+        np.testing.assert_array_equal(file.get_tensor("b"), tensors["b"])
 
 
 def test_timm_s_batch_counters_are_ignored(tiny_config):
