@@ -26,9 +26,9 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from resnext.atomic import write_atomically
 from resnext.config import ModelConfig
-from resnext.errors import ConfigError, RepositoryError, printable
-from resnext.shapes import network_modules
-from resnext.weights import weights_file
+from resnext.errors import ConfigError, RepositoryError, ResNeXtError, printable
+from resnext.shapes import network_modules, tensor_shapes
+from resnext.weights import read_tensors, weights_file
 
 if TYPE_CHECKING:
     import httpx2
@@ -391,13 +391,21 @@ def _recorded_commit(cache: pathlib.Path, revision: str) -> str:
 
 
 def _remember(folder: pathlib.Path, revision: str | None, commit: str) -> None:
-    """Makes a commit the one that a revision stands for while the Hub cannot be asked."""
+    """Makes a commit the one that a revision stands for while the Hub cannot be asked, if it is valid."""
     if revision == commit:
         return
-    refs = folder.parents[1] / "refs"
+    record = folder.parents[1] / "refs" / (revision or "main")
+    with contextlib.suppress(OSError, ValueError):
+        if record.read_text().strip() == commit:
+            return
+    try:
+        config = ModelConfig.read(folder / "config.json")
+        read_tensors(weights_file(folder), tensor_shapes(config.architecture, config.num_classes))
+    except ResNeXtError:
+        return  # said when it is opened
     with contextlib.suppress(OSError):  # a cache that cannot be written still holds the files
-        (refs / (revision or "main")).parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(refs / (revision or "main"), commit)
+        record.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(record, commit)
 
 
 def _matches_its_name(link: pathlib.Path) -> bool:

@@ -275,6 +275,19 @@ def test_a_damaged_update_is_not_used_and_the_older_copy_is(hub, pull):
     assert pull()[1] == ""
 
 
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
+def test_an_invalid_commit_is_not_remembered_as_the_last_copy(name, hub, pull):
+    """Its owner has pushed a file that cannot be read; with the Hub out of reach, the one before is used."""
+    before = pull()[0]
+    repo = hub.repos["model", "tester/tiny"]
+    files = repo.find("main")[2]
+    broken = File(b"not what it was", lfs=bool(files[name].lfs))
+    after = repo.add("refs/heads/main", {**files, name: broken}, "broken")
+    assert pull()[0] == after
+    hub.fail_next(99, 503)
+    assert pull()[0] == before
+
+
 def test_a_file_that_was_changed_in_the_cache_is_downloaded_again(hub, pull, tmp_path):
     commit = pull()[0]
     blob = next(tmp_path.rglob("snapshots/*/model.safetensors")).resolve()
