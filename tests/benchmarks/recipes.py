@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 
 import contenders
 
@@ -47,44 +48,42 @@ def main():
     rows = []
     for data in options.data:
         with tempfile.TemporaryDirectory() as folder:
-            rows += measure(data.resolve(), pathlib.Path(options.models or folder) / data.name, options)
-            contenders.print_table(HEADER, rows, options.output)
+            for row in measure(data.resolve(), pathlib.Path(options.models or folder) / data.name, options):
+                rows.append(row)
+                contenders.print_table(HEADER, rows, options.output)
 
 
-def measure(data: pathlib.Path, folder: pathlib.Path, options: argparse.Namespace) -> list[list[str]]:
-    """Trains with every recipe, and returns the rows of the table."""
+def measure(data: pathlib.Path, folder: pathlib.Path, options: argparse.Namespace) -> Iterator[list[str]]:
+    """Trains with every recipe, and yields the rows of the table."""
     if options.sample:
         data = sample(data, folder / "sample" / data.name, options.sample)
     images = sum(len(list(part.iterdir())) for part in (data / "train").iterdir())
     common = ["--precision", options.precision]
     common += ["--image-size", str(options.image_size)] if options.image_size else []
-    rows = []
 
-    def run(name: str, *arguments: str) -> pathlib.Path:
+    def run(name: str, *arguments: str) -> list[str]:
         output = folder / name
         command = [sys.executable, "-m", "training", "fit", data, "--output", output, *common, *arguments]
         start = time.monotonic()
         subprocess.run(list(map(str, command)), cwd=contenders.ROOT, check=True)
         minutes = (time.monotonic() - start) / 60
         evaluation, history = read_evaluation(output), read_history(output)
-        rows.append(
-            [
-                data.name,
-                str(images),
-                name,
-                f"{best_epoch(history)['val_accuracy']:.1%}",
-                f"{evaluation.top1:.1%}",
-                f"{calibration_error(evaluation.calibration):.3f}",
-                f"{minutes:.1f}",
-            ]
-        )
-        return output
+        return [
+            data.name,
+            str(images),
+            name,
+            f"{best_epoch(history)['val_accuracy']:.1%}",
+            f"{evaluation.top1:.1%}",
+            f"{calibration_error(evaluation.calibration):.3f}",
+            f"{minutes:.1f}",
+        ]
 
-    run("probe", "--recipe", "probe")
-    epochs = str(read_history(run("finetune"))[-1]["epoch"])
-    run("from scratch, as many epochs", "--from-scratch", "--epochs", epochs)
+    yield run("probe", "--recipe", "probe")
+    yield run("finetune")
+    epochs = str(read_history(folder / "finetune")[-1]["epoch"])
+    yield run("from scratch, as many epochs", "--from-scratch", "--epochs", epochs)
     if options.long:
-        run("scratch", "--recipe", "scratch")
+        yield run("scratch", "--recipe", "scratch")
     python = contenders.find_python(("timm", "torch"), options.peer_python)
     if python:
         size = json.loads((folder / "finetune" / "config.json").read_bytes())["pretrained_cfg"]["input_size"]
@@ -92,8 +91,7 @@ def measure(data: pathlib.Path, folder: pathlib.Path, options: argparse.Namespac
         result = contenders.run_worker(__file__, python, worker, 3 * 3600)
         cells = [result.get(key, result.get("fault", "")) for key in ("val", "test")]
         minutes = str(result.get("minutes", ""))
-        rows.append([data.name, str(images), "timm on PyTorch", *cells, "", minutes])
-    return rows
+        yield [data.name, str(images), "timm on PyTorch", *cells, "", minutes]
 
 
 def sample(data: pathlib.Path, target: pathlib.Path, count: int) -> pathlib.Path:
