@@ -63,7 +63,7 @@ def test_the_card_says_what_the_network_is_for_and_what_it_was_trained_on(flower
         "figures/curves.png",
         "## Limits",
         "The classes that it recognizes least often: roses (86% of 93), sunflowers (90% of 103)",
-        "with 550 images, the accuracy is known to within 3 points",
+        "with 550 images, the accuracy is known to within 2 points",
         "With [timm]",
         "With OpenVINO alone",
     ):
