@@ -116,6 +116,11 @@ def upload(page, file) -> None:
     page.locator("input[type=file]").first.set_input_files(file)
 
 
+def close_toasts(page):
+    """Closes the messages at the edge of the page. They may also go by themselves, while one is clicked."""
+    page.evaluate("document.querySelectorAll('[data-testid=toast-close]').forEach(button => button.click())")
+
+
 def bars(page):
     """The locator of the predicted classes, one bar each."""
     return page.locator("[data-testid$=-confidence-set]")

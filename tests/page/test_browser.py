@@ -7,7 +7,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
-from tests.helpers.pages import PATIENCE, TABS, bars, choose_model, open_tab, served, upload
+from tests.helpers.pages import PATIENCE, TABS, bars, choose_model, close_toasts, open_tab, served, upload
 from tests.helpers.photographs import save_image
 from tests.helpers.repositories import FLOWERS, HOSTILE, make_repository
 
@@ -60,8 +60,7 @@ def shared_page(browser, address):
 @pytest.fixture
 def page(shared_page):
     """The shared page without a photograph, with the tab that classifies open."""
-    for close in shared_page.get_by_test_id("toast-close").all():
-        close.click()
+    close_toasts(shared_page)
     expect(shared_page.get_by_test_id("toast-body")).to_have_count(0, timeout=PATIENCE)
     shared_page.get_by_role("tab", name="Classify").click()
     if shared_page.get_by_label("Remove Image").count():
