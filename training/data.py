@@ -95,7 +95,7 @@ class ImageFolders:
         )
 
 
-def find_images(root: pathlib.Path, *, seed: int = 0, skip_bad_files: bool = False) -> ImageFolders:
+def find_images(root: str | os.PathLike, *, seed: int = 0, skip_bad_files: bool = False) -> ImageFolders:
     """Finds, checks and splits the images in a folder.
 
     Links are followed. Hidden and system files, broken links, files outside of class folders and model
@@ -118,6 +118,7 @@ def find_images(root: pathlib.Path, *, seed: int = 0, skip_bad_files: bool = Fal
             fits nothing beside its splits, or files that cannot be read as images; the message names all of
             these files.
     """
+    root = pathlib.Path(root)
     if not os.path.isdir(root):
         raise DataError(
             f"{root} is not a folder that can be read: give one that holds train/, val/ and test/, or one "

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import math
+import os
 import pathlib
 import signal
 import threading
@@ -44,7 +45,7 @@ Report = Callable[[str], object]
 
 def fit(
     data: ImageFolders,
-    output: pathlib.Path,
+    output: str | os.PathLike,
     recipe: Recipe,
     *,
     resume: bool = False,
@@ -89,6 +90,7 @@ def fit(
     strategy = find_strategy()
     hardware = describe_devices(strategy)
     _check_batch_size(recipe, strategy, len(data.splits["train"]))
+    output = pathlib.Path(output)
     run = RunFolder(output)
     if not is_chief():
         report = _silence
