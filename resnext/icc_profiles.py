@@ -28,7 +28,7 @@ _SRGB_LIGHT = np.where(_VALUES <= 0.04045, _VALUES / 12.92, ((_VALUES + 0.055) /
 # sRGB's gamma as programs round it, and how far its x and y may be off.
 _SRGB_GAMMAS = (0.45, 0.46)
 _SAME_XY = 0.001
-# Gammas outside are taken for faults.
+# A gamma outside this range is invalid, and ignored.
 _GAMMAS = (0.1, 10)
 
 

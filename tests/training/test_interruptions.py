@@ -51,21 +51,26 @@ class During(keras.callbacks.Callback):
             self.action()
 
 
+def start(arguments, **options) -> subprocess.Popen:
+    """Starts the command line in a process whose output can be read while it runs."""
+    return subprocess.Popen(
+        [sys.executable, "-u", "-m", "training", *arguments],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **options,
+    )
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_stops_a_run_after_its_step_and_says_how_to_continue(
     number, status, photographs, base, tmp_path
 ):
     arguments = command(photographs, base, tmp_path / "out")
-    process = subprocess.Popen(
-        [sys.executable, "-u", "-m", "training", *arguments],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        # Whatever started the tests may ignore it.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
+    # Whatever started the tests may ignore the signal.
+    process = start(arguments, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
     for line in process.stdout:
         if line.startswith("epoch 1/3"):
             process.send_signal(number)
@@ -203,13 +208,7 @@ def test_an_output_folder_removed_beside_the_epochs_is_one_line(
 @pytest.mark.slow
 def test_an_output_that_is_not_read_any_more_is_one_line(photographs, base, tmp_path):
     arguments = command(photographs, base, tmp_path / "out")
-    process = subprocess.Popen(
-        [sys.executable, "-u", "-m", "training", *arguments],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    process = start(arguments)
     for line in process.stdout:
         if line.startswith("No GPU found"):
             process.stdout.close()  # as `| head` does
