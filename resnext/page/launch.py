@@ -157,6 +157,9 @@ def main(
     # Gradio would take an IPv6 address in it for one of IPv4.
     os.environ.pop("GRADIO_SERVER_NAME", None)
     from resnext.hub import use_writable_cache
+    from resnext.page.lazy_import import import_when_used
+
+    import_when_used("pandas")
     from resnext.page.feedback import Feedback
     from resnext.page.layout import build_page
     from resnext.page.upkeep import open_models

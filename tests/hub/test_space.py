@@ -376,6 +376,8 @@ def test_the_folder_alone_starts_and_classifies(hub, folder):
                 until(lambda: page.predict(api_name="/model_info")["model"] == "tester/net")
                 image = next(folder.glob("examples/*.jpg"))
                 assert page.predict(handle_file(image), 3, api_name="/classify")["confidences"]
+                libraries = pathlib.Path(f"/proc/{process.pid}/maps").read_text()
+                assert "openvino" in libraries and "pandas" not in libraries
             finally:
                 process.terminate()
                 status = process.wait(30)

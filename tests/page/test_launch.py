@@ -33,6 +33,27 @@ def test_the_page_never_imports_tensorflow(repository):
     assert not loaded & {"tensorflow", "keras", "torch", "matplotlib"}
 
 
+def test_pandas_is_imported_when_it_is_used():
+    program = (
+        "import sys, threading\n"
+        "from resnext.page.lazy_import import import_when_used\n"
+        "import_when_used('pandas')\n"
+        "import gradio, pandas\n"
+        "print('pandas.core' in sys.modules)\n"
+        "frames = []\n"
+        "def make(): frames.append(pandas.DataFrame({'a': [1, 2]}))\n"
+        "threads = [threading.Thread(target=make) for _ in range(4)]\n"
+        "for thread in threads: thread.start()\n"
+        "for thread in threads: thread.join()\n"
+        "print([len(frame) for frame in frames], hasattr(pandas, 'no such name'))\n"
+        "import_when_used('pandas')\n"
+        "import pandas.io.formats.style\n"
+        "print(pandas.io.formats.style.Styler.__name__, gradio.caching.pd is pandas)"
+    )
+    result = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
+    assert result.stdout.splitlines() == ["False", "[2, 2, 2, 2] False", "Styler True"], result.stderr
+
+
 @pytest.mark.parametrize("arguments", [("--port", "many"), ("--watch", "README.md")])
 def test_wrong_usage_exits_with_status_2(arguments):
     result = subprocess.run([sys.executable, "app.py", *arguments], cwd=ROOT, capture_output=True, text=True)
