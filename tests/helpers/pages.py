@@ -121,6 +121,17 @@ def close_toasts(page):
     page.evaluate("document.querySelectorAll('[data-testid=toast-close]').forEach(button => button.click())")
 
 
+def remove_photograph(page):
+    """Removes the photograph, if any. One that could not be read may go by itself, while it is clicked."""
+    from playwright.sync_api import expect
+
+    page.evaluate(
+        "document.querySelectorAll('[aria-label=\"Remove Image\"]').forEach(button => button.click())"
+    )
+    expect(page.get_by_label("Remove Image")).to_have_count(0, timeout=PATIENCE)
+    expect(bars(page)).to_have_count(0, timeout=PATIENCE)
+
+
 def bars(page):
     """The locator of the predicted classes, one bar each."""
     return page.locator("[data-testid$=-confidence-set]")

@@ -7,7 +7,17 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
-from tests.helpers.pages import PATIENCE, TABS, bars, choose_model, close_toasts, open_tab, served, upload
+from tests.helpers.pages import (
+    PATIENCE,
+    TABS,
+    bars,
+    choose_model,
+    close_toasts,
+    open_tab,
+    remove_photograph,
+    served,
+    upload,
+)
 from tests.helpers.photographs import save_image
 from tests.helpers.repositories import FLOWERS, HOSTILE, make_repository
 
@@ -63,9 +73,7 @@ def page(shared_page):
     close_toasts(shared_page)
     expect(shared_page.get_by_test_id("toast-body")).to_have_count(0, timeout=PATIENCE)
     shared_page.get_by_role("tab", name="Classify").click()
-    if shared_page.get_by_label("Remove Image").count():
-        shared_page.get_by_label("Remove Image").click()
-    expect(bars(shared_page)).to_have_count(0, timeout=PATIENCE)
+    remove_photograph(shared_page)
     number = shared_page.get_by_label("number input for Number of classes")
     if number.input_value() != "5":
         number.fill("5")

@@ -11,7 +11,7 @@ from playwright.sync_api import expect
 
 from resnext.classifier import Classifier
 from tests.helpers.image_corpus import heic, tiff
-from tests.helpers.pages import PATIENCE, bars, close_toasts, open_tab, served, upload
+from tests.helpers.pages import PATIENCE, bars, close_toasts, open_tab, remove_photograph, served, upload
 from tests.helpers.photographs import save_image
 from tests.helpers.repositories import make_repository
 
@@ -53,9 +53,7 @@ def shared_page(browser, address):
 def page(shared_page):
     """The shared page without a photograph, with the tab that classifies open."""
     close_toasts(shared_page)
-    if shared_page.get_by_label("Remove Image").count():
-        shared_page.get_by_label("Remove Image").click()
-    expect(bars(shared_page)).to_have_count(0, timeout=PATIENCE)
+    remove_photograph(shared_page)
     return shared_page
 
 
