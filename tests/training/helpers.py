@@ -39,11 +39,11 @@ def quiet(line: str) -> None:
     """Ignores a line of progress."""
 
 
-def train(data: pathlib.Path, output: pathlib.Path, recipe, **options) -> pathlib.Path:
-    """Trains on the images in a folder."""
+def train(data: pathlib.Path, output: pathlib.Path, recipe, pictures=False, **options) -> pathlib.Path:
+    """Trains on the images in a folder, and draws no batch unless told to, which takes a second."""
     from training.fit import fit
 
-    return fit(find_images(data), output, recipe, report=quiet, **options)
+    return fit(find_images(data), output, recipe, report=quiet, pictures=pictures, **options)
 
 
 def evaluate_quietly(data: pathlib.Path, repository: pathlib.Path, output: pathlib.Path) -> Evaluation:

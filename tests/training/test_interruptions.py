@@ -1,5 +1,4 @@
-"""What ends a run too early: signals, a full disk, missing files, a loss that is not finite, a Hub that "
-"fails."""
+"""What ends a run too early: signals, a full disk, missing files, an infinite loss, a Hub that fails."""
 
 import dataclasses
 import importlib
@@ -36,7 +35,7 @@ OPTIONS = ("--epochs", "3", "--batch-size", "8", "--image-size", "64")
 def command(data, base, output, *options):
     """The arguments of a short run of the tiny network."""
     paths = (str(data), "--output", str(output), "--pretrained", str(base.folder))
-    return ["fit", *paths, *OPTIONS, *options]
+    return ["fit", *paths, *OPTIONS, "--no-pictures", *options]
 
 
 class During(keras.callbacks.Callback):
@@ -161,7 +160,7 @@ def test_an_image_removed_before_the_first_batch_is_drawn_is_named(photographs, 
 
     monkeypatch.setattr("training.fit.Training.make_model", remove_and_make)
     with pytest.raises(DataError, match=r"red/1.jpg .*: put it back, then continue with .*--resume\.$"):
-        train(data, tmp_path / "out", recipe, pretrained=base)
+        train(data, tmp_path / "out", recipe, pretrained=base, pictures=True)
 
 
 def test_an_image_removed_during_a_dry_run_is_named(photographs, base, tmp_path):

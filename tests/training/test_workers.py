@@ -18,7 +18,16 @@ def command(data, base, output):
     settings = {"epochs": 2, "batch-size": 12, "image-size": 64, "learning-rate": 1e-3, "warmup-epochs": 1}
     settings |= {"mixup": 0, "cutmix": 0, "layer-decay": 1, "crop-pct": 0.9, "probe-passes": 0}
     arguments = [str(part) for name, value in settings.items() for part in (f"--{name}", value)]
-    return ["fit", str(data), "--output", str(output), "--pretrained", str(base.folder), *arguments]
+    return [
+        "fit",
+        str(data),
+        "--output",
+        str(output),
+        "--pretrained",
+        str(base.folder),
+        "--no-pictures",
+        *arguments,
+    ]
 
 
 def worker(index, ports, arguments):

@@ -1,9 +1,34 @@
 """Python runs this when a process of the tests starts.
 
-Where scikit-learn is installed, as it is with NNCF, Keras imports it with TensorFlow. That takes a quarter of
-the time, and training does not use it.
+TensorFlow and Keras import some packages only where they are installed: scikit-learn, which comes with
+NNCF, JAX, which comes with the tests, pandas, which comes with Gradio, and pyplot. That is almost half of the
+time in which TensorFlow is imported, and training uses none of them.
 """
 
+import gc
+import importlib.abc
 import sys
 
+# The modules that try to import a package, by package.
+IMPORTERS = {
+    "jax": ("tensorflow.lite.python.util", "keras.src.callbacks.orbax_checkpoint"),
+    "matplotlib.pyplot": ("keras.src.visualization.plot_image_gallery",),
+    "pandas": ("keras.src.trainers.data_adapters.array_slicing",),
+}
+
+
+class NotInstalled(importlib.abc.MetaPathFinder):
+    """Tells these modules, and no other, that the package is not installed."""
+
+    def find_spec(self, fullname, path=None, target=None):
+        for name in IMPORTERS.get(fullname, ()):
+            importer = sys.modules.get(name)
+            if importer is not None and importer.__spec__._initializing:
+                raise ModuleNotFoundError(f"No module named {fullname!r}", name=fullname)
+
+
+gc.set_threshold(
+    50_000, 20, 100
+)  # the graphs that TensorFlow builds are many small objects, few of them garbage
 sys.modules["sklearn"] = None
+sys.meta_path.insert(0, NotInstalled())
