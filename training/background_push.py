@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import keras
 
-from resnext import hub
+from resnext import hub_requests
 from resnext.errors import ResNeXtError
 
 from .push import PushOptions, no_progress_bars, push
@@ -66,7 +66,7 @@ class BackgroundPush(keras.callbacks.Callback):
     def finish(self) -> None:
         """Waits for a push that is under way, as long as the Hub is waited for, and says how it ended."""
         if self._thread:
-            self._thread.join(2 * hub.MAX_WAIT)
+            self._thread.join(2 * hub_requests.MAX_WAIT)
         self._tell()
         shutil.rmtree(self._snapshot, ignore_errors=True)
 

@@ -22,16 +22,8 @@ from resnext.atomic import UNFINISHED, write_atomically
 from resnext.card import MAX_EVALUATION_BYTES, generate
 from resnext.config import ModelConfig
 from resnext.errors import RepositoryError, printable
-from resnext.hub import (
-    Task,
-    bounded_transfer,
-    client_errors,
-    error_chain,
-    explain_fault,
-    http_status,
-    login_token,
-    with_retries,
-)
+from resnext.hub_errors import Task, client_errors, explain_fault, login_token
+from resnext.hub_requests import bounded_transfer, error_chain, http_status, with_retries
 from resnext.int8 import GRAPH, NOTES, WEIGHTS, is_stale
 from resnext.readme import Card, Generated, merge, render
 from resnext.recipe_file import JSON_ERRORS

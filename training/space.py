@@ -17,16 +17,9 @@ from huggingface_hub import errors, repocard
 
 import resnext
 from resnext.errors import RepositoryError
-from resnext.hub import (
-    Listing,
-    Task,
-    choose_files,
-    client_errors,
-    explain_fault,
-    list_files,
-    login_token,
-    with_retries,
-)
+from resnext.hub import Listing, choose_files, list_files
+from resnext.hub_errors import Task, client_errors, explain_fault, login_token
+from resnext.hub_requests import with_retries
 from resnext.repository import OPTIONAL, is_repo_id, plain_name
 
 from .push import read_user, upload_contents

@@ -14,7 +14,7 @@ from collections.abc import Callable
 import huggingface_hub
 from huggingface_hub import constants
 
-from resnext.hub import client_errors
+from resnext.hub_errors import client_errors
 from resnext.page.models import Classification, Model
 
 NONE_OF_THESE = ""

@@ -32,7 +32,7 @@ from unittest import mock
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[2]))
 
-from resnext import hub as client
+from resnext import hub_requests
 from resnext.architecture import Architecture
 from resnext.config import ModelConfig, Preprocessing
 from resnext.errors import ResNeXtError
@@ -555,7 +555,7 @@ def main() -> None:
     parser.add_argument("--timeout", type=float, default=2, help="seconds without an answer (15)")
     parser.add_argument("--only", default="", help="only rows whose command, request or fault has this text")
     options = parser.parse_args()
-    client.MAX_WAIT, client._TIMEOUT = options.wait, options.timeout
+    hub_requests.MAX_WAIT, hub_requests.TIMEOUT = options.wait, options.timeout
     limit = 10 * options.wait
     rows = [*push_rows(), *space_rows(), *pull_rows()]
     rows = [row for row in rows if options.only in f"{row.command}, {row.route}, {row.fault}"]

@@ -8,7 +8,7 @@ import time
 import pytest
 from huggingface_hub import ModelCard, constants
 
-from resnext import hub as client
+from resnext import hub_requests
 from resnext.card import write_card
 from resnext.weights import save_tensors
 from tests.helpers.hub_server import TOKEN, File, HubServer, in_this_process
@@ -50,8 +50,8 @@ Old use.
 @pytest.fixture
 def hub(tmp_path, monkeypatch):
     """A Hub that the client in this process uses, logged in, and without waiting."""
-    monkeypatch.setattr(client, "MAX_WAIT", 10)
-    monkeypatch.setattr(client, "_TIMEOUT", 1)
+    monkeypatch.setattr(hub_requests, "MAX_WAIT", 10)
+    monkeypatch.setattr(hub_requests, "TIMEOUT", 1)
     monkeypatch.setattr(time, "sleep", lambda seconds: None)
     with HubServer() as server, in_this_process(server.url, tmp_path / "home"):
         yield server

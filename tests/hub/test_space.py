@@ -257,7 +257,7 @@ STEPS = [
 
 @pytest.mark.parametrize("status", [429, 503])
 def test_a_fault_that_passes_is_waited_for_at_every_step(status, hub, monkeypatch):
-    monkeypatch.setattr("resnext.hub.MAX_WAIT", 60)
+    monkeypatch.setattr("resnext.hub_requests.MAX_WAIT", 60)
     monkeypatch.setattr(time, "sleep", lambda seconds: None)
     for step in STEPS:
         hub.fail_next(1, status, step)

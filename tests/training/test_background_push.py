@@ -7,7 +7,7 @@ import time
 import pytest
 from huggingface_hub import ModelCard
 
-from resnext import hub as client
+from resnext import hub_requests
 from resnext.errors import RepositoryError
 from resnext.results import write_history
 from resnext.weights import save_tensors
@@ -23,7 +23,7 @@ REPO = "tester/colors"
 
 @pytest.fixture
 def hub(tmp_path, monkeypatch):
-    monkeypatch.setattr(client, "MAX_WAIT", 2)
+    monkeypatch.setattr(hub_requests, "MAX_WAIT", 2)
     with HubServer() as server, in_this_process(server.url, tmp_path / "home"):
         yield server
 
