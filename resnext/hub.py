@@ -21,7 +21,8 @@ from resnext.shapes import network_modules, tensor_shapes
 from resnext.weights import read_tensors, weights_file
 
 NEEDED = ("config.json", "model.safetensors")
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
+# Of the photographs in examples/, which the page offers.
+EXAMPLE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 MAX_EXAMPLES = 24
 _MAX_OPTIONAL_BYTES = 32 * 2**20  # of a file that is not needed to classify
 _PICKLES = (".bin", ".pth", ".pt", ".pth.tar")
@@ -207,7 +208,7 @@ def choose_files(sizes: dict[str, int], patterns: Iterable[str]) -> list[str]:
         and any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
     ]
     examples = [name for name in names if name.startswith("examples/")]
-    pictures = [name for name in examples if name.lower().endswith(IMAGE_SUFFIXES)][:MAX_EXAMPLES]
+    pictures = [name for name in examples if name.lower().endswith(EXAMPLE_SUFFIXES)][:MAX_EXAMPLES]
     left_out = set(examples) - {*pictures, "examples/CREDITS.md"}
     return [name for name in names if name not in left_out]
 
