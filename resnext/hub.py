@@ -371,7 +371,7 @@ def _download(where: str) -> Task:
 
     refusals = {
         403: ("The Hub does not allow the download", "check the rights of your account"),
-        404: ("The Hub does not have one of its files any more", "try again"),
+        404: ("The Hub no longer has one of its files", "try again"),
     }
     return Task(f"{where} could not be downloaded", refusals, str(constants.HF_HUB_CACHE), "HF_HOME")
 

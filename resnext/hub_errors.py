@@ -138,7 +138,7 @@ def _refusal(status: int, error: Exception, task: Task) -> tuple[str, str]:
             "write USER:PASSWORD@ before its name in HTTP_PROXY, HTTPS_PROXY or ALL_PROXY",
         )
     if status >= 500:
-        return f"The Hub has a fault of its own (HTTP {status})", "try again later"
+        return f"The Hub failed (HTTP {status})", "try again later"
     return f"The Hub refused it (HTTP {status}){_said(error)}", "correct that, and try again"
 
 
@@ -251,7 +251,7 @@ def _system_fault(chain: list[BaseException], task: Task) -> tuple[str, str] | N
     if task.setting and number in denied and inside:
         return f"{task.folder} cannot be written", f"set {task.setting} to a folder that can"
     return (
-        f"{file or 'The system'} has a fault ({os.strerror(number).lower()})",
+        f"{file or 'The system'} cannot be used ({os.strerror(number).lower()})",
         "correct that, then try again",
     )
 
@@ -265,7 +265,7 @@ def _storage_fault(chain: list[BaseException]) -> tuple[str, str] | None:
     )
     if raised and not constants.HF_HUB_DISABLE_XET:
         return (
-            "The Hub's storage of large files (Xet) has a fault or cannot be reached",
+            "The Hub's storage of large files (Xet) failed or cannot be reached",
             "try again, or set HF_HUB_DISABLE_XET=1 to do without it",
         )
     return None

@@ -276,7 +276,7 @@ def _size(file: pathlib.Path) -> int:
         return file.stat().st_size
     except OSError as error:
         fault = (error.strerror or str(error)).lower()
-        raise DataError(f"{file} cannot be read any more ({fault}): put it back, or start again.") from None
+        raise DataError(f"{file} can no longer be read ({fault}): put it back, or start again.") from None
 
 
 def _hint_at_deeper_folders(data: ImageFolders) -> str:

@@ -131,12 +131,12 @@ FAULTS = {
     "403": ((99, 403, ""), "does not allow the download"),
     "407": ((99, 407, ""), "The proxy asks for a login"),
     "408": ((99, 408, ""), "The Hub did not answer"),
-    "404 of the storage": ((99, 404, "/resolve/"), "does not have one of its files any more"),
+    "404 of the storage": ((99, 404, "/resolve/"), "no longer has one of its files"),
     "429": ((99, 429, ""), "asks for fewer requests"),
-    "500": ((99, 500, ""), "has a fault of its own (HTTP 500)"),
-    "502 of the weights": ((99, 502, "model.safetensors"), "has a fault of its own (HTTP 502)"),
-    "503": ((99, 503, ""), "has a fault of its own (HTTP 503)"),
-    "504 of the config": ((99, 504, "config.json"), "has a fault of its own (HTTP 504)"),
+    "500": ((99, 500, ""), "The Hub failed (HTTP 500)"),
+    "502 of the weights": ((99, 502, "model.safetensors"), "The Hub failed (HTTP 502)"),
+    "503": ((99, 503, ""), "The Hub failed (HTTP 503)"),
+    "504 of the config": ((99, 504, "config.json"), "The Hub failed (HTTP 504)"),
 }
 
 
@@ -519,7 +519,7 @@ def test_a_cache_that_cannot_be_written_is_named(pull, tmp_path):
 def test_a_file_in_the_cache_that_cannot_be_used_is_named(hub, pull, tmp_path):
     file = hub.repos["model", "tester/tiny"].find("main")[2]["model.safetensors"]
     (tmp_path / "home" / "hub" / "models--tester--tiny" / "blobs" / file.etag).mkdir(parents=True)
-    assert "has a fault (is a directory), so tester/tiny could not be downloaded" in pull()[1]
+    assert "cannot be used (is a directory), so tester/tiny could not be downloaded" in pull()[1]
 
 
 @pytest.mark.parametrize(

@@ -578,7 +578,7 @@ def test_an_answer_that_is_not_the_hub_s_is_one_line(step, content, hub, folder)
         (413, "is too large for the Hub (Injected fault)"),
         (422, "(HTTP 422) (Injected fault)"),
         (429, "asks for fewer requests, so nothing was pushed to tester/colors: try again in 3600 s"),
-        (500, "has a fault of its own (HTTP 500)"),
+        (500, "The Hub failed (HTTP 500)"),
     ],
 )
 def test_the_hub_s_own_reason_is_said(status, words, hub, folder):

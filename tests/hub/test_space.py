@@ -225,7 +225,7 @@ def test_the_address_of_a_space_names_it(hub):
 @pytest.mark.parametrize(
     "fault, words",
     [
-        ((99, 503, "/commit/"), "has a fault of its own (HTTP 503)"),
+        ((99, 503, "/commit/"), "The Hub failed (HTTP 503)"),
         ((99, 429, "/api/repos"), "asks for fewer requests"),
         ((99, 412, "/commit/"), "was changed in the meantime"),
         ((99, 400, "/api/repos"), "(HTTP 400) (Injected fault), so the Space tester/page was not updated"),

@@ -18,7 +18,7 @@ from tests.helpers.paths import ROOT
 from tests.helpers.training import run_training
 
 pytestmark = pytest.mark.slow
-FAULT = "The Hub's storage of large files (Xet) has a fault or cannot be reached, so "
+FAULT = "The Hub's storage of large files (Xet) failed or cannot be reached, so "
 
 
 @pytest.fixture

@@ -305,7 +305,7 @@ def test_the_fingerprint_is_that_of_the_files(folders):
 def test_a_file_that_is_gone_when_the_fingerprint_is_made_is_named(folders):
     data = find_images(folders)
     (folders / "train" / "ant" / "000.png").unlink()
-    with pytest.raises(DataError, match="000.png cannot be read any more .* put it back, or start again"):
+    with pytest.raises(DataError, match="000.png can no longer be read .* put it back, or start again"):
         data.fingerprint()
 
 
