@@ -467,12 +467,12 @@ class _Push:
     def _tag(self, commit: str) -> None:
         if not self.tag:
             return
-        try:
-            self._ask(lambda: self.api.create_tag(self.repo_id, tag=self.tag, revision=commit))
-        except RepositoryError as error:
-            raise RepositoryError(
-                f"{self.repo_id} was pushed, but not tagged: {error} The same command tags it."
-            ) from None
+        task = Task(
+            f"{self.repo_id} has the commit {commit[:7]}, but not the tag {self.tag}",
+            _REFUSALS,
+            step="the same command tags it",
+        )
+        _ask(lambda: self.api.create_tag(self.repo_id, tag=self.tag, revision=commit), self.repo_id, task)
 
     def _ask(self, ask: Callable):
         return _ask(ask, self.repo_id)
@@ -725,12 +725,13 @@ def quiet_client() -> Iterator[None]:
         logging.set_verbosity(level)
 
 
-def _ask(ask: Callable, repo_id: str):
-    return with_retries(ask, repo_id, _explained, uploading=True)
+def _ask(ask: Callable, repo_id: str, task: Task | None = None):
+    task = task or Task(f"nothing was pushed to {repo_id}", _REFUSALS)
+    return with_retries(ask, repo_id, lambda _: _explained(task), uploading=True)
 
 
 @contextlib.contextmanager
-def _explained(repo_id: str) -> Iterator[None]:
+def _explained(task: Task) -> Iterator[None]:
     """Turns the errors of the Hub's client into a RepositoryError."""
     try:
         yield
@@ -741,7 +742,7 @@ def _explained(repo_id: str) -> Iterator[None]:
         if _is_commit(error) and (status == 412 or status is None):
             raise _MovedError(sent=status is None) from None
         kind = _ConflictError if status == 409 else RepositoryError
-        raise kind(explain_fault(error, Task(f"nothing was pushed to {repo_id}", _REFUSALS))) from None
+        raise kind(explain_fault(error, task)) from None
 
 
 def _is_commit(error: BaseException) -> bool:
