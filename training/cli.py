@@ -121,7 +121,7 @@ def fit_command(
         ),
     ] = False,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Continue the run in OUTPUT, whatever it was stopped in.")
+        bool, typer.Option("--resume", help="Continue the run in OUTPUT from wherever it stopped.")
     ] = False,
     reports: Annotated[
         list[Report] | None,
@@ -189,7 +189,7 @@ def fit_command(
     if dry_run:
         show_plan(images, output, chosen, pretrained=repository, report=typer.echo)
         return
-    resolve(images, chosen, repository)  # what does not fit is said before the output folder is made
+    resolve(images, chosen, repository)  # before the output folder is made
     private_folders = [data, output, *([repository.folder] if repository else [])]
     # Of several hosts, the first one writes and tells.
     with run.lock() if is_chief() else contextlib.nullcontext():
