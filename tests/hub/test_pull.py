@@ -117,7 +117,7 @@ def test_a_missing_optional_file_does_not_keep_the_model_from_opening(hub, pull)
     assert files == ["config.json", "model.safetensors"]
 
 
-def test_a_name_that_leaves_the_folder_or_is_none_is_harmless(hub, pull, tmp_path):
+def test_a_file_name_that_leaves_the_folder_or_is_invalid_is_harmless(hub, pull, tmp_path):
     climbing, nameless = "examples/../../../../../../climbed.jpg", "examples/a\0b.jpg"
     change(hub, **{climbing: File(b"x"), nameless: File(b"x")})
     commit, _, files = pull(optional=[["examples/*"]])
@@ -577,7 +577,7 @@ def test_a_repository_with_a_pickle_alone_says_how_to_convert_it(hub, pull):
     assert "only as a pickle, pytorch_model.bin, which is not opened: convert it" in pull()[1]
 
 
-def test_an_unknown_revision_or_repository_is_no_reason_for_an_older_copy(hub, pull):
+def test_for_an_unknown_revision_or_repository_no_older_copy_is_used(hub, pull):
     pull()
     assert "has no revision 'v9'" in pull(revision="v9")[1]
     del hub.repos["model", "tester/tiny"]

@@ -436,7 +436,7 @@ def test_two_unicode_forms_in_one_folder_are_one_class(root):
 
 
 @needs_posix
-def test_files_whose_names_are_no_utf_8_are_found_and_read(folders):
+def test_files_whose_names_are_not_utf_8_are_found_and_read(folders):
     strange = pathlib.Path(os.fsdecode(os.fsencode(folders / "test" / "ant") + b"/caf\xe9.png"))
     (folders / "test" / "ant" / "000.png").rename(strange)
     data = find_images(folders)
@@ -451,7 +451,7 @@ def test_files_whose_names_are_no_utf_8_are_found_and_read(folders):
 
 
 @needs_posix
-def test_a_class_whose_name_is_no_utf_8_is_named(folders):
+def test_a_class_whose_name_is_not_utf_8_is_named(folders):
     os.rename(folders / "train" / "ant", os.fsencode(folders / "train") + b"/caf\xe9")
     assert r"The name of class folder 'caf\udce9' in" in fault(folders)
 
