@@ -74,14 +74,14 @@ def pull(
 ) -> Pulled:
     """Downloads a repository, unless its commit is here already.
 
-    If the token is not accepted, the Hub is asked once more without it. If the download fails, the commit is
-    used that was last downloaded whole. Every file is compared with the hash that the Hub announced, each
+    If the token is not accepted, the Hub is asked again without it. If the download fails, the last commit
+    that was downloaded completely is used. Every file is compared with the hash that the Hub announced, each
     time before it is used: a process that was killed may have left anything.
 
     Args:
         repo_id: The repository, OWNER/NAME.
         revision: A branch, tag or commit. Default: the main branch.
-        optional: Patterns of files that are downloaded, too, as far as that works.
+        optional: Patterns of further files. One that cannot be downloaded is named in the notice.
         anonymous: Whether the Hub is asked without a token, and without a copy that a token has opened.
 
     Raises:
@@ -104,7 +104,12 @@ def pull(
 
 
 def stale_copy(known: Pulled, reason: str) -> Pulled:
-    """A copy that is used although it may not be the newest commit, with a notice that says why."""
+    """Adds a notice to a copy that is used although it may not be the newest commit.
+
+    Args:
+        known: The copy.
+        reason: Why the newest commit is not used, a sentence.
+    """
     notice = f"{reason} Until then, the copy of commit {known.commit[:7]} is used."
     return known._replace(notice=notice, current=False)
 
@@ -147,7 +152,7 @@ def list_files(repo_id: str, revision: str | None, token: bool | None = None) ->
         commit = str(info.sha)
         sizes = {str(file.rfilename): int(file.size or 0) for file in info.siblings}
         if not _COMMIT.fullmatch(commit):
-            raise ValueError("its commit is not one")
+            raise ValueError("the commit is not a hash")
     weights = _weights_name(sizes)
     for name in ("config.json", weights):
         if name not in sizes:
@@ -187,7 +192,7 @@ def _fetch(repo_id: str, commit: str, name: str, where: str, token: bool | None)
     with _explained(where):
         if _matches_its_name(path):
             return path
-        # Or else the client would take the same bytes again.
+        # Otherwise the client would use the same bytes again.
         path.resolve().unlink(missing_ok=True)
         path.unlink(missing_ok=True)
         raise RepositoryError(
@@ -197,7 +202,15 @@ def _fetch(repo_id: str, commit: str, name: str, where: str, token: bool | None)
 
 
 def choose_files(sizes: dict[str, int], patterns: Iterable[str]) -> list[str]:
-    """The optional files to download: no more and no larger ones than a page shows."""
+    """Chooses the optional files to download: no more and no larger ones than a page shows.
+
+    Args:
+        sizes: The size of each file of the repository in bytes, by name.
+        patterns: Patterns of names, as `fnmatch` takes them.
+
+    Returns:
+        The names in alphabetical order, without config.json and the weights.
+    """
     patterns = tuple(patterns)
     names = [
         name
@@ -270,7 +283,7 @@ def use_writable_cache(models: Iterable[str]) -> str:
     """Moves the client's cache to a temporary folder if it cannot be written.
 
     Args:
-        models: The repositories to take along, OWNER/NAME or OWNER/NAME@REVISION: they may be preloaded.
+        models: The repositories to copy along, OWNER/NAME or OWNER/NAME@REVISION: they may be preloaded.
 
     Returns:
         A sentence that says so; empty if the cache can be written.
@@ -305,7 +318,15 @@ def _cache_folder(repo_id: str) -> pathlib.Path:
 
 
 def find_copy(repo_id: str, revision: str | None) -> Pulled | None:
-    """The commit of a revision that was last downloaded whole, if it still is; the Hub is not asked."""
+    """Finds the last complete download of a revision, without asking the Hub.
+
+    Args:
+        repo_id: The repository, OWNER/NAME.
+        revision: A branch, tag or commit. Default: the main branch.
+
+    Returns:
+        The copy; None if there is none whose config and weights are intact.
+    """
     cache = _cache_folder(repo_id)
     commit = revision or "main"
     try:
@@ -321,7 +342,7 @@ def find_copy(repo_id: str, revision: str | None) -> Pulled | None:
 
 
 def _recorded_commit(cache: pathlib.Path, revision: str) -> str:
-    """The commit that a branch or tag was when the Hub was last asked."""
+    """The commit that a branch or tag named when the Hub was last asked."""
     record = cache / "refs" / revision
     snapshots = [] if record.is_file() or revision != "main" else os.listdir(cache / "snapshots")
     # A Space preloads a commit, which leaves no record of the branch.
@@ -329,7 +350,7 @@ def _recorded_commit(cache: pathlib.Path, revision: str) -> str:
 
 
 def _remember(folder: pathlib.Path, revision: str | None, commit: str) -> None:
-    """Makes a commit the one that a revision stands for while the Hub cannot be asked, if it is valid."""
+    """Records a valid commit as the one to use for a revision while the Hub cannot be reached."""
     if revision == commit:
         return
     record = folder.parents[1] / "refs" / (revision or "main")

@@ -23,7 +23,7 @@ from resnext.hub_requests import (
 if TYPE_CHECKING:
     import httpx2
 
-_LONGEST_WAIT = 86400  # seconds until the Hub may be asked again, above which they are not said
+_MAX_SHOWN_WAIT = 86400  # seconds until the Hub may be asked again, above which messages leave them out
 # The next step where something else than the Hub has answered.
 _NOT_THE_HUB = "try again, or look for a proxy or a login page that answers in its place"
 # What the Hub's client raises at malformed answers, which no Hub would give.
@@ -128,7 +128,7 @@ def _refusal(status: int, error: Exception, task: Task) -> tuple[str, str]:
         )
     if status == 429:
         wait = retry_after(error) or 0
-        soon = 0 < wait <= _LONGEST_WAIT
+        soon = 0 < wait <= _MAX_SHOWN_WAIT
         return "The Hub asks for fewer requests", f"try again in {wait:.0f} s" if soon else "try again later"
     if status == 408:
         return "The Hub did not answer", "try again later"

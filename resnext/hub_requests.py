@@ -48,7 +48,7 @@ class _Bounds:
         uploading: Whether it is an upload, whose requests may begin late and be answered late.
         tries: How often each request was made.
         began: When the attempt began, in the seconds of `time.time`.
-        said: The files that another process downloads, and that were said to be waited for.
+        said: The files whose download by another process was reported.
     """
 
     where: str
@@ -206,7 +206,7 @@ def _is_unbounded(record: logging.LogRecord) -> bool:
 
 
 def _watch_lock(record: logging.LogRecord) -> bool:
-    """Says that another process downloads a file, and ends the wait for one that makes no progress."""
+    """Reports a wait for another process's download, and ends it if that makes no progress."""
     bounds = _current_bounds()
     found = re.search(r" lock on (.+) \(elapsed", record.getMessage())
     if bounds is None or found is None:
@@ -228,9 +228,9 @@ def _say(line: str) -> None:
 
 @contextlib.contextmanager
 def bounded_transfer(what: str, size: int) -> Iterator[None]:
-    """Says that a transfer takes long, and ends one over Xet that makes no progress.
+    """Prints a line about a long transfer, and ends one over Xet that makes no progress.
 
-    Xet repeats requests that are not answered for up to an hour, and says nothing.
+    Xet silently repeats unanswered requests for up to an hour.
 
     Args:
         what: What is transferred, such as "downloading config.json of OWNER/NAME".

@@ -22,8 +22,8 @@ class BackgroundPush(keras.callbacks.Callback):
     """Pushes the best weights until now after every Nth epoch, in a thread of its own.
 
     While one push is not finished, the next one is left out. What could not be pushed is pushed with the
-    finished run. It takes the place of huggingface_hub's CommitScheduler, which pushes by the clock, whatever
-    half of the files is written, and overwrites the card.
+    finished run. It takes the place of huggingface_hub's CommitScheduler, which pushes at fixed times, even
+    between two files of an epoch, and overwrites the card.
 
     Args:
         folder: The output folder of the run.

@@ -152,7 +152,7 @@ def push(
     Args:
         folder: The model repository, with at least config.json and model.safetensors.
         repo_id: The Hub repository, OWNER/NAME. It is created if it does not exist.
-        options: How.
+        options: How it is pushed.
         report: Called with each line of a dry run, and if there is nothing to push.
         notify: Called with each line that the user should know. Default: `report`.
         ask_license: Asks the user for the license, if no card states one and it was not asked for before.
@@ -220,7 +220,7 @@ class _Push:
     Args:
         folder: The model repository, which is locked.
         repo_id: The Hub repository.
-        options: How.
+        options: How it is pushed.
         report: Called with each line of a dry run, and if there is nothing to push.
         notify: Called with each line that the user should know.
         ask_license: Asks the user for the license.
@@ -244,7 +244,7 @@ class _Push:
         self.license = options.license
         self.tag = options.tag
         self.record = _read_record(folder)
-        # Read before the first request: what is broken here is said without one.
+        # Read before the first request, so that an invalid file is reported without one.
         self.local_card = _read_local_card(folder)
         generate(folder, repo_id)
         self.stale = _stale_files(folder)
@@ -643,7 +643,7 @@ def _read_head(api: huggingface_hub.HfApi, repo_id: str, options: PushOptions) -
             for file in info.siblings
         }
         if not re.fullmatch("[0-9a-f]{40}", info.sha):
-            raise ValueError("its commit is not one")
+            raise ValueError("the commit is not a hash")
         return _Head(info.sha, bool(info.private), files)
 
     head = _ask(lambda: ask(options.revision), repo_id)
