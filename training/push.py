@@ -467,11 +467,7 @@ class _Push:
     def _tag(self, commit: str) -> None:
         if not self.tag:
             return
-        task = Task(
-            f"{self.repo_id} has the commit {commit[:7]}, but not the tag {self.tag}",
-            _REFUSALS,
-            step="the same command tags it",
-        )
+        task = Task(f"{self.repo_id} has the commit {commit[:7]}, but not the tag {self.tag}", _REFUSALS)
         _ask(lambda: self.api.create_tag(self.repo_id, tag=self.tag, revision=commit), self.repo_id, task)
 
     def _ask(self, ask: Callable):
@@ -735,8 +731,6 @@ def _explained(task: Task) -> Iterator[None]:
     """Turns the errors of the Hub's client into a RepositoryError."""
     try:
         yield
-    except RepositoryError:
-        raise
     except client_errors() as error:
         status = http_status(error)
         if _is_commit(error) and (status == 412 or status is None):

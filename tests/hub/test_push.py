@@ -471,7 +471,7 @@ def test_message_branch_and_tag_are_what_was_asked_for(hub, folder):
     assert "has a tag v2 already" in refused(folder, "--tag", "v2")
     hub.fail_next(9, 400, "/tag/")
     error = refused(folder, "--tag", "v3", "--license", "mit")
-    assert f", so {REPO} has the commit {head(hub)[:7]}, but not the tag v3: the same command" in error
+    assert f", so {REPO} has the commit {head(hub)[:7]}, but not the tag v3: correct that, and" in error
     assert "nothing was pushed" not in error
     hub.faults.clear()
     pushed(folder, "--tag", "v3")
