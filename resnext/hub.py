@@ -231,7 +231,7 @@ def _check_size(config_file: pathlib.Path, announced: int, where: str) -> None:
     try:
         config = ModelConfig.read(config_file)
     except ConfigError:
-        return  # said when it is opened
+        return  # reported when it is opened
     parameters = sum(module.parameters for module in network_modules(config.architecture, config.num_classes))
     most = 8 * parameters + 16 * 2**20  # float64 is the largest dtype; statistics and header are small
     if announced > most:
@@ -361,7 +361,7 @@ def _remember(folder: pathlib.Path, revision: str | None, commit: str) -> None:
         config = ModelConfig.read(folder / "config.json")
         read_tensors(weights_file(folder), tensor_shapes(config.architecture, config.num_classes))
     except ResNeXtError:
-        return  # said when it is opened
+        return  # reported when it is opened
     with contextlib.suppress(OSError):  # a cache that cannot be written still holds the files
         record.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(record, commit)
@@ -404,8 +404,6 @@ def _explained(where: str) -> Iterator[None]:
 
     try:
         yield
-    except RepositoryError:
-        raise
     except errors.GatedRepoError:
         raise _Refused(
             f"{where} is gated: ask for access on its page, then log in with `hf auth login`."

@@ -120,7 +120,7 @@ def _refusal(status: int, error: Exception, task: Task) -> tuple[str, str]:
     """The reason and the next step for an HTTP status."""
     if status in task.refusals:
         reason, step = task.refusals[status]
-        return f"{reason}{_said(error)}", step
+        return f"{reason}{_own_reason(error)}", step
     if status == 401:
         return (
             "The Hub does not accept the token that was sent",
@@ -139,10 +139,10 @@ def _refusal(status: int, error: Exception, task: Task) -> tuple[str, str]:
         )
     if status >= 500:
         return f"The Hub failed (HTTP {status})", "try again later"
-    return f"The Hub refused it (HTTP {status}){_said(error)}", "correct that, and try again"
+    return f"The Hub refused it (HTTP {status}){_own_reason(error)}", "correct that, and try again"
 
 
-def _said(error: Exception) -> str:
+def _own_reason(error: Exception) -> str:
     """The Hub's own reason, in parentheses; empty if it gives none, or one with an address."""
     answers = (one for one in error_chain(error) if hasattr(one, "server_message"))
     said = next((one.server_message for one in answers), "")

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 MAX_WAIT = 60  # total seconds between retries of a request
 TIMEOUT = 15  # seconds without an answer, after which a request has failed
 _ATTEMPTS = 4
-_LOCK_SAID = 5.0  # seconds of waiting for another process's download, after which a line says so
+_REPORT_LOCK_AFTER = 5.0  # seconds of waiting for another process's download, after which a line says so
 _MAX_LOCKED = 300.0  # seconds without progress of that process, after which the wait ends
-_TRANSFER_SAID = 30.0  # seconds of a transfer, after which a line says that it continues
+_REPORT_TRANSFER_AFTER = 30.0  # seconds of a transfer, after which a line says that it continues
 _MIN_SPEED = 50_000  # bytes a second, below which a transfer over Xet is ended
 _UPLOAD_TRIES = 2  # of a request, after which the client's own retries end
 # Settings of Xet, the client of the Hub's storage, which otherwise retries for up to eight minutes.
@@ -48,7 +48,7 @@ class _Bounds:
         uploading: Whether it is an upload, whose requests may begin late and be answered late.
         tries: How often each request was made.
         began: When the attempt began, in the seconds of `time.time`.
-        said: The files whose download by another process was reported.
+        reported: The files whose download by another process was reported.
     """
 
     where: str
@@ -56,7 +56,7 @@ class _Bounds:
     uploading: bool = False
     tries: collections.Counter = dataclasses.field(default_factory=collections.Counter)
     began: float = dataclasses.field(default_factory=time.time)
-    said: set[str] = dataclasses.field(default_factory=set)
+    reported: set[str] = dataclasses.field(default_factory=set)
 
 
 # The bounds of this thread's requests; None outside of `_bounded_requests`.
@@ -172,7 +172,7 @@ def _bounded_requests(where: str, uploading: bool = False) -> Iterator[None]:
     for name in _TALKATIVE:
         logging.getLogger(f"huggingface_hub.{name}").addFilter(_is_unbounded)
     # It logs that it waits for a lock, and waits on.
-    constants.FILELOCK_LOG_EVERY_SECONDS = _LOCK_SAID  # type: ignore[assignment]
+    constants.FILELOCK_LOG_EVERY_SECONDS = _REPORT_LOCK_AFTER  # type: ignore[assignment]
     locks = logging.getLogger("huggingface_hub.utils._fixes")
     locks.setLevel(logging.INFO)
     locks.addFilter(_watch_lock)
@@ -216,13 +216,13 @@ def _watch_lock(record: logging.LogRecord) -> bool:
     changes = [file.stat().st_mtime for file in blobs.glob(f"{lock.stem}*")]
     if time.time() - max([bounds.began, *changes]) > _MAX_LOCKED:
         raise LockedError(str(lock), _MAX_LOCKED)
-    if lock.stem not in bounds.said:
-        bounds.said.add(lock.stem)
-        _say(f"Another process is downloading {bounds.where}: waiting until it has finished.")
+    if lock.stem not in bounds.reported:
+        bounds.reported.add(lock.stem)
+        _report(f"Another process is downloading {bounds.where}: waiting until it has finished.")
     return False
 
 
-def _say(line: str) -> None:
+def _report(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
@@ -247,11 +247,11 @@ def bounded_transfer(what: str, size: int) -> Iterator[None]:
 def _watch_transfer(what: str, size: int, done: threading.Event) -> None:
     from huggingface_hub import constants
 
-    if done.wait(_TRANSFER_SAID):
+    if done.wait(_REPORT_TRANSFER_AFTER):
         return
     longest = MAX_WAIT + size / _MIN_SPEED
     if not sys.stderr.isatty():  # where there is a progress bar
-        _say(f"Still {what} ({size / 1e6:,.1f} MB).")
+        _report(f"Still {what} ({size / 1e6:,.1f} MB).")
     if not constants.HF_HUB_DISABLE_XET and not done.wait(longest):
         from huggingface_hub.utils._xet import abort_xet_session
 

@@ -425,8 +425,6 @@ def _explained(repo_id: str) -> Iterator[None]:
     """Turns the errors of the Hub's client into a RepositoryError."""
     try:
         yield
-    except RepositoryError:
-        raise
     except errors.LocalTokenNotFoundError:
         raise RepositoryError(
             f"To make the Space {repo_id}, log in with `hf auth login` or set HF_TOKEN."

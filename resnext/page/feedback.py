@@ -25,7 +25,7 @@ _LAST_COMMIT = 20  # seconds that the end of the page waits for the last commit
 
 
 class _Scheduler(huggingface_hub.CommitScheduler):
-    """The Hub's scheduler, whose faults are said in one line: its own log may show addresses."""
+    """The Hub's scheduler, whose faults are reported in one line: its own log may show addresses."""
 
     def __init__(self, on_fault: Callable[[], None], **options):
         self.is_pushed = False

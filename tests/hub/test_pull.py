@@ -479,7 +479,7 @@ def test_a_file_of_the_login_that_is_not_text_is_named(hub, tmp_path):
 @pytest.fixture
 def locked(hub, tmp_path, monkeypatch):
     """A lock of the weights, as another process holds it that downloads them, and short waits for it."""
-    monkeypatch.setattr(hub_requests, "_LOCK_SAID", 0.2)
+    monkeypatch.setattr(hub_requests, "_REPORT_LOCK_AFTER", 0.2)
     monkeypatch.setattr("huggingface_hub.constants.FILELOCK_LOG_EVERY_SECONDS", 10)
     name = f"{hub.repos['model', 'tester/tiny'].find('main')[2]['model.safetensors'].etag}.lock"
     path = tmp_path / "home" / "hub" / ".locks" / "models--tester--tiny" / name

@@ -1,4 +1,4 @@
-"""Xet, the client's storage for large files: it is left on, and its faults are said in one sentence."""
+"""Xet, the client's storage for large files: it is left on, and its faults are reported in one sentence."""
 
 import json
 import os
@@ -89,7 +89,7 @@ def test_a_storage_that_refuses_a_download_is_said_and_the_older_copy_is_used(hu
 
 @pytest.mark.parametrize("command", ["push", "pull"])
 def test_a_storage_that_stays_silent_is_said_and_given_up(command, hub, tiny_repository, monkeypatch, capsys):
-    monkeypatch.setattr(hub_requests, "_TRANSFER_SAID", 0.2)
+    monkeypatch.setattr(hub_requests, "_REPORT_TRANSFER_AFTER", 0.2)
     monkeypatch.setattr(hub_requests, "_MIN_SPEED", 1e9)
     monkeypatch.setattr(hub_requests, "MAX_WAIT", 1)
     monkeypatch.setattr("huggingface_hub.utils._xet._GLOBAL_XET_HOLDER._session", None)
