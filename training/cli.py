@@ -567,7 +567,7 @@ def space_command(
 
     _check_hardware(hardware, sleep_time)
     if dry_run is not None and dry_run.exists():
-        raise RepositoryError(f"{dry_run} exists already: give a folder that is to be made.")
+        raise RepositoryError(f"{dry_run} already exists: give a new folder.")
     options = SpaceOptions(
         model,
         private=private,

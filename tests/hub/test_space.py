@@ -186,7 +186,7 @@ def test_hardware_sleep_time_visibility_and_secrets_are_set_and_no_value_is_prin
             ["other/page", "--model", "tester/net"],
             "does not let you write there (You don't have the rights to create the space other/page)",
         ),
-        (["tester/page", "--model", "tester/net", "--dry-run", str(ROOT)], "exists already"),
+        (["tester/page", "--model", "tester/net", "--dry-run", str(ROOT)], "already exists"),
     ],
 )
 def test_what_cannot_work_is_refused_before_anything_is_sent(arguments, words, hub):
