@@ -66,8 +66,9 @@ def curves(history: Sequence[Mapping[str, float]]) -> Figure:
     """Draws loss and accuracy by epoch, with the learning rate below, and marks the best epoch.
 
     Args:
-        history: The rows of history.csv, at least one: `epoch` from 1, `loss`, `val_loss` and `learning_rate`
-            from 0, `accuracy` and `val_accuracy` in [0, 1]. NaN leaves a gap.
+        history: The rows of history.csv, at least one: `epoch` from 1, or from 0, which is a linear probe and
+            has no learning rate, `loss`, `val_loss` and `learning_rate` from 0, `accuracy` and `val_accuracy`
+            in [0, 1]. NaN leaves a gap.
     """
     if not history:
         raise ValueError("history is empty: train for at least one epoch to draw curves")
@@ -85,8 +86,9 @@ def curves(history: Sequence[Mapping[str, float]]) -> Figure:
     figure.legend(handles=panels[0].lines[:2], loc="outside upper center", ncols=2, frameon=False)
     panels[1].yaxis.set_major_formatter(lambda value, _: f"{100 * value:.4g}%")
 
+    trained = epochs > 0
     for axes in strips:
-        _draw_learning_rate(axes, epochs, columns["learning_rate"], best)
+        _draw_learning_rate(axes, epochs[trained], columns["learning_rate"][trained], best)
     strips[0].set_ylabel("learning\nrate")
     strips[0].xaxis.set_major_locator(MaxNLocator(8, steps=(1, 2, 5, 10), integer=True, min_n_ticks=1))
     margin = max(0.5 if len(epochs) < 3 else 0, 0.02 * np.ptp(epochs))

@@ -13,6 +13,8 @@ os.environ |= {
     "GRADIO_ANALYTICS_ENABLED": "False",
     "TF_CPP_MIN_LOG_LEVEL": "3",
     "TF_ENABLE_ONEDNN_OPTS": "1",  # as training sets it
+    # JAX compiles each operation for one call.
+    "XLA_FLAGS": "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true",
 }
 if "PYTEST_XDIST_WORKER" in os.environ:
     # The workers share the processor: with a thread for each core, they would wait for each other.

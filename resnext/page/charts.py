@@ -93,7 +93,8 @@ def curve(
         line = {"color": color, "width": 2, "dash": "dot"}
         # Plotly interprets some HTML.
         traces.append({**style, **_points(rows, f"val_{name}"), "name": html.escape(other), "line": line})
-    rates = _points(history, "learning_rate")
+    # Epoch 0 is a linear probe, whose steps are of another kind.
+    rates = _points([row for row in history if row["epoch"]], "learning_rate")
     title = {"font": {"size": 13}, "standoff": 10}
     epoch = translate(language, "epoch")
     layout = {

@@ -271,6 +271,7 @@ def keras_step(worker, folder, config, images, labels, precision):
 
     from resnext.keras_model import build_model, dtype_policy
     from resnext.weights import load_into_keras, read_tensors
+    from training.augmentation import draw
     from training.devices import find_policy
     from training.optimizer import make_optimizer
     from training.trainer import TrainingModel
@@ -288,11 +289,8 @@ def keras_step(worker, folder, config, images, labels, precision):
         load_into_keras(network, read_tensors(folder / "model.safetensors"))
         model = TrainingModel.wrap(network, recipe, [])
         model.compile_for_training(make_optimizer(recipe, 1000, config.architecture.classifier))
-    batch = (
-        images,
-        keras.utils.to_categorical(labels, config.num_classes),
-        {"uniform": tf.zeros((len(images), 12))},
-    )
+    draws = draw(recipe, tf.constant(0), len(images))
+    batch = (images, keras.utils.to_categorical(labels, config.num_classes), draws)
     batches = iter(tf.data.Dataset.from_tensors(batch).repeat())
     model.make_train_function()
     return lambda: float(model.train_function(batches)["loss"])

@@ -21,6 +21,16 @@ def test_curves_have_a_gap_where_training_diverged():
     assert training["y"] == validation["y"] == [None, 1.0]
 
 
+def test_a_linear_probe_before_the_epochs_has_no_learning_rate():
+    history = records.parse_epochs(
+        "epoch,loss,accuracy,val_loss,val_accuracy,learning_rate\n0,1,0.5,1,0.5,0.9\n1,1,0.5,1,0.5,0.1\n"
+    )
+    training, _, rates = charts.curve(history, "loss", best_epoch=1)["data"]
+    assert training["x"] == [0.0, 1.0]
+    assert (rates["x"], rates["y"]) == ([1.0], [0.1])
+    assert charts.curve(history[:1], "loss", best_epoch=0)["data"][2]["x"] == []
+
+
 def test_a_confusion_matrix_has_the_count_and_rate_of_every_cell():
     figure = charts.confusion_figure(np.array([[3, 1], [0, 0]]), ["crane", "crane"], values="counts")
     cells = figure["data"][0]

@@ -7,6 +7,7 @@ import pytest
 
 from resnext.page.models import Models
 from resnext.page.tabs.history import HistoryTab
+from resnext.results import read_history
 from tests.helpers.repositories import make_repository
 
 
@@ -34,6 +35,13 @@ def test_the_tab_shows_the_best_epoch_the_curves_and_the_recipe(models):
     assert loss.visible
     assert accuracy.visible
     assert "learning rate" in recipe
+
+
+def test_a_linear_probe_is_not_counted_as_an_epoch(models):
+    flowers = Models(["flowers"]).open(None)
+    numbers = HistoryTab(models).show(flowers, "en")[0]
+    assert read_history(flowers.folder)[0]["epoch"] == 0
+    assert "14 of 17" in numbers
 
 
 def test_curves_of_other_models_are_added_and_missing_ones_reported(models, ask, monkeypatch):

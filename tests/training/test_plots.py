@@ -136,6 +136,12 @@ def test_the_best_epoch_is_the_first_one_with_the_lowest_validation_loss():
     assert accuracy.get_title(loc="left") == "best epoch 2: validation 71.0%, training 66.7%"
 
 
+def test_a_linear_probe_before_the_epochs_has_no_learning_rate():
+    loss, _, rate, _ = curves([{**history(1)[0], "epoch": 0, "learning_rate": 9.0}, *history(3)]).axes
+    assert list(loss.lines[0].get_xdata()) == [0, 1, 2, 3]
+    assert list(rate.lines[0].get_xdata()) == [1, 2, 3]
+
+
 def test_the_curves_are_the_rows_of_the_history():
     rows = history(40)
     figure = curves(rows)

@@ -161,7 +161,7 @@ def test_the_results_of_the_flowers_are_those_of_the_evaluation():
         assert f"{int8:.2%}" in text
 
 
-@pytest.mark.parametrize("name", ["serve", "page", "train", "train_stock_keras"])
+@pytest.mark.parametrize("name", ["serve", "page", "train", "train_without_amx", "train_stock_keras"])
 def test_tables_of_the_benchmarks_show_the_recorded_results(name):
     results = ROOT / "tests" / "benchmarks"
     numbers = set(re.findall(r"\b\d+\.\d+\b", pathlib.Path(results / "README.md").read_text("utf-8")))

@@ -126,7 +126,10 @@ def _headline(history: list[dict[str, float]], language: str) -> str:
     best = best_epoch(history)
     numbers = {
         "best epoch": translate(
-            language, "{epoch} of {epochs}", epoch=f"{best['epoch']:.0f}", epochs=len(history)
+            language,
+            "{epoch} of {epochs}",
+            epoch=f"{best['epoch']:.0f}",
+            epochs=f"{history[-1]['epoch']:.0f}",
         ),
         "validation accuracy": f"{best['val_accuracy']:.1%}",
         "validation loss": f"{best['val_loss']:.3f}",
