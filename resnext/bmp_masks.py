@@ -26,7 +26,11 @@ _KNOWN = {
 
 
 def has_unknown_masks(head: bytes) -> bool:
-    """Whether a file that begins so is a BMP that `with_known_masks` changes."""
+    """Whether a file is a BMP that `with_known_masks` changes.
+
+    Args:
+        head: The first bytes of the file, at least 70.
+    """
     if not head.startswith(b"BM") or len(head) < _MASKS + 16:
         return False
     depth, compression = struct.unpack_from("<HI", head, 28)
@@ -38,7 +42,7 @@ def has_unknown_masks(head: bytes) -> bool:
 def with_known_masks(bmp: bytes) -> bytes:
     """Returns a BMP for which `has_unknown_masks` holds with 8 bits for each color and alpha.
 
-    One that is cut off stays so, which the decoder says.
+    A truncated file stays truncated, which the decoder reports.
     """
     (start,) = struct.unpack_from("<I", bmp, 10)
     width, height = struct.unpack_from("<ii", bmp, 18)

@@ -183,9 +183,13 @@ class Classifier:
         image_size: int | None = None,
         crop_pct: float | None = None,
     ) -> "Classifier":
-        """Opens a model repository that was found already; see `from_pretrained`.
+        """Opens a model repository that was found already.
 
         Args:
+            repository: The repository.
+            precision: As in `from_pretrained`.
+            runtime: As in `from_pretrained`.
+            test_size: As in `from_pretrained`.
             image_size: Height and width in pixels of the network's input, instead of the repository's.
             crop_pct: The crop ratio, instead of the repository's.
         """

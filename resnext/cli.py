@@ -118,7 +118,7 @@ def download(
     if os.path.isdir(repo):
         raise RepositoryError(f"{repo} is a folder here: name a Hub repository (OWNER/NAME).")
     if to is not None and to.exists():
-        raise RepositoryError(f"{to} exists already: give a folder that is to be made.")
+        raise RepositoryError(f"{to} already exists: give a new folder.")
     repository = find_repository(repo, revision)
     if not repository.current:
         raise RepositoryError(repository.notice)

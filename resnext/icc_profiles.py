@@ -34,7 +34,15 @@ _GAMMAS = (0.1, 10)
 
 @functools.cache
 def coded_profile(primaries: int, transfer: int) -> bytes:
-    """The profile of a color space that has numbers in ITU-T H.273; empty for HDR and what is not known."""
+    """The profile of a color space that has numbers in ITU-T H.273.
+
+    Args:
+        primaries: The number of the primaries.
+        transfer: The number of the transfer characteristics, the curve.
+
+    Returns:
+        The profile; empty for HDR and for unknown numbers.
+    """
     if primaries not in _PRIMARIES or transfer not in (*_EXPONENTS, _SRGB_CURVE):
         return b""
     light = _SRGB_LIGHT if transfer == _SRGB_CURVE else _VALUES ** _EXPONENTS[transfer]
@@ -42,7 +50,7 @@ def coded_profile(primaries: int, transfer: int) -> bytes:
 
 
 def video_profile(primaries: int, transfer: int) -> bytes:
-    """The profile of an image that is coded as video is, with numbers of ITU-T H.273; empty as above."""
+    """The profile of an image that is coded as video is: `coded_profile`, with what browsers assume."""
     return coded_profile(
         1 if primaries == _UNSPECIFIED else primaries,
         _SRGB_CURVE if transfer in _VIDEO_CURVES else transfer,
@@ -72,7 +80,7 @@ def rgb_profile(primaries: np.ndarray | Sequence[Sequence[float]], curve: bytes)
     """A profile of a display: a matrix and one curve.
 
     Args:
-        primaries: XYZ of red, green and blue, adapted to D50.
+        primaries: (3, 3) XYZ of red, green and blue, a row each, adapted to D50.
         curve: The tag of the curve.
     """
     tags = {b"wtpt": xyz(D50), b"rTRC": curve, b"gTRC": curve, b"bTRC": curve}

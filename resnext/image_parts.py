@@ -32,9 +32,9 @@ _TRANSPOSED = {
 }
 _JPEG = b"\xff\xd8\xff"
 _PNG = b"\x89PNG\r\n\x1a\n"
-# The JPEG segments of applications that tell the color space, and their shortest data (libjpeg's jdmarker.c).
+# The JPEG segments of applications that name the color space, and their shortest data (libjpeg's jdmarker.c).
 _COLOR_SEGMENTS = {0xE0: (b"JFIF\0", 14), 0xEE: (b"Adobe", 12)}
-# The PNG chunks that tell the colors.
+# The PNG chunks that describe the colors.
 _COLOR_CHUNKS = (b"cICP", b"iCCP", b"sRGB", b"gAMA", b"cHRM")
 # The color information of an AVIF (ISO/IEC 14496-12, 12.1.5), which is in its first bytes.
 _VIDEO_CODE = re.compile(rb"colrnclx(.{4})", re.DOTALL)
@@ -59,12 +59,20 @@ class Parts:
 
 
 def is_taken_apart(head: bytes) -> bool:
-    """Whether a file that begins so is one that `take_apart` changes."""
+    """Whether `take_apart` changes a file.
+
+    Args:
+        head: The first bytes of the file, at least 70 if it has as many.
+    """
     return head.startswith((_JPEG, _PNG)) or has_unknown_masks(head)
 
 
 def take_apart(content: bytes) -> Parts:
-    """Separates a JPEG or PNG file from its metadata. Other files are returned as Pillow can read them."""
+    """Separates a JPEG or PNG file from its metadata. Other files are returned as Pillow can read them.
+
+    Args:
+        content: The file.
+    """
     if has_unknown_masks(content):
         return Parts(with_known_masks(content))
     if content.startswith(_JPEG):
@@ -113,7 +121,7 @@ def orientation_of(image: Image.Image) -> int:
 
 
 def leave_only_orientation(image: Image.Image, orientation: int) -> None:
-    """Lets an opened TIFF have no EXIF data but the orientation.
+    """Replaces the EXIF data of an opened TIFF by the orientation alone.
 
     Pillow turns a TIFF when it decodes it, and would fail on other tags that are faulty.
     """
@@ -163,7 +171,7 @@ def _take_jpeg_apart(content: bytes) -> Parts:
             place += 1
             continue
         length = int.from_bytes(content[place + 2 : place + 4], "big")
-        # The image begins, or the file is damaged, which the decoder says.
+        # The image begins, or the file is damaged, which the decoder reports.
         if marker == 0xDA or not 0xC0 <= marker <= 0xFE or 0xD0 <= marker <= 0xD9 or length < 2:
             break
         segment = content[place : place + 2 + length]
@@ -204,7 +212,7 @@ def _take_png_apart(content: bytes) -> Parts:
         kind = content[place + 4 : place + 8]
         data = content[place + 8 : end - 4]
         if end > len(content):
-            # Cut off, which the decoder says.
+            # Truncated, which the decoder reports.
             kept.append(content[place:])
             break
         # The names of chunks that can be ignored begin with a small letter.
@@ -220,7 +228,7 @@ def _take_png_apart(content: bytes) -> Parts:
 
 
 def _png_profile(chunks: dict[bytes, bytes]) -> bytes:
-    """The profile that the color chunks of a PNG tell, in the order of its specification; empty for sRGB."""
+    """The profile that the color chunks of a PNG describe, the first by its specification; empty for sRGB."""
     code = chunks.get(b"cICP", b"")
     # The third and fourth number: RGB, and the whole range of values.
     if len(code) == 4 and code[2:] == b"\0\1" and (profile := coded_profile(code[0], code[1])):

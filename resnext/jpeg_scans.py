@@ -1,4 +1,4 @@
-"""The scans of a JPEG file: how many it has, and whether they are whole without the marker at its end."""
+"""The scans of a JPEG file: how many it has, and whether they are complete without the marker at its end."""
 
 import io
 import itertools
@@ -20,7 +20,7 @@ _CONTINUATIONS = (b"\x5a\xc3\x2d\x96" * 16, b"\xa7\x1b\xe4\x78" * 16)
 
 
 def count_scans(jpeg: bytes, limit: int) -> int:
-    """Counts the scans of a file's first image, not of its thumbnail or a film behind it.
+    """Counts the scans of a file's first image, not of its thumbnail or of a video that follows it.
 
     Args:
         jpeg: The file.
@@ -31,9 +31,9 @@ def count_scans(jpeg: bytes, limit: int) -> int:
 
 
 def lacks_only_its_end(jpeg: bytes) -> bool:
-    """Whether a file has all of its image, but not the marker behind it.
+    """Whether a file has its whole image and lacks only the marker at its end.
 
-    A scan that is cut off has other pixels when other data follow.
+    The pixels of a truncated scan depend on the data that follows it, so two continuations are compared.
 
     Args:
         jpeg: The file, without metadata.

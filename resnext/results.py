@@ -441,7 +441,7 @@ def read_text(path: pathlib.Path, max_bytes: int | None = None) -> str:
         max_bytes: The limit of its size. Defaults to the limit of `MAX_BYTES` for its name.
 
     Raises:
-        OSError: The file cannot be read, or is not a regular file (opening a pipe would block for ever).
+        OSError: The file cannot be read, or is not a regular file (opening a pipe would block forever).
         ValueError: The file is too large or not UTF-8.
     """
     limit = max_bytes or MAX_BYTES[path.name]

@@ -214,7 +214,7 @@ def _run_asynchronously(
     model: "openvino.CompiledModel", decoded: Iterable[tuple[Key, np.ndarray | ImageError]]
 ) -> Iterator[tuple[Key, Output | ImageError]]:
     # Not with OpenVINO's AsyncInferQueue, which calls back into Python on OpenVINO's own thread. If Python
-    # collects garbage there that holds another request, that thread waits for itself for ever.
+    # collects garbage there that holds another request, that thread waits for itself forever.
     # As many requests wait as run, so that no core does.
     count = 2 * model.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")
     idle = [model.create_infer_request() for _ in range(count)]

@@ -273,7 +273,7 @@ class Lesson:
         """
         found = next((one for one in self.classes if one.number == number), None)
         if found is None:
-            raise TeachingError("This class is not there any more: add it again.")
+            raise TeachingError("This class no longer exists: add it again.")
         return found
 
     def add_class(self, name: str) -> TaughtClass:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import keras
 
-from resnext import hub
+from resnext import hub_requests
 from resnext.errors import ResNeXtError
 
 from .push import PushOptions, no_progress_bars, push
@@ -22,8 +22,8 @@ class BackgroundPush(keras.callbacks.Callback):
     """Pushes the best weights until now after every Nth epoch, in a thread of its own.
 
     While one push is not finished, the next one is left out. What could not be pushed is pushed with the
-    finished run. It takes the place of huggingface_hub's CommitScheduler, which pushes by the clock, whatever
-    half of the files is written, and overwrites the card.
+    finished run. It takes the place of huggingface_hub's CommitScheduler, which pushes at fixed times, even
+    between two files of an epoch, and overwrites the card.
 
     Args:
         folder: The output folder of the run.
@@ -66,7 +66,7 @@ class BackgroundPush(keras.callbacks.Callback):
     def finish(self) -> None:
         """Waits for a push that is under way, as long as the Hub is waited for, and says how it ended."""
         if self._thread:
-            self._thread.join(2 * hub.MAX_WAIT)
+            self._thread.join(2 * hub_requests.MAX_WAIT)
         self._tell()
         shutil.rmtree(self._snapshot, ignore_errors=True)
 

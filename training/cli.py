@@ -121,7 +121,7 @@ def fit_command(
         ),
     ] = False,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Continue the run in OUTPUT, whatever it was stopped in.")
+        bool, typer.Option("--resume", help="Continue the run in OUTPUT from wherever it stopped.")
     ] = False,
     reports: Annotated[
         list[Report] | None,
@@ -189,9 +189,9 @@ def fit_command(
     if dry_run:
         show_plan(images, output, chosen, pretrained=repository, report=typer.echo)
         return
-    resolve(images, chosen, repository)  # what does not fit is said before the output folder is made
+    resolve(images, chosen, repository)  # before the output folder is made
     private_folders = [data, output, *([repository.folder] if repository else [])]
-    # Of several hosts, the first one writes and tells.
+    # Of several hosts, the first one writes and reports.
     with run.lock() if is_chief() else contextlib.nullcontext():
         with shown(output, reports or ()) if is_chief() else contextlib.nullcontext(()) as callbacks:
             if is_chief() and publication:
@@ -482,7 +482,15 @@ def push_command(
     """
     from .push import PushOptions, push
 
-    options = PushOptions(private, message, revision, tag, license, create_pr, dry_run)
+    options = PushOptions(
+        private=private,
+        message=message,
+        revision=revision,
+        tag=tag,
+        license=license,
+        create_pr=create_pr,
+        dry_run=dry_run,
+    )
     url = push(folder, repo, options, report=typer.echo, notify=_warn, ask_license=_license_question())
     if url:
         typer.echo(url)
@@ -559,8 +567,16 @@ def space_command(
 
     _check_hardware(hardware, sleep_time)
     if dry_run is not None and dry_run.exists():
-        raise RepositoryError(f"{dry_run} exists already: give a folder that is to be made.")
-    options = SpaceOptions(model, private, hardware, sleep_time, secret or (), title, teach)
+        raise RepositoryError(f"{dry_run} already exists: give a new folder.")
+    options = SpaceOptions(
+        model,
+        private=private,
+        hardware=hardware,
+        sleep_time=sleep_time,
+        secrets=secret or (),
+        title=title,
+        teach=teach,
+    )
     typer.echo(make_space(repo, options, dry_run, report=lambda line: typer.echo(line, err=True)))
 
 

@@ -40,7 +40,7 @@ class Split:
         return len(self.files)
 
     def select(self, chosen: np.ndarray) -> "Split":
-        """The images at some places.
+        """The images that a mask chooses.
 
         Args:
             chosen: (files,) bool.
@@ -81,7 +81,7 @@ class ImageFolders:
         return digest.hexdigest()
 
     def counts(self, split: str) -> np.ndarray:
-        """The number of images of each class in a split: (classes,) int, zeros if there is no such split."""
+        """The number of images of each class in a split: (classes,) int64, zeros if there is no such one."""
         labels = self.splits[split].labels if split in self.splits else np.zeros(0, np.int64)
         return np.bincount(labels, minlength=len(self.label_names))
 
@@ -276,7 +276,7 @@ def _size(file: pathlib.Path) -> int:
         return file.stat().st_size
     except OSError as error:
         fault = (error.strerror or str(error)).lower()
-        raise DataError(f"{file} cannot be read any more ({fault}): put it back, or start again.") from None
+        raise DataError(f"{file} can no longer be read ({fault}): put it back, or start again.") from None
 
 
 def _hint_at_deeper_folders(data: ImageFolders) -> str:

@@ -113,16 +113,12 @@ def fit(
             except (tf.errors.OpError, RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
-                half = recipe.batch_size // 2
-                if not half or not halve_batch or run.checkpoint.path.exists():
-                    raise ConfigError(
-                        f"Out of memory at batch size {recipe.batch_size} with {recipe.train_size} x "
-                        f"{recipe.train_size} pixels: choose a smaller --batch-size (or auto), "
-                        "--image-size or --model."
-                    ) from None
-                report(f"Out of memory at batch size {recipe.batch_size}: starting again with {half}.")
-                recipe = _with_batch_size(full_recipe, half)
-                resume = False
+                if recipe.batch_size == 1 or not halve_batch or run.checkpoint.path.exists():
+                    raise _out_of_memory(recipe) from None
+            half = recipe.batch_size // 2
+            report(f"Out of memory at batch size {recipe.batch_size}: starting again with {half}.")
+            recipe = _with_batch_size(full_recipe, half)
+            resume = False
         if is_chief():
             if recipe.calibrate:
                 calibrate(run, data, report)
@@ -527,6 +523,13 @@ def _check_batch_size(recipe: Recipe, strategy: tf.distribute.Strategy, images: 
             f"A batch of {recipe.batch_size} images cannot be shared equally by {replicas} devices: choose "
             f"--batch-size {whole}."
         )
+
+
+def _out_of_memory(recipe: Recipe) -> ConfigError:
+    return ConfigError(
+        f"Out of memory at batch size {recipe.batch_size} with {recipe.train_size} x {recipe.train_size} "
+        "pixels: choose a smaller --batch-size (or auto), --image-size or --model."
+    )
 
 
 def _with_batch_size(recipe: Recipe, batch_size: int) -> Recipe:

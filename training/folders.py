@@ -177,7 +177,7 @@ def _look_at(path: pathlib.Path) -> _Entry:
         elif not stat.S_ISREG(status.st_mode):
             reason = NOT_A_FILE
     except PermissionError:
-        pass  # who reads it says so
+        pass  # reported when it is read
     except OSError:
         # Otherwise the file was removed just now, which is an error when it is read.
         reason = BROKEN_LINK if os.path.islink(path) else None

@@ -12,7 +12,8 @@ from huggingface_hub.utils import DEFAULT_IGNORE_PATTERNS, filter_repo_objects
 
 import resnext
 from resnext.errors import RepositoryError
-from resnext.hub import Task, client_errors, explain_fault, login_token, with_retries
+from resnext.hub_errors import Task, client_errors, explain_fault, login_token
+from resnext.hub_requests import with_retries
 
 from .push import quiet_client, upload_contents
 from .space import requirements_and_readme

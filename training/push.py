@@ -22,16 +22,8 @@ from resnext.atomic import UNFINISHED, write_atomically
 from resnext.card import MAX_EVALUATION_BYTES, generate
 from resnext.config import ModelConfig
 from resnext.errors import RepositoryError, printable
-from resnext.hub import (
-    Task,
-    bounded_transfer,
-    client_errors,
-    error_chain,
-    explain_fault,
-    http_status,
-    login_token,
-    with_retries,
-)
+from resnext.hub_errors import Task, client_errors, explain_fault, login_token
+from resnext.hub_requests import bounded_transfer, error_chain, http_status, with_retries
 from resnext.int8 import GRAPH, NOTES, WEIGHTS, is_stale
 from resnext.readme import Card, Generated, merge, render
 from resnext.recipe_file import JSON_ERRORS
@@ -160,7 +152,7 @@ def push(
     Args:
         folder: The model repository, with at least config.json and model.safetensors.
         repo_id: The Hub repository, OWNER/NAME. It is created if it does not exist.
-        options: How.
+        options: How it is pushed.
         report: Called with each line of a dry run, and if there is nothing to push.
         notify: Called with each line that the user should know. Default: `report`.
         ask_license: Asks the user for the license, if no card states one and it was not asked for before.
@@ -228,7 +220,7 @@ class _Push:
     Args:
         folder: The model repository, which is locked.
         repo_id: The Hub repository.
-        options: How.
+        options: How it is pushed.
         report: Called with each line of a dry run, and if there is nothing to push.
         notify: Called with each line that the user should know.
         ask_license: Asks the user for the license.
@@ -252,7 +244,7 @@ class _Push:
         self.license = options.license
         self.tag = options.tag
         self.record = _read_record(folder)
-        # Read before the first request: what is broken here is said without one.
+        # Read before the first request, so that an invalid file is reported without one.
         self.local_card = _read_local_card(folder)
         generate(folder, repo_id)
         self.stale = _stale_files(folder)
@@ -475,12 +467,8 @@ class _Push:
     def _tag(self, commit: str) -> None:
         if not self.tag:
             return
-        try:
-            self._ask(lambda: self.api.create_tag(self.repo_id, tag=self.tag, revision=commit))
-        except RepositoryError as error:
-            raise RepositoryError(
-                f"{self.repo_id} was pushed, but not tagged: {error} The same command tags it."
-            ) from None
+        task = Task(f"{self.repo_id} has the commit {commit[:7]}, but not the tag {self.tag}", _REFUSALS)
+        _ask(lambda: self.api.create_tag(self.repo_id, tag=self.tag, revision=commit), self.repo_id, task)
 
     def _ask(self, ask: Callable):
         return _ask(ask, self.repo_id)
@@ -651,7 +639,7 @@ def _read_head(api: huggingface_hub.HfApi, repo_id: str, options: PushOptions) -
             for file in info.siblings
         }
         if not re.fullmatch("[0-9a-f]{40}", info.sha):
-            raise ValueError("its commit is not one")
+            raise ValueError("the commit is not a hash")
         return _Head(info.sha, bool(info.private), files)
 
     head = _ask(lambda: ask(options.revision), repo_id)
@@ -733,23 +721,22 @@ def quiet_client() -> Iterator[None]:
         logging.set_verbosity(level)
 
 
-def _ask(ask: Callable, repo_id: str):
-    return with_retries(ask, repo_id, _explained, uploading=True)
+def _ask(ask: Callable, repo_id: str, task: Task | None = None):
+    task = task or Task(f"nothing was pushed to {repo_id}", _REFUSALS)
+    return with_retries(ask, repo_id, lambda _: _explained(task), uploading=True)
 
 
 @contextlib.contextmanager
-def _explained(repo_id: str) -> Iterator[None]:
+def _explained(task: Task) -> Iterator[None]:
     """Turns the errors of the Hub's client into a RepositoryError."""
     try:
         yield
-    except RepositoryError:
-        raise
     except client_errors() as error:
         status = http_status(error)
         if _is_commit(error) and (status == 412 or status is None):
             raise _MovedError(sent=status is None) from None
         kind = _ConflictError if status == 409 else RepositoryError
-        raise kind(explain_fault(error, Task(f"nothing was pushed to {repo_id}", _REFUSALS))) from None
+        raise kind(explain_fault(error, task)) from None
 
 
 def _is_commit(error: BaseException) -> bool:

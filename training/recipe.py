@@ -31,7 +31,7 @@ def _setting(default, help: str, *, choices=None, min=None, max=None, above=None
     """A field of `Recipe` with what the command line says and checks of it.
 
     Args:
-        default: The default, which is the recipe `small`'s.
+        default: The default, which is the recipe `scratch`'s.
         help: What it is, in a sentence or two.
         choices: The values that it can have.
         min, max: The limits of its range, which belong to it.

@@ -276,9 +276,7 @@ def can_be_continued(run: RunFolder, report: Callable[[str], object]) -> Iterato
             report("Continue with the same command and --resume.")
         raise
     except BrokenPipeError:
-        print(
-            "The output is not read any more: continue with the same command and --resume.", file=sys.stderr
-        )
+        print("The output pipe was closed: continue with the same command and --resume.", file=sys.stderr)
         raise
     except (ResNeXtError, OSError) as error:
         if run.is_claimed:

@@ -17,16 +17,9 @@ from huggingface_hub import errors, repocard
 
 import resnext
 from resnext.errors import RepositoryError
-from resnext.hub import (
-    Listing,
-    Task,
-    choose_files,
-    client_errors,
-    explain_fault,
-    list_files,
-    login_token,
-    with_retries,
-)
+from resnext.hub import Listing, choose_files, list_files
+from resnext.hub_errors import Task, client_errors, explain_fault, login_token
+from resnext.hub_requests import with_retries
 from resnext.repository import OPTIONAL, is_repo_id, plain_name
 
 from .push import read_user, upload_contents
@@ -152,9 +145,6 @@ def make_space(
             variables = _listed(_variables(listings, options.teach))
             report(f"Nothing was sent. The page reads these variables: {variables}.")
             return str(dry_run)
-        dropped = (space.own_files & space.files) - files.keys() if space else set()
-        additions = [huggingface_hub.CommitOperationAdd(name, file) for name, file in files.items()]
-        deletions = [huggingface_hub.CommitOperationDelete(name) for name in sorted(dropped)]
         try:
             url = ask(
                 lambda: api.create_repo(
@@ -166,16 +156,7 @@ def make_space(
                 )
             )
             _configure(api, repo_id, options, _variables(listings, options.teach), secrets)
-            upload_contents(ask, api, repo_id, additions, repo_type="space")
-            ask(
-                lambda: api.create_commit(
-                    repo_id,
-                    [*additions, *deletions],
-                    commit_message=f"Show {', '.join(listings)}",
-                    repo_type="space",
-                    parent_commit=space.commit if space else None,
-                )
-            )
+            _commit(api, repo_id, files, space, f"Show {', '.join(listings)}")
         except (RepositoryError, KeyboardInterrupt):
             if space is None:
                 _delete_empty(api, repo_id)
@@ -186,6 +167,30 @@ def make_space(
 def _ask(repo_id: str, request: Callable[[], _T]) -> _T:
     """Makes a request of the Hub's client, again if the Hub is busy or has a fault."""
     return with_retries(request, repo_id, _explained, uploading=True)
+
+
+def _commit(
+    api: huggingface_hub.HfApi,
+    repo_id: str,
+    files: dict[str, pathlib.Path],
+    space: _Space | None,
+    message: str,
+) -> None:
+    """Commits files to a Space, and removes those that an earlier version of this command has put there."""
+    ask = functools.partial(_ask, repo_id)
+    dropped = (space.own_files & space.files) - files.keys() if space else set()
+    additions = [huggingface_hub.CommitOperationAdd(name, file) for name, file in files.items()]
+    deletions = [huggingface_hub.CommitOperationDelete(name) for name in sorted(dropped)]
+    upload_contents(ask, api, repo_id, additions, repo_type="space")
+    ask(
+        lambda: api.create_commit(
+            repo_id,
+            [*additions, *deletions],
+            commit_message=message,
+            repo_type="space",
+            parent_commit=space.commit if space else None,
+        )
+    )
 
 
 def _delete_empty(api: huggingface_hub.HfApi, repo_id: str) -> None:
@@ -420,8 +425,6 @@ def _explained(repo_id: str) -> Iterator[None]:
     """Turns the errors of the Hub's client into a RepositoryError."""
     try:
         yield
-    except RepositoryError:
-        raise
     except errors.LocalTokenNotFoundError:
         raise RepositoryError(
             f"To make the Space {repo_id}, log in with `hf auth login` or set HF_TOKEN."

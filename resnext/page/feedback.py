@@ -14,7 +14,7 @@ from collections.abc import Callable
 import huggingface_hub
 from huggingface_hub import constants
 
-from resnext.hub import client_errors
+from resnext.hub_errors import client_errors
 from resnext.page.models import Classification, Model
 
 NONE_OF_THESE = ""
@@ -25,7 +25,7 @@ _LAST_COMMIT = 20  # seconds that the end of the page waits for the last commit
 
 
 class _Scheduler(huggingface_hub.CommitScheduler):
-    """The Hub's scheduler, whose faults are said in one line: its own log may show addresses."""
+    """The Hub's scheduler, whose faults are reported in one line: its own log may show addresses."""
 
     def __init__(self, on_fault: Callable[[], None], **options):
         self.is_pushed = False

@@ -48,7 +48,7 @@ def reach_itself_directly(host: str) -> None:
 def _refuse_to_connect(fault: Exception) -> NoReturn:
     import httpx2
 
-    # `resnext.hub` has a sentence for each.
+    # `resnext.hub_errors` has a sentence for each.
     raise fault if isinstance(fault, ImportError) else httpx2.InvalidURL(str(fault))
 
 

@@ -449,7 +449,7 @@ _ERRORS = {
         "{file} 不在任何类别文件夹中：请为每个类别打包一个文件夹。"
     ),
     r"(?P<same>\d+) of the pictures were there already\.": "其中 {same} 张图片已经存在。",
-    r"This class is not there any more: add it again\.": "该类别已不存在：请重新添加。",
+    r"This class no longer exists: add it again\.": "该类别已不存在：请重新添加。",
     r"There are (?P<most>\d+) classes already: remove one first\.": "已有 {most} 个类别：请先删除一个。",
     r"(?P<name>.+) has (?P<most>\d+) pictures already: remove some first\.": (
         "{name} 已有 {most} 张图片：请先删除一些。"
@@ -512,7 +512,7 @@ _ERRORS = {
     r"The Hub (?:does not allow the download|refused it).*, so (?P<model>.+) could not be downloaded: .+": (
         "Hub 拒绝下载 {model}。"
     ),
-    r"The Hub does not have one of its files any more, so (?P<model>.+) could not be downloaded: .+": (
+    r"The Hub no longer has one of its files, so (?P<model>.+) could not be downloaded: .+": (
         "{model} 的一个文件已不在 Hub 上：请重试。"
     ),
     r".*config\.json.*(?:does not name an arch|Unknown arch|does not build|square images).*": (
@@ -535,7 +535,7 @@ _ERRORS = {
     r"The Hub cannot be reached, so (?P<model>.+) could not be downloaded: .+": (
         "无法连接 Hub，未能下载 {model}：请稍后再试。"
     ),
-    r"The Hub has a fault of its own \(HTTP (?P<status>\d+)\), so (?P<model>.+) could not be downloaded.+": (
+    r"The Hub failed \(HTTP (?P<status>\d+)\), so (?P<model>.+) could not be downloaded.+": (
         "Hub 出现故障（HTTP {status}），未能下载 {model}：请稍后再试。"
     ),
     r"The Hub asks for fewer requests, so (?P<model>.+) could not be downloaded: .+": (

@@ -116,8 +116,8 @@ def main(
         list[str] | None,
         typer.Option(
             metavar="USER:PASSWORD",
-            help="Let only visitors in who log in so; may be repeated. Others on this machine can read a "
-            "command line: rather use --auth-file.",
+            help="Let in only visitors who log in with this account; may be repeated. Others on this machine "
+            "can read a command line: prefer --auth-file.",
         ),
     ] = None,
     auth_file: Annotated[

@@ -9,8 +9,9 @@ import types
 def import_when_used(name: str) -> None:
     """Puts a module in place of a package, which imports the package when the first of its names is used.
 
-    Gradio imports pandas at its start, for caches of data frames, which this page has not: 33 MB and 0.3 s.
-    (`importlib.util.LazyLoader` does not help: in Python 3.11, a second import of the package loads it.)
+    Gradio imports pandas at its start, for caches of data frames, which this page does not have: 33 MB and
+    0.3 s. (`importlib.util.LazyLoader` does not help: in Python 3.11, a second import of the package loads
+    it.)
 
     Args:
         name: A package, such as "pandas". One that is imported already, or not installed, is left alone.

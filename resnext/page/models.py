@@ -19,6 +19,7 @@ import numpy as np
 from resnext import repository
 from resnext.classifier import Classifier, Output
 from resnext.errors import RepositoryError, ResNeXtError
+from resnext.hub import EXAMPLE_SUFFIXES, MAX_EXAMPLES
 from resnext.int8 import has_int8
 from resnext.page.i18n import translate_error
 from resnext.page.markup import shortened
@@ -28,8 +29,6 @@ from resnext.preprocessing import open_image, preprocess
 BUNDLED_NAME = repository.bundled_title(repository.DEFAULT)  # stands in for a model that cannot be opened
 # After the name of a model: the same model, run by its int8 graph.
 INT8 = ", int8"
-MAX_EXAMPLES = 24
-_EXAMPLE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 # Kept for each model, with their feature maps (400 kB each for ResNeXt-50 at 224 x 224).
 _MAX_CLASSIFICATIONS = 32
 
@@ -141,7 +140,7 @@ class Model:
         return self.cached("examples", self._copy_examples)
 
     def _copy_examples(self) -> list[pathlib.Path]:
-        files = [file for file in self.folder.glob("examples/*") if file.suffix.lower() in _EXAMPLE_SUFFIXES]
+        files = [file for file in self.folder.glob("examples/*") if file.suffix.lower() in EXAMPLE_SUFFIXES]
         # Deleted together with this object.
         self._copies = tempfile.TemporaryDirectory(prefix="examples-")
         copies = []

@@ -47,7 +47,7 @@ def no_such_endpoint(request: Request, error: Exception) -> JSONResponse:
 class KnownEvents:
     """ASGI middleware: a request for the results of an unknown event or session gets an answer.
 
-    Gradio (6.31) would begin one, break it off, and write a traceback.
+    Gradio (6.31) would begin one, abort it, and log a traceback.
 
     Args:
         app: The application that it wraps.

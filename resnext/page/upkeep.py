@@ -142,27 +142,36 @@ class Upkeep:
         models.open(None)
 
     def _open_default(self, tried: threading.Event) -> None:
-        models = self.models
+        """Opens the newest commit of the default model, as often as it takes, and then follows it.
+
+        Args:
+            tried: Is set after the first try.
+        """
         try:
             for pause in itertools.chain([0], _pauses()):
                 time.sleep(pause)
-                try:
-                    found = models.renew(models.first)
-                except ResNeXtError as error:
-                    if models.warning:
-                        models.warning = self._stand_in(str(error))
-                else:
-                    with self._lock:
-                        if models.warning and self._stands_in:
-                            self.report(f"{models.first} is open now.")
-                        models.warning = ""
-                    self._say_once(models.first, found.notice)
-                    if found.current:
-                        break
+                if self._try_default():
+                    break
                 tried.set()
         finally:
             tried.set()
         self._follow()
+
+    def _try_default(self) -> bool:
+        """Opens the default model. Returns whether it is the newest commit with all of its files."""
+        models = self.models
+        try:
+            found = models.renew(models.first)
+        except ResNeXtError as error:
+            if models.warning:
+                models.warning = self._stand_in(str(error))
+            return False
+        with self._lock:
+            if models.warning and self._stands_in:
+                self.report(f"{models.first} is open now.")
+            models.warning = ""
+        self._say_once(models.first, found.notice)
+        return found.current
 
     def _follow(self) -> None:
         """Asks for new commits for as long as the page runs."""

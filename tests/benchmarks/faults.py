@@ -32,7 +32,7 @@ from unittest import mock
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[2]))
 
-from resnext import hub as client
+from resnext import hub_requests
 from resnext.architecture import Architecture
 from resnext.config import ModelConfig, Preprocessing
 from resnext.errors import ResNeXtError
@@ -63,7 +63,7 @@ FEW = (
     "403",
     "404",
     "429, to be repeated after an hour",
-    "503 for ever",
+    "503 forever",
     "HTML",
     "a list",
     "no answer",
@@ -139,7 +139,7 @@ def faults(path: str, method: str, expected: dict[str, str]) -> list[tuple[str, 
         ("429 once, to be repeated after 1 s", fail(path, method, 429, 1, Retry_After=1), ""),
         ("429, to be repeated after an hour", fail(path, method, 429, **hour), "in 3600 s"),
         ("500 once", fail(path, method, 500, 1), ""),
-        ("503 for ever", fail(path, method, 503), r"fault of its own \(HTTP 503\)"),
+        ("503 forever", fail(path, method, 503), r"The Hub failed \(HTTP 503\)"),
         ("HTML", fail(path, method, 200, content=HTML), expected["content"]),
         ("a list", fail(path, method, 200, content=b"[1, 2]"), expected["content"]),
         ("connection reset", fail(path, method, "reset"), NO_ANSWER),
@@ -184,7 +184,7 @@ def push_rows() -> list[Row]:
     ):
         rows.append(Row("push a new repository", "create", fault, begin, expected))
     for fault, begin, expected in faults("/tag/", "POST", usual | {"409": "is being changed", "content": ""}):
-        if fault in ("400", "403", "500 once", "503 for ever", "connection reset"):
+        if fault in ("400", "403", "500 once", "503 forever", "connection reset"):
             rows.append(Row("push --tag", "tag", fault, begin, expected))
     return [*rows, *_special_push_rows()]
 
@@ -555,7 +555,7 @@ def main() -> None:
     parser.add_argument("--timeout", type=float, default=2, help="seconds without an answer (15)")
     parser.add_argument("--only", default="", help="only rows whose command, request or fault has this text")
     options = parser.parse_args()
-    client.MAX_WAIT, client._TIMEOUT = options.wait, options.timeout
+    hub_requests.MAX_WAIT, hub_requests.TIMEOUT = options.wait, options.timeout
     limit = 10 * options.wait
     rows = [*push_rows(), *space_rows(), *pull_rows()]
     rows = [row for row in rows if options.only in f"{row.command}, {row.route}, {row.fault}"]

@@ -29,7 +29,7 @@ def connect(monkeypatch, hub: HubServer, home: Path, token: str = "") -> None:
     monkeypatch.setenv("HF_TOKEN", token)
     for name in ("NO_PROXY", "no_proxy"):
         monkeypatch.setenv(name, "127.0.0.1")
-    monkeypatch.setattr("resnext.hub.MAX_WAIT", 0.9)  # tries once
+    monkeypatch.setattr("resnext.hub_requests.MAX_WAIT", 0.9)  # tries once
 
 
 def publish(hub: HubServer, repo_id: str, folder: Path, *, private: bool = False, **more: bytes) -> str:

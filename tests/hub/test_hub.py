@@ -290,7 +290,7 @@ def test_a_repository_is_downloaded_to_a_folder_that_opens(
     assert not list(tmp_path.glob("copy/**/.*"))
     cached = run("resnext", "download", "tester/colors")
     assert cached.stdout.strip().endswith(pushed)
-    assert "exists already" in one_line(
+    assert "already exists" in one_line(
         run("resnext", "download", "tester/colors", "--to", tmp_path / "copy")
     )
     assert "is a folder here" in one_line(run("resnext", "download", tmp_path / "copy"))

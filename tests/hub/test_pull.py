@@ -15,6 +15,7 @@ import pytest
 from filelock import FileLock
 
 from resnext import hub as client
+from resnext import hub_requests
 from resnext.classifier import Classifier
 from resnext.errors import RepositoryError, ResNeXtError
 from tests.helpers.certificates import make_certificate
@@ -25,9 +26,9 @@ from tests.helpers.paths import ROOT
 pytestmark = pytest.mark.slow
 PROGRAM = """
 import json, os, resource, sys
-from resnext import hub
-hub.MAX_WAIT = float(sys.argv[4])
-hub._TIMEOUT = 1
+from resnext import hub, hub_requests
+hub_requests.MAX_WAIT = float(sys.argv[4])
+hub_requests.TIMEOUT = 1
 from resnext.errors import RepositoryError
 if "megabytes" in os.environ:
     most = int(float(os.environ["megabytes"]) * 2**20)
@@ -116,7 +117,7 @@ def test_a_missing_optional_file_does_not_keep_the_model_from_opening(hub, pull)
     assert files == ["config.json", "model.safetensors"]
 
 
-def test_a_name_that_leaves_the_folder_or_is_none_is_harmless(hub, pull, tmp_path):
+def test_a_file_name_that_leaves_the_folder_or_is_invalid_is_harmless(hub, pull, tmp_path):
     climbing, nameless = "examples/../../../../../../climbed.jpg", "examples/a\0b.jpg"
     change(hub, **{climbing: File(b"x"), nameless: File(b"x")})
     commit, _, files = pull(optional=[["examples/*"]])
@@ -130,12 +131,12 @@ FAULTS = {
     "403": ((99, 403, ""), "does not allow the download"),
     "407": ((99, 407, ""), "The proxy asks for a login"),
     "408": ((99, 408, ""), "The Hub did not answer"),
-    "404 of the storage": ((99, 404, "/resolve/"), "does not have one of its files any more"),
+    "404 of the storage": ((99, 404, "/resolve/"), "no longer has one of its files"),
     "429": ((99, 429, ""), "asks for fewer requests"),
-    "500": ((99, 500, ""), "has a fault of its own (HTTP 500)"),
-    "502 of the weights": ((99, 502, "model.safetensors"), "has a fault of its own (HTTP 502)"),
-    "503": ((99, 503, ""), "has a fault of its own (HTTP 503)"),
-    "504 of the config": ((99, 504, "config.json"), "has a fault of its own (HTTP 504)"),
+    "500": ((99, 500, ""), "The Hub failed (HTTP 500)"),
+    "502 of the weights": ((99, 502, "model.safetensors"), "The Hub failed (HTTP 502)"),
+    "503": ((99, 503, ""), "The Hub failed (HTTP 503)"),
+    "504 of the config": ((99, 504, "config.json"), "The Hub failed (HTTP 504)"),
 }
 
 
@@ -186,7 +187,7 @@ def test_a_hub_that_asks_to_wait_for_an_hour_is_not_waited_for(hub, pull):
     ],
 )
 def test_the_time_to_wait_is_understood_in_each_form(header, words, hub, tmp_path, monkeypatch):
-    monkeypatch.setattr(client, "MAX_WAIT", 0.9)
+    monkeypatch.setattr(hub_requests, "MAX_WAIT", 0.9)
     hub.fail_next(99, 429, "/api/", **header)
     with in_this_process(hub.url, tmp_path / "home"), pytest.raises(RepositoryError, match=words):
         client.pull("tester/tiny", None)
@@ -219,7 +220,7 @@ def test_answers_that_no_hub_gives_are_named(status, content, headers, hub, tmp_
 
 
 def test_a_certificate_that_is_not_trusted_is_named(tmp_path, monkeypatch):
-    monkeypatch.setattr(client, "MAX_WAIT", 0.5)
+    monkeypatch.setattr(hub_requests, "MAX_WAIT", 0.5)
     with (
         HubServer(certificate=make_certificate(tmp_path)) as hub,
         in_this_process(hub.url, tmp_path / "home"),
@@ -405,7 +406,7 @@ def test_a_page_that_answers_for_the_hub_and_a_broken_token_are_named(
 def test_the_client_s_warnings_do_not_show_addresses(
     status, location, words, hub, tmp_path, caplog, monkeypatch
 ):
-    monkeypatch.setattr(client, "MAX_WAIT", 0.5)
+    monkeypatch.setattr(hub_requests, "MAX_WAIT", 0.5)
     monkeypatch.setattr(time, "sleep", lambda seconds: None)
     logger = logging.getLogger("huggingface_hub")
     monkeypatch.setattr(logger, "propagate", True)
@@ -441,7 +442,7 @@ def test_an_answer_that_leads_elsewhere_is_not_blamed_on_the_proxy(
 )
 @pytest.mark.parametrize("scheme", ["http", "https"])
 def test_a_server_that_is_not_the_hub_is_told_from_none(scheme, answer, words, tmp_path, monkeypatch):
-    monkeypatch.setattr(client, "MAX_WAIT", 0.5)
+    monkeypatch.setattr(hub_requests, "MAX_WAIT", 0.5)
     with (
         answering(answer) as port,
         in_this_process(f"{scheme}://127.0.0.1:{port}", tmp_path / "home"),
@@ -478,7 +479,7 @@ def test_a_file_of_the_login_that_is_not_text_is_named(hub, tmp_path):
 @pytest.fixture
 def locked(hub, tmp_path, monkeypatch):
     """A lock of the weights, as another process holds it that downloads them, and short waits for it."""
-    monkeypatch.setattr(client, "_LOCK_SAID", 0.2)
+    monkeypatch.setattr(hub_requests, "_REPORT_LOCK_AFTER", 0.2)
     monkeypatch.setattr("huggingface_hub.constants.FILELOCK_LOG_EVERY_SECONDS", 10)
     name = f"{hub.repos['model', 'tester/tiny'].find('main')[2]['model.safetensors'].etag}.lock"
     path = tmp_path / "home" / "hub" / ".locks" / "models--tester--tiny" / name
@@ -499,7 +500,7 @@ def test_a_download_by_another_process_is_waited_for_and_said(locked, capsys):
 
 
 def test_another_process_that_makes_no_progress_is_not_waited_for(locked, monkeypatch, capsys):
-    monkeypatch.setattr(client, "_MAX_LOCKED", 0.5)
+    monkeypatch.setattr(hub_requests, "_MAX_LOCKED", 0.5)
     with pytest.raises(RepositoryError) as error:
         client.pull("tester/tiny", None)
     assert str(error.value).startswith("Another process has been downloading this for ")
@@ -518,7 +519,7 @@ def test_a_cache_that_cannot_be_written_is_named(pull, tmp_path):
 def test_a_file_in_the_cache_that_cannot_be_used_is_named(hub, pull, tmp_path):
     file = hub.repos["model", "tester/tiny"].find("main")[2]["model.safetensors"]
     (tmp_path / "home" / "hub" / "models--tester--tiny" / "blobs" / file.etag).mkdir(parents=True)
-    assert "has a fault (is a directory), so tester/tiny could not be downloaded" in pull()[1]
+    assert "cannot be used (is a directory), so tester/tiny could not be downloaded" in pull()[1]
 
 
 @pytest.mark.parametrize(
@@ -576,7 +577,7 @@ def test_a_repository_with_a_pickle_alone_says_how_to_convert_it(hub, pull):
     assert "only as a pickle, pytorch_model.bin, which is not opened: convert it" in pull()[1]
 
 
-def test_an_unknown_revision_or_repository_is_no_reason_for_an_older_copy(hub, pull):
+def test_for_an_unknown_revision_or_repository_no_older_copy_is_used(hub, pull):
     pull()
     assert "has no revision 'v9'" in pull(revision="v9")[1]
     del hub.repos["model", "tester/tiny"]

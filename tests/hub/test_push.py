@@ -8,7 +8,7 @@ import time
 import pytest
 from huggingface_hub import ModelCard, constants
 
-from resnext import hub as client
+from resnext import hub_requests
 from resnext.card import write_card
 from resnext.weights import save_tensors
 from tests.helpers.hub_server import TOKEN, File, HubServer, in_this_process
@@ -50,8 +50,8 @@ Old use.
 @pytest.fixture
 def hub(tmp_path, monkeypatch):
     """A Hub that the client in this process uses, logged in, and without waiting."""
-    monkeypatch.setattr(client, "MAX_WAIT", 10)
-    monkeypatch.setattr(client, "_TIMEOUT", 1)
+    monkeypatch.setattr(hub_requests, "MAX_WAIT", 10)
+    monkeypatch.setattr(hub_requests, "TIMEOUT", 1)
     monkeypatch.setattr(time, "sleep", lambda seconds: None)
     with HubServer() as server, in_this_process(server.url, tmp_path / "home"):
         yield server
@@ -470,7 +470,9 @@ def test_message_branch_and_tag_are_what_was_asked_for(hub, folder):
     assert any(b'"summary": "Second try"' in body for body in hub.bodies)
     assert "has a tag v2 already" in refused(folder, "--tag", "v2")
     hub.fail_next(9, 400, "/tag/")
-    assert "was pushed, but not tagged" in refused(folder, "--tag", "v3", "--license", "mit")
+    error = refused(folder, "--tag", "v3", "--license", "mit")
+    assert f", so {REPO} has the commit {head(hub)[:7]}, but not the tag v3: correct that, and" in error
+    assert "nothing was pushed" not in error
     hub.faults.clear()
     pushed(folder, "--tag", "v3")
     assert repo.refs["refs/tags/v3"] == repo.refs["refs/heads/main"]
@@ -578,7 +580,7 @@ def test_an_answer_that_is_not_the_hub_s_is_one_line(step, content, hub, folder)
         (413, "is too large for the Hub (Injected fault)"),
         (422, "(HTTP 422) (Injected fault)"),
         (429, "asks for fewer requests, so nothing was pushed to tester/colors: try again in 3600 s"),
-        (500, "has a fault of its own (HTTP 500)"),
+        (500, "The Hub failed (HTTP 500)"),
     ],
 )
 def test_the_hub_s_own_reason_is_said(status, words, hub, folder):

@@ -186,7 +186,7 @@ def test_hardware_sleep_time_visibility_and_secrets_are_set_and_no_value_is_prin
             ["other/page", "--model", "tester/net"],
             "does not let you write there (You don't have the rights to create the space other/page)",
         ),
-        (["tester/page", "--model", "tester/net", "--dry-run", str(ROOT)], "exists already"),
+        (["tester/page", "--model", "tester/net", "--dry-run", str(ROOT)], "already exists"),
     ],
 )
 def test_what_cannot_work_is_refused_before_anything_is_sent(arguments, words, hub):
@@ -225,7 +225,7 @@ def test_the_address_of_a_space_names_it(hub):
 @pytest.mark.parametrize(
     "fault, words",
     [
-        ((99, 503, "/commit/"), "has a fault of its own (HTTP 503)"),
+        ((99, 503, "/commit/"), "The Hub failed (HTTP 503)"),
         ((99, 429, "/api/repos"), "asks for fewer requests"),
         ((99, 412, "/commit/"), "was changed in the meantime"),
         ((99, 400, "/api/repos"), "(HTTP 400) (Injected fault), so the Space tester/page was not updated"),
@@ -257,7 +257,7 @@ STEPS = [
 
 @pytest.mark.parametrize("status", [429, 503])
 def test_a_fault_that_passes_is_waited_for_at_every_step(status, hub, monkeypatch):
-    monkeypatch.setattr("resnext.hub.MAX_WAIT", 60)
+    monkeypatch.setattr("resnext.hub_requests.MAX_WAIT", 60)
     monkeypatch.setattr(time, "sleep", lambda seconds: None)
     for step in STEPS:
         hub.fail_next(1, status, step)

@@ -17,7 +17,7 @@ TOKEN = "hf_0123456789abcdefghijklmnopqrstuvwx"
 
 def test_a_whole_run_with_pushes_shows_the_token_nowhere(tmp_path, monkeypatch, caplog):
     caplog.set_level(logging.DEBUG)
-    monkeypatch.setattr("resnext.hub.MAX_WAIT", 1)
+    monkeypatch.setattr("resnext.hub_requests.MAX_WAIT", 1)
     data = paint(tmp_path / "colors")
     output = tmp_path / "model"
     settings = ("--epochs", 2, "--image-size", 41, "--batch-size", 8)

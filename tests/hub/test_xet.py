@@ -1,4 +1,4 @@
-"""Xet, the client's storage for large files: it is left on, and its faults are said in one sentence."""
+"""Xet, the client's storage for large files: it is left on, and its faults are reported in one sentence."""
 
 import json
 import os
@@ -9,15 +9,16 @@ import sys
 import pytest
 from huggingface_hub import constants
 
-from resnext import hub as client
+from resnext import hub_requests
 from resnext.errors import RepositoryError
+from resnext.hub import pull
 from tests.helpers.hub_client import publish
 from tests.helpers.hub_server import TOKEN, XET_TOKEN, HubServer, in_this_process
 from tests.helpers.paths import ROOT
 from tests.helpers.training import run_training
 
 pytestmark = pytest.mark.slow
-FAULT = "The Hub's storage of large files (Xet) has a fault or cannot be reached, so "
+FAULT = "The Hub's storage of large files (Xet) failed or cannot be reached, so "
 
 
 @pytest.fixture
@@ -38,10 +39,10 @@ def storage_tokens(hub):
 def test_the_project_leaves_xet_on_and_bounds_its_patience():
     program = (
         "import json, os, resnext.page.upkeep, training.jobs, training.push, training.space\n"
-        "from resnext import hub\n"
+        "from resnext import hub_requests\n"
         "from huggingface_hub.utils._runtime import is_xet_available\n"
         "from hf_xet import XetConfig\n"
-        "with hub._bounded_requests('a/b'):\n"
+        "with hub_requests._bounded_requests('a/b'):\n"
         "    limit = XetConfig().get('client.retry_max_duration').total_seconds()\n"
         "print(json.dumps([is_xet_available(), limit, 'HF_HUB_DISABLE_XET' in os.environ]))"
     )
@@ -50,7 +51,7 @@ def test_the_project_leaves_xet_on_and_bounds_its_patience():
         [sys.executable, "-c", program], cwd=ROOT, env=variables, capture_output=True, text=True
     )
     assert result.returncode == 0, result.stderr
-    assert json.loads(result.stdout) == [True, client.MAX_WAIT, False]
+    assert json.loads(result.stdout) == [True, hub_requests.MAX_WAIT, False]
 
 
 def test_a_storage_that_refuses_a_push_is_one_line_and_leaves_nothing(hub, tiny_repository):
@@ -71,26 +72,26 @@ def test_a_storage_that_refuses_a_push_is_one_line_and_leaves_nothing(hub, tiny_
 def test_a_storage_that_refuses_a_download_is_said_and_the_older_copy_is_used(hub, tiny_repository):
     publish(hub, "tester/colors", tiny_repository)
     with pytest.raises(RepositoryError) as error:
-        client.pull("tester/colors", None)
+        pull("tester/colors", None)
     assert str(error.value).startswith(f"{FAULT}tester/colors could not be downloaded: try again, or set")
     assert "127.0.0.1" not in str(error.value)
     assert storage_tokens(hub) == {XET_TOKEN}, "not the one of the Hub's user"
     hub.storage = ""
-    before = client.pull("tester/colors", None)
+    before = pull("tester/colors", None)
     weights = tiny_repository / "model.safetensors"
     weights.write_bytes(weights.read_bytes() + b"x")
     publish(hub, "tester/colors", tiny_repository)
     hub.storage = hub.url
-    after = client.pull("tester/colors", None)
+    after = pull("tester/colors", None)
     assert (after.commit, after.current) == (before.commit, False)
     assert after.notice.startswith(FAULT)
 
 
 @pytest.mark.parametrize("command", ["push", "pull"])
 def test_a_storage_that_stays_silent_is_said_and_given_up(command, hub, tiny_repository, monkeypatch, capsys):
-    monkeypatch.setattr(client, "_TRANSFER_SAID", 0.2)
-    monkeypatch.setattr(client, "_MIN_SPEED", 1e9)
-    monkeypatch.setattr(client, "MAX_WAIT", 1)
+    monkeypatch.setattr(hub_requests, "_REPORT_TRANSFER_AFTER", 0.2)
+    monkeypatch.setattr(hub_requests, "_MIN_SPEED", 1e9)
+    monkeypatch.setattr(hub_requests, "MAX_WAIT", 1)
     monkeypatch.setattr("huggingface_hub.utils._xet._GLOBAL_XET_HOLDER._session", None)
     if command == "pull":
         publish(hub, "tester/colors", tiny_repository)
@@ -102,7 +103,7 @@ def test_a_storage_that_stays_silent_is_said_and_given_up(command, hub, tiny_rep
             assert not hub.repos
         else:
             with pytest.raises(RepositoryError) as error:
-                client.pull("tester/colors", None)
+                pull("tester/colors", None)
             shown = str(error.value)
             assert "Still downloading model.safetensors of tester/colors (" in capsys.readouterr().err
     assert FAULT in shown
@@ -115,5 +116,5 @@ def test_a_storage_that_cannot_be_reached_is_said_within_its_time(hub, tiny_repo
     publish(hub, "tester/colors", tiny_repository)
     hub.storage = "http://127.0.0.1:9"
     with pytest.raises(RepositoryError) as error:
-        client.pull("tester/colors", None)
+        pull("tester/colors", None)
     assert str(error.value).startswith(FAULT)

@@ -56,7 +56,7 @@ def test_an_address_of_another_machine_is_named_with_the_option_that_helps(host)
 
 
 @pytest.mark.parametrize("host", ["no such host", "a" * 300, "\N{SNOWMAN}.." * 3])
-def test_a_host_that_is_no_name_is_refused(host):
+def test_a_host_that_is_not_a_name_is_refused(host):
     with pytest.raises(ConfigError, match="is not the address of a machine"):
         check_address(host, 7860)
 

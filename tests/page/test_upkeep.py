@@ -116,7 +116,7 @@ def test_a_commit_that_does_not_load_leaves_the_open_model_and_is_said_once(hub,
     [
         (401, "does not accept the token"),
         (403, "does not allow the download"),
-        (404, "does not have one of its files any more"),
+        (404, "no longer has one of its files"),
         (500, "HTTP 500"),
         ("reset", "cannot be reached"),
     ],

@@ -7,7 +7,7 @@ import time
 import pytest
 from huggingface_hub import ModelCard
 
-from resnext import hub as client
+from resnext import hub_requests
 from resnext.errors import RepositoryError
 from resnext.results import write_history
 from resnext.weights import save_tensors
@@ -23,7 +23,7 @@ REPO = "tester/colors"
 
 @pytest.fixture
 def hub(tmp_path, monkeypatch):
-    monkeypatch.setattr(client, "MAX_WAIT", 2)
+    monkeypatch.setattr(hub_requests, "MAX_WAIT", 2)
     with HubServer() as server, in_this_process(server.url, tmp_path / "home"):
         yield server
 
@@ -90,7 +90,7 @@ def test_a_hub_that_hangs_does_not_slow_training(hub, run):
     assert messages(hub) == ["Epoch 1"], "while one push is under way, no other one begins"
 
 
-@pytest.mark.parametrize("status, words", [(503, "has a fault of its own"), ("reset", "cannot be reached")])
+@pytest.mark.parametrize("status, words", [(503, "The Hub failed"), ("reset", "cannot be reached")])
 def test_a_hub_that_is_down_is_said_and_tried_again(status, words, hub, run):
     hub.fail_next(99, status, "", Retry_After=3600)
     assert run.epoch(1) < 1

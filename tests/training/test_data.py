@@ -305,7 +305,7 @@ def test_the_fingerprint_is_that_of_the_files(folders):
 def test_a_file_that_is_gone_when_the_fingerprint_is_made_is_named(folders):
     data = find_images(folders)
     (folders / "train" / "ant" / "000.png").unlink()
-    with pytest.raises(DataError, match="000.png cannot be read any more .* put it back, or start again"):
+    with pytest.raises(DataError, match="000.png can no longer be read .* put it back, or start again"):
         data.fingerprint()
 
 
@@ -436,7 +436,7 @@ def test_two_unicode_forms_in_one_folder_are_one_class(root):
 
 
 @needs_posix
-def test_files_whose_names_are_no_utf_8_are_found_and_read(folders):
+def test_files_whose_names_are_not_utf_8_are_found_and_read(folders):
     strange = pathlib.Path(os.fsdecode(os.fsencode(folders / "test" / "ant") + b"/caf\xe9.png"))
     (folders / "test" / "ant" / "000.png").rename(strange)
     data = find_images(folders)
@@ -451,7 +451,7 @@ def test_files_whose_names_are_no_utf_8_are_found_and_read(folders):
 
 
 @needs_posix
-def test_a_class_whose_name_is_no_utf_8_is_named(folders):
+def test_a_class_whose_name_is_not_utf_8_is_named(folders):
     os.rename(folders / "train" / "ant", os.fsencode(folders / "train") + b"/caf\xe9")
     assert r"The name of class folder 'caf\udce9' in" in fault(folders)
 

@@ -99,7 +99,7 @@ def test_automatic_batch_size_is_halved_until_it_is_1(photographs, tmp_path, mon
     monkeypatch.setattr(module.Training, "run", out_of_memory)
     lines = []
     with pytest.raises(ConfigError, match="Out of memory at batch size 1 "):
-        # Paths may be texts, too.
+        # Paths may be strings, too.
         fit(find_images(str(photographs)), str(tmp_path / "b"), RECIPE, halve_batch=True, report=lines.append)
     expected = [f"Out of memory at batch size {size}" for size in (8, 4, 2)]
     assert [line.split(":")[0] for line in lines[1:]] == expected

@@ -214,7 +214,7 @@ def test_an_output_that_is_not_read_any_more_is_one_line(photographs, base, tmp_
             break
     with process.stderr as stream:
         assert stream.read().splitlines() == [
-            "The output is not read any more: continue with the same command and --resume."
+            "The output pipe was closed: continue with the same command and --resume."
         ]
     assert process.wait() == 1
 

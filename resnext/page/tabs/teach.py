@@ -538,7 +538,7 @@ def _introduction(language: str) -> str:
 
 
 def _results(lesson: Lesson, solution: Solution, language: str) -> str:
-    """How well the classes are told apart, as HTML."""
+    """How well the pictures are recognized, as HTML."""
     parts = [title(translate(language, "How well it works"))]
     evaluation = solution.evaluation
     if evaluation is None:
