@@ -2,8 +2,6 @@
 
 import dataclasses
 import json
-import os
-import pathlib
 import shutil
 import subprocess
 import sys
@@ -23,7 +21,7 @@ from resnext.results import read_history
 from resnext.weights import keras_tensors, save_tensors
 from tests.helpers.paths import ROOT
 from tests.helpers.training import RECIPE
-from tests.training.helpers import TINY, train
+from tests.training.helpers import TINY, Killed, die_when, train
 from training.run_folder import (
     STATES,
     Checkpoint,
@@ -34,27 +32,9 @@ from training.run_folder import (
 )
 
 
-class Killed(BaseException):
-    """What stands for SIGKILL: nothing catches it, and what was written stays."""
-
-
 def record_of(**recipe):
     """The content of recipe.json, as far as a folder compares it."""
     return {"recipe": recipe, "dataset": {}, "pretrained": None, "commands": ["resnext fit x"]}
-
-
-def die_when(monkeypatch, file, after):
-    """Kills the process before or after a file is renamed into place for the first time."""
-    replace = os.replace
-
-    def dying(source, target):
-        if pathlib.Path(target).match(file):
-            if after:
-                replace(source, target)
-            raise Killed
-        replace(source, target)
-
-    monkeypatch.setattr(os, "replace", dying)
 
 
 def digest(folder):
