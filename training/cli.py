@@ -187,7 +187,8 @@ def fit_command(
             typer.echo(line)
 
     if dry_run:
-        show_plan(images, output, chosen, pretrained=repository, report=typer.echo)
+        with run.lock() if is_chief() else contextlib.nullcontext():  # which says if it cannot be written
+            show_plan(images, output, chosen, pretrained=repository, report=typer.echo)
         return
     resolve(images, chosen, repository)  # what does not fit is said before the output folder is made
     private_folders = [data, output, *([repository.folder] if repository else [])]
