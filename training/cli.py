@@ -673,11 +673,14 @@ def _unknown_files(folder: pathlib.Path | None) -> list[pathlib.Path]:
         return []
     if not folder.is_dir():
         raise DataError(f"{folder} is not a folder: give one with photographs of none of the classes.")
-    from resnext.stream import image_files
+    from resnext.stream import LeftOut, image_files
 
-    files = list(image_files([folder]))
+    left_out = LeftOut()
+    files = list(image_files([folder], left_out))
     if files == [folder]:
         raise DataError(f"{folder} holds no images: give a folder with photographs of none of the classes.")
+    if left_out.count:
+        typer.echo(f"Of the unknown photographs: {left_out}.")
     return files
 
 
