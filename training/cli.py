@@ -332,6 +332,9 @@ def _finish(
         if "test" in images.splits and len(images.label_names) <= MAX_TESTED_CLASSES:
             _evaluate(images, find_repository(run.path), run.path, pictures=pictures)
         else:
+            has_images = "test" in images.splits
+            fault = f"more than {MAX_TESTED_CLASSES:,} classes" if has_images else "there are no test images"
+            typer.echo(f"Not tested: {fault}.")
             _draw_curves(run.path)
         _write_card(run.path)
         run.set_state("tested")
@@ -387,7 +390,7 @@ def evaluate_command(
     from .run_folder import RunFolder
 
     unknown_files = _unknown_files(unknown)
-    folder = _results_folder(model, output)
+    folder = _results_folder(model, output, data)
     repository = _find(model)
     # A single folder of classes must be split as it was for training.
     seed = recorded_seed(repository.folder)
@@ -444,7 +447,7 @@ def quantize_command(
     from .quantize import quantize
     from .run_folder import RunFolder
 
-    folder = _results_folder(model, output)
+    folder = _results_folder(model, output, calibration)
     repository = _find(model)
     seed = recorded_seed(repository.folder)
     images = find_images(calibration, seed=seed, skip_bad_files=skip_bad_files)
@@ -655,7 +658,9 @@ def _find(model: str, **options) -> Repository:
     return repository
 
 
-def _results_folder(model: str, output: pathlib.Path | None) -> pathlib.Path:
+def _results_folder(model: str, output: pathlib.Path | None, data: pathlib.Path) -> pathlib.Path:
+    if output is not None:
+        _check_output(output, data)
     if output is None and not pathlib.Path(model).is_dir():
         raise RepositoryError(f"{model} is not a local folder: give one for the results with --output.")
     return output or pathlib.Path(model)
