@@ -105,6 +105,13 @@ def test_resuming_with_another_recipe_lists_all_differences(tmp_path):
         run.claim(record_of(**{f"setting_{index}": -1 - index for index in range(60)}), resume=True)
     assert len(str(error.value).splitlines()) == 61
     assert "setting_59: 59 before, -60 now" in str(error.value)
+    more_images = record_of(setting_0=1) | {"dataset": {"fingerprint": "f"}}
+    with pytest.raises(RepositoryError, match="with another recipe and data set: resume .*") as error:
+        run.claim(more_images, resume=True)
+    assert str(error.value).splitlines()[1:] == [
+        "  setting_0: 0 before, 1 now",
+        "  fingerprint: None before, f now",
+    ]
     (tmp_path / "out" / "recipe.json").write_text("{")
     with pytest.raises(RepositoryError, match="recipe.json is corrupt: restore it from a copy, or choose"):
         run.claim(record_of(), resume=True)
