@@ -10,7 +10,7 @@ from huggingface_hub import EvalResult, ModelCardData
 
 from resnext.atomic import write_atomically
 from resnext.config import ModelConfig
-from resnext.errors import ConfigError
+from resnext.errors import ConfigError, printable
 from resnext.int8 import GRAPH, NOTES, WEIGHTS
 from resnext.readme import DATASET_TYPE, METRICS, TAGS, TASK, Card, Generated, merge, render
 from resnext.recipe_file import JSON_ERRORS, recorded_commands, recorded_temperature
@@ -578,4 +578,6 @@ def _check_recipe(recipe: dict) -> None:
 
 def _escape(text: str) -> str:
     """Escapes the name of a class or folder, which may be any text, so that nothing in it acts as markup."""
-    return "".join(f"&#{ord(letter)};" if letter in "<>&|`*_[]()!#\\\n\r" else letter for letter in text)
+    text = printable(text.replace("\r", " ").replace("\n", " "))
+    # The dollar is for formulas, which GitHub and the Hub draw.
+    return "".join(f"&#{ord(letter)};" if letter in "<>&|`*_[]()!#\\$~" else letter for letter in text)

@@ -6,6 +6,8 @@ import shlex
 import sys
 from typing import Any
 
+from resnext.repository import is_of_other_weights
+
 MAX_COMMANDS = 20  # that are kept of a pretrained network's own
 MAX_SEED = 2**32 - 1  # the largest that NumPy takes
 # What JSON of unknown origin may raise when it is read.
@@ -51,8 +53,11 @@ def recorded_temperature(folder: pathlib.Path) -> float:
         folder: The model repository.
 
     Returns:
-        The temperature; 1 if recipe.json is missing or invalid, or does not have it.
+        The temperature; 1 if recipe.json is missing or invalid, does not have it, or has that of other
+        weights.
     """
+    if is_of_other_weights(folder, _recorded(folder, "calibration", "weights_sha256")):
+        return 1.0
     temperature = _recorded(folder, "calibration", "temperature")
     is_number = isinstance(temperature, (int, float))
     return float(temperature) if is_number and 0 < temperature <= sys.float_info.max else 1.0

@@ -216,6 +216,19 @@ def weights_digest(folder: pathlib.Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def is_of_other_weights(folder: pathlib.Path, digest: str | None) -> bool:
+    """Whether a result belongs to other weights than those of a repository.
+
+    Args:
+        folder: The model repository.
+        digest: The digest of the weights that the result belongs to (`weights_digest`); None if it is not
+            known, as of older versions.
+    """
+    if digest is None or not weights_file(folder).is_file():
+        return False
+    return digest != weights_digest(folder)
+
+
 def load_tensors(repository: Repository, config: ModelConfig) -> dict[str, np.ndarray]:
     """Reads model.safetensors of a model repository.
 

@@ -14,8 +14,7 @@ import numpy as np
 
 from resnext.atomic import replacing, write_atomically
 from resnext.errors import DataError, file_name, file_step
-from resnext.repository import weights_digest
-from resnext.weights import weights_file
+from resnext.repository import is_of_other_weights
 
 HISTORY = "history.csv"
 EVALUATION = "evaluation.json"
@@ -288,9 +287,7 @@ class Evaluation:
 
     def is_stale(self, folder: pathlib.Path) -> bool:
         """Whether other weights than those of a model repository were tested."""
-        if self.weights_sha256 is None or not weights_file(folder).is_file():
-            return False
-        return self.weights_sha256 != weights_digest(folder)
+        return is_of_other_weights(folder, self.weights_sha256)
 
     @property
     def calibration(self) -> list[CalibrationBin]:

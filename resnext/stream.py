@@ -93,12 +93,18 @@ def _files_below(path: pathlib.Path, left_out: LeftOut) -> Iterator[pathlib.Path
     for folder, subfolders, names in os.walk(path, onerror=keep):
         subfolders[:] = sorted(name for name in subfolders if not is_hidden(name))
         for name in sorted(name for name in names if not is_hidden(name)):
-            if os.path.splitext(name)[1].lower() in _IMAGE_SUFFIXES:
+            file = pathlib.Path(folder, name)
+            if file.suffix.lower() in _IMAGE_SUFFIXES and not _is_irregular(file):
                 found = True
-                yield pathlib.Path(folder, name)
+                yield file
             else:
-                left_out.add(pathlib.Path(folder, name))
+                left_out.add(file)
     yield from unlisted if found or unlisted else [path]
+
+
+def _is_irregular(file: pathlib.Path) -> bool:
+    """Whether it is a pipe, a socket or a device: opening a pipe would block for ever."""
+    return not os.path.isfile(file) and os.path.exists(file)
 
 
 def classify_images(

@@ -6,7 +6,7 @@ import numpy as np
 
 from resnext.classifier import Classifier
 from resnext.metrics import MIN_CALIBRATION_IMAGES, fit_temperature
-from resnext.repository import find_repository, load_tensors
+from resnext.repository import find_repository, load_tensors, weights_digest
 from resnext.weights import write_safetensors
 
 from .data import ImageFolders
@@ -38,6 +38,8 @@ def calibrate(run: RunFolder, data: ImageFolders, report: Callable[[str], object
     name = classifier.config.architecture.classifier
     for key in (f"{name}.weight", f"{name}.bias"):
         tensors[key] = tensors[key].astype(np.float32) / np.float32(temperature)
-    run.record("calibration", {"temperature": temperature, "images": count})
     write_safetensors(tensors, run.path / "model.safetensors", {"format": "pt"})
+    # An interrupted run gets its uncalibrated weights back: the digest says that this is not theirs.
+    calibration = {"temperature": temperature, "images": count, "weights_sha256": weights_digest(run.path)}
+    run.record("calibration", calibration)
     report(f"Calibrated on {count} validation images: temperature {temperature:.3f}.")

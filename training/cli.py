@@ -187,7 +187,8 @@ def fit_command(
             typer.echo(line)
 
     if dry_run:
-        show_plan(images, output, chosen, pretrained=repository, report=typer.echo)
+        with run.lock() if is_chief() else contextlib.nullcontext():  # which says if it cannot be written
+            show_plan(images, output, chosen, pretrained=repository, report=typer.echo)
         return
     resolve(images, chosen, repository)  # before the output folder is made
     private_folders = [data, output, *([repository.folder] if repository else [])]
@@ -331,6 +332,9 @@ def _finish(
         if "test" in images.splits and len(images.label_names) <= MAX_TESTED_CLASSES:
             _evaluate(images, find_repository(run.path), run.path, pictures=pictures)
         else:
+            has_images = "test" in images.splits
+            fault = f"more than {MAX_TESTED_CLASSES:,} classes" if has_images else "there are no test images"
+            typer.echo(f"Not tested: {fault}.")
             _draw_curves(run.path)
         _write_card(run.path)
         run.set_state("tested")
@@ -386,7 +390,7 @@ def evaluate_command(
     from .run_folder import RunFolder
 
     unknown_files = _unknown_files(unknown)
-    folder = _results_folder(model, output)
+    folder = _results_folder(model, output, data)
     repository = _find(model)
     # A single folder of classes must be split as it was for training.
     seed = recorded_seed(repository.folder)
@@ -443,7 +447,7 @@ def quantize_command(
     from .quantize import quantize
     from .run_folder import RunFolder
 
-    folder = _results_folder(model, output)
+    folder = _results_folder(model, output, calibration)
     repository = _find(model)
     seed = recorded_seed(repository.folder)
     images = find_images(calibration, seed=seed, skip_bad_files=skip_bad_files)
@@ -670,7 +674,9 @@ def _find(model: str, **options) -> Repository:
     return repository
 
 
-def _results_folder(model: str, output: pathlib.Path | None) -> pathlib.Path:
+def _results_folder(model: str, output: pathlib.Path | None, data: pathlib.Path) -> pathlib.Path:
+    if output is not None:
+        _check_output(output, data)
     if output is None and not pathlib.Path(model).is_dir():
         raise RepositoryError(f"{model} is not a local folder: give one for the results with --output.")
     return output or pathlib.Path(model)
@@ -688,11 +694,14 @@ def _unknown_files(folder: pathlib.Path | None) -> list[pathlib.Path]:
         return []
     if not folder.is_dir():
         raise DataError(f"{folder} is not a folder: give one with photographs of none of the classes.")
-    from resnext.stream import image_files
+    from resnext.stream import LeftOut, image_files
 
-    files = list(image_files([folder]))
+    left_out = LeftOut()
+    files = list(image_files([folder], left_out))
     if files == [folder]:
         raise DataError(f"{folder} holds no images: give a folder with photographs of none of the classes.")
+    if left_out.count:
+        typer.echo(f"Of the unknown photographs: {left_out}.")
     return files
 
 

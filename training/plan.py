@@ -114,11 +114,15 @@ class StepTimer(keras.callbacks.Callback):
         super().__init__()
         self.times: list[float] = []
 
+    def on_train_begin(self, logs=None):
+        self.times = [time.monotonic()]
+
     def on_train_batch_end(self, batch, logs=None):
         float(logs["loss"])  # waits for the step
         self.times.append(time.monotonic())
 
     @property
     def seconds_per_step(self) -> float:
-        times = self.times[_WARMUP_STEPS - 1 :] if len(self.times) > _WARMUP_STEPS else self.times
-        return (times[-1] - times[0]) / max(1, len(times) - 1)
+        # Of a run of few steps, at least the last one counts.
+        times = self.times[min(_WARMUP_STEPS, len(self.times) - 2) :]
+        return (times[-1] - times[0]) / (len(times) - 1)

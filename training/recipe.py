@@ -61,6 +61,7 @@ class Recipe:
         "Number of epochs in which all layers are trained; 0 leaves the network as it is, with the linear "
         "probe's classifier.",
         min=0,
+        max=1_000_000,
     )
     batch_size: int = _setting(32, "Number of images per step.", min=1)
     image_size: int = _setting(
@@ -121,12 +122,13 @@ class Recipe:
         max=1,
     )
     mixup: float = _setting(
-        0.2, "Alpha of MixUp (arXiv:1710.09412), 0 for none. It needs categorical labels.", min=0
+        0.2, "Alpha of MixUp (arXiv:1710.09412), 0 for none. It needs categorical labels.", min=0, max=100
     )
     cutmix: float = _setting(
         1.0,
         "Alpha of CutMix (arXiv:1905.04899), 0 for none. Each image gets one of the two, or neither.",
         min=0,
+        max=100,
     )
     mean: tuple[float, float, float] = _setting(
         (0.485, 0.456, 0.406),
@@ -265,12 +267,10 @@ def _check_range(name: str, value: Any, limits: Mapping[str, Any]) -> None:
         raise ConfigError(f"{name} must be one of {', '.join(choices)}, not {value!r}.")
     if isinstance(value, str):
         return
+    if not math.isfinite(value):
+        raise ConfigError(f"{name} must be a finite number, not {value}.")
     bounds = {"above": above, "at least": least, "at most": most}
-    outside = (
-        not math.isfinite(value)
-        or (above is not None and value <= above)
-        or (least is not None and value < least)
-    )
+    outside = (above is not None and value <= above) or (least is not None and value < least)
     if outside or (most is not None and value > most):
         limits = " and ".join(f"{word} {bound}" for word, bound in bounds.items() if bound is not None)
         raise ConfigError(f"{name} must be {limits}, not {value}.")

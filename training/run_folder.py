@@ -222,13 +222,15 @@ class RunFolder:
                 f"{self._recipe_file} is {fault}: restore it from a copy, or choose another --output."
             ) from None
         current = json.loads(json.dumps(record))  # tuples become lists, as in the file
-        for part, title in _FIXED_PARTS.items():
-            if current[part] != before.get(part):
-                raise RepositoryError(
-                    f"{self.path} was started with another {title}: resume with the same options and images. "
-                    f"The differences:",
-                    _differences(before.get(part), current[part]),
-                )
+        # More images also change a recipe that follows from their number: all parts are named.
+        changed = [part for part in _FIXED_PARTS if current[part] != before.get(part)]
+        if changed:
+            titles = " and ".join(_FIXED_PARTS[part] for part in changed)
+            raise RepositoryError(
+                f"{self.path} was started with another {titles}: resume with the same options and images. "
+                "The differences:",
+                [line for part in changed for line in _differences(before.get(part), current[part])],
+            )
         return {**before, **record, "commands": commands[-MAX_COMMANDS:]}
 
     def _remove_if_empty(self) -> None:

@@ -1,5 +1,6 @@
 """What the tests of training share: a tiny network, and training and evaluation without printed lines."""
 
+import os
 import pathlib
 
 import numpy as np
@@ -56,3 +57,21 @@ def thumbnails(output: pathlib.Path) -> dict[str, str]:
     """The thumbnails that evaluation.json names, by the image that each shows."""
     predictions = read_evaluation(output).predictions
     return {row.file: row.thumbnail for row in predictions if row.thumbnail}
+
+
+class Killed(BaseException):
+    """What stands for SIGKILL: nothing catches it, and what was written stays."""
+
+
+def die_when(monkeypatch, file, after):
+    """Kills the process before or after a file is renamed into place for the first time."""
+    replace = os.replace
+
+    def dying(source, target):
+        if pathlib.Path(target).match(file):
+            if after:
+                replace(source, target)
+            raise Killed
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", dying)

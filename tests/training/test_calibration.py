@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -13,8 +14,11 @@ from resnext.repository import find_repository, load_config
 from resnext.weights import read_tensors
 from tests.helpers.photographs import paint
 from tests.helpers.training import RECIPE
-from tests.training.helpers import evaluate_quietly, train
+from tests.training.helpers import Killed, die_when, evaluate_quietly, train
+from training.calibration import calibrate
+from training.data import find_images
 from training.evaluate import compute_logits
+from training.run_folder import RunFolder
 
 
 @pytest.mark.parametrize("temperature", [0.3, 1.0, 2.5])
@@ -91,9 +95,29 @@ def test_the_evaluation_has_the_calibration_before_and_after(runs):
     assert (calibrated / "figures" / "reliability.png").is_file()
 
 
+@pytest.mark.parametrize(
+    ("file", "after", "is_calibrated"),
+    [("model.safetensors", True, False), ("recipe.json", False, False), ("recipe.json", True, True)],
+)
+def test_a_calibration_that_is_killed_is_recorded_of_its_weights_alone(
+    file, after, is_calibrated, runs, tmp_path, monkeypatch
+):
+    photographs, plain, calibrated = runs
+    output = shutil.copytree(plain, tmp_path / "out")
+    data = find_images(photographs)
+    with monkeypatch.context() as patch:
+        die_when(patch, file, after)
+        with pytest.raises(Killed):
+            calibrate(RunFolder(output), data, print)
+    assert recorded_temperature(output) == (recorded_temperature(calibrated) if is_calibrated else 1)
+    # What a run that is evaluated or resumed then does: the weights of its checkpoint are written again.
+    shutil.copy(plain / "model.safetensors", output)
+    assert recorded_temperature(output) == 1
+    assert not evaluate_quietly(photographs, output, output).uncalibrated
+
+
 def test_too_few_validation_images_are_said(photographs, base, tmp_path):
     lines = []
-    from training.data import find_images
     from training.fit import fit
 
     output = fit(

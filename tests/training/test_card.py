@@ -223,13 +223,15 @@ def test_a_card_without_a_complete_evaluation_states_no_results(tmp_path):
 
 @pytest.mark.hostile
 def test_class_names_in_the_card_cannot_act_as_markup(tmp_path, tiny_config):
-    labels = ("<img src=x>", "a|b", "[x](javascript:y)")
+    labels = ("<img src=x>", "a|b", "[x](javascript:y)", "$x^2$", "~~s~~", "two\nlines", "\u202egnp\x1b")
     dataclasses.replace(tiny_config, label_names=labels).write(tmp_path / "config.json")
     write_card(tmp_path)
     text = (tmp_path / "README.md").read_text()
     assert "<img" not in text
     assert "a|b" not in text
     assert "[x]" not in text
+    assert not any(character in text for character in "$~\u202e\x1b")
+    assert "two lines" in text
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ from training import evaluate as evaluation
 from training import fit as fit_module
 from training.cli import app
 from training.data import find_images
-from training.plan import show_plan
+from training.plan import StepTimer, show_plan
 from training.run_folder import RunFolder
 
 OPTIONS = ("--epochs", "3", "--batch-size", "8", "--image-size", "64")
@@ -315,6 +315,26 @@ def test_a_dry_run_prints_the_plan_draws_the_batch_and_stops(photographs, base, 
     assert "images a second" in result.stdout
     files = [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
     assert files == [tmp_path / "out" / "figures" / "batch.png"]
+
+
+@pytest.mark.parametrize("epochs", [0, 1])
+def test_a_dry_run_says_that_its_output_cannot_be_written(epochs, photographs, base, tmp_path):
+    (tmp_path / "file").touch()
+    output = tmp_path / "file" / "out"
+    result = run_training(*command(photographs, base, output, "--dry-run", "--epochs", epochs))
+    assert result.returncode == 1
+    assert "out cannot be used as an output folder (Not a directory): choose another" in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 12])
+def test_a_run_of_any_number_of_steps_is_timed(steps, monkeypatch):
+    monkeypatch.setattr("time.monotonic", iter(range(100)).__next__)
+    timer = StepTimer()
+    timer.on_train_begin()
+    for step in range(steps):
+        timer.on_train_batch_end(step, {"loss": 1.0})
+    assert timer.seconds_per_step == 1
 
 
 def test_a_dry_run_leaves_a_folder_with_a_run_alone(tuned, photographs, base, tmp_path):

@@ -21,6 +21,7 @@ from resnext.weights import read_tensors, write_safetensors
 from tests.helpers.photographs import paint
 from tests.helpers.training import RECIPE, run_training
 from tests.training.helpers import quiet
+from training.cli import _unknown_files
 from training.data import find_images
 from training.evaluate import evaluate
 from training.fit import fit
@@ -155,6 +156,14 @@ def test_a_folder_of_unknown_photographs_is_checked_first(make, words, tuned, ph
     assert result.returncode == 1
     assert f"{tmp_path / 'others'} {words}" in result.stderr
     assert not (tmp_path / "out").exists()
+
+
+def test_what_unknown_photographs_have_beside_them_is_counted(tmp_path, capsys):
+    for name in ("a.jpg", "notes.txt"):
+        (tmp_path / name).touch()
+    assert _unknown_files(tmp_path) == [tmp_path / "a.jpg"]
+    said = f"left out 1 file that is not an image: {tmp_path / 'notes.txt'}."
+    assert capsys.readouterr().out == f"Of the unknown photographs: {said}\n"
 
 
 def test_few_validation_images_are_said(photographs, base, tmp_path):

@@ -60,12 +60,14 @@ def test_wrong_options_are_wrong_usage(arguments, command):
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        ({"epochs": -1}, "epochs must be at least 0, not -1"),
+        ({"epochs": -1}, "epochs must be at least 0 and at most 1000000, not -1"),
+        ({"epochs": 10**25}, "epochs must be at least 0 and at most 1000000, not 10{25}"),
+        ({"mixup": 1e300}, "mixup must be at least 0 and at most 100, not 1e"),
         ({"epochs": 0}, "epochs and probe-passes are both 0: there is nothing to train"),
         ({"epochs": 2.5}, "epochs must be a whole number, not 2.5"),
         ({"epochs": True}, "epochs must be a whole number, not True"),
         ({"epochs": "many"}, "epochs must be a whole number, not 'many'"),
-        ({"learning_rate": float("nan")}, "learning-rate must be at least 0, not nan"),
+        ({"learning_rate": float("nan")}, "learning-rate must be a finite number, not nan"),
         ({"learning_rate": None}, "learning-rate must be a number, not None"),
         ({"flip": 1}, "flip must be true or false, not 1"),
         ({"model": 7}, "model must be a text, not 7"),

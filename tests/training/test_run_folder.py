@@ -2,8 +2,6 @@
 
 import dataclasses
 import json
-import os
-import pathlib
 import shutil
 import subprocess
 import sys
@@ -23,7 +21,7 @@ from resnext.results import read_history
 from resnext.weights import keras_tensors, save_tensors
 from tests.helpers.paths import ROOT
 from tests.helpers.training import RECIPE
-from tests.training.helpers import TINY, train
+from tests.training.helpers import TINY, Killed, die_when, train
 from training.run_folder import (
     STATES,
     Checkpoint,
@@ -34,27 +32,9 @@ from training.run_folder import (
 )
 
 
-class Killed(BaseException):
-    """What stands for SIGKILL: nothing catches it, and what was written stays."""
-
-
 def record_of(**recipe):
     """The content of recipe.json, as far as a folder compares it."""
     return {"recipe": recipe, "dataset": {}, "pretrained": None, "commands": ["resnext fit x"]}
-
-
-def die_when(monkeypatch, file, after):
-    """Kills the process before or after a file is renamed into place for the first time."""
-    replace = os.replace
-
-    def dying(source, target):
-        if pathlib.Path(target).match(file):
-            if after:
-                replace(source, target)
-            raise Killed
-        replace(source, target)
-
-    monkeypatch.setattr(os, "replace", dying)
 
 
 def digest(folder):
@@ -125,6 +105,13 @@ def test_resuming_with_another_recipe_lists_all_differences(tmp_path):
         run.claim(record_of(**{f"setting_{index}": -1 - index for index in range(60)}), resume=True)
     assert len(str(error.value).splitlines()) == 61
     assert "setting_59: 59 before, -60 now" in str(error.value)
+    more_images = record_of(setting_0=1) | {"dataset": {"fingerprint": "f"}}
+    with pytest.raises(RepositoryError, match="with another recipe and data set: resume .*") as error:
+        run.claim(more_images, resume=True)
+    assert str(error.value).splitlines()[1:] == [
+        "  setting_0: 0 before, 1 now",
+        "  fingerprint: None before, f now",
+    ]
     (tmp_path / "out" / "recipe.json").write_text("{")
     with pytest.raises(RepositoryError, match="recipe.json is corrupt: restore it from a copy, or choose"):
         run.claim(record_of(), resume=True)

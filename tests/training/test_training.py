@@ -25,12 +25,13 @@ from tests.helpers.paths import ROOT
 from tests.helpers.photographs import CLASSES, paint
 from tests.helpers.training import RECIPE, run_training
 from tests.training.helpers import evaluate_quietly, thumbnails
-from training.cli import _command_line
+from training.cli import _command_line, _finish
 from training.data import find_images
 from training.evaluate import evaluate, first_predictions, measure
 from training.fit import fit
 from training.mistakes import MAX_MISTAKES, choose_mistakes
 from training.recipe import RECIPES
+from training.run_folder import RunFolder
 
 
 def shows(picture, file, preprocessing):
@@ -340,6 +341,25 @@ def test_a_finished_run_is_not_overwritten(trained, photographs):
     assert "choose another --output" in result.stderr
     assert len(result.stderr.strip().splitlines()) == 1 or "Traceback" not in result.stderr
     assert (output / "model.safetensors").read_bytes() == before
+
+
+def test_results_are_not_written_among_the_images(photographs, base):
+    for command in (("evaluate", photographs, "--model"), ("quantize", "--calibration", photographs)):
+        for output in (photographs, photographs / "train" / "blue"):
+            result = run_training(*command, base.folder, "--output", output)
+            assert result.returncode == 1
+            assert result.stderr.endswith(
+                f"{output} is inside of the images in {photographs}: choose another --output.\n"
+            )
+
+
+def test_a_run_without_test_images_says_that_it_is_not_tested(tuned, photographs, tmp_path, capsys):
+    data = find_images(photographs)
+    del data.splits["test"]
+    run = RunFolder(shutil.copytree(tuned, tmp_path / "out"))
+    _finish(run, data, None, pictures=False)
+    assert capsys.readouterr().out == "Not tested: there are no test images.\n"
+    assert run.state == "tested"
 
 
 def test_a_test_class_that_the_model_does_not_know_is_named(trained, tmp_path):

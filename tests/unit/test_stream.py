@@ -122,6 +122,15 @@ def test_a_folder_gives_the_images_in_and_below_it_in_order(tmp_path):
     ]
 
 
+def test_pipes_in_a_folder_are_left_out_and_not_opened(tmp_path):
+    (tmp_path / "a.jpg").touch()
+    (tmp_path / "broken.jpg").symlink_to(tmp_path / "missing")
+    os.mkfifo(tmp_path / "pipe.png")
+    left_out = LeftOut()
+    assert [file.name for file in image_files([tmp_path], left_out)] == ["a.jpg", "broken.jpg"]
+    assert str(left_out) == f"left out 1 file that is not an image: {tmp_path / 'pipe.png'}"
+
+
 def test_what_a_folder_has_beside_images_is_counted_and_named(tmp_path):
     for name in ("a.jpg", "b.nef", "c.jp2", "d.txt", "e.mov", "f", "sub/g.xml", ".hidden"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
