@@ -18,7 +18,7 @@ from huggingface_hub import CommitOperationAdd, CommitOperationDelete, errors, u
 from huggingface_hub.utils import logging
 from huggingface_hub.utils.sha import git_hash, sha_fileobj
 
-from resnext.atomic import UNFINISHED, write_atomically
+from resnext.atomic import write_atomically
 from resnext.card import MAX_EVALUATION_BYTES, generate
 from resnext.config import ModelConfig
 from resnext.errors import RepositoryError, printable
@@ -35,7 +35,7 @@ from resnext.hub import (
 from resnext.int8 import GRAPH, NOTES, WEIGHTS, is_stale
 from resnext.readme import Card, Generated, merge, render
 from resnext.recipe_file import JSON_ERRORS
-from resnext.repository import NEEDED, PATTERNS, Repository, load_tensors, plain_name
+from resnext.repository import NEEDED, Repository, load_tensors, own_files, plain_name
 from resnext.results import EVALUATION, read_evaluation
 from resnext.shapes import tensor_shapes
 from resnext.weights import check_shapes, weights_file
@@ -303,16 +303,10 @@ class _Push:
         generated = generate(self.folder, self.repo_id, self.license)
         text = merge(chosen, generated) if chosen else render(generated)
         local: dict[str, pathlib.Path | bytes] = {_README: text.encode()}
-        for pattern in PATTERNS:
-            for path in sorted(self.folder.glob(pattern)):
-                name = path.relative_to(self.folder).as_posix()
-                if (
-                    name != _README
-                    and path.is_file()
-                    and not path.match(UNFINISHED)
-                    and name not in self.stale
-                ):
-                    local[name] = path
+        for path in own_files(self.folder):
+            name = path.relative_to(self.folder).as_posix()
+            if name != _README and name not in self.stale:
+                local[name] = path
         add = {
             name: content for name, content in local.items() if not _is_same(content, head.files.get(name))
         }
@@ -526,7 +520,7 @@ class _ConflictError(RepositoryError):
 
 
 def _check_folder(folder: pathlib.Path) -> None:
-    """Checks that the weights are there and fit config.json."""
+    """Checks that the weights are there and fit config.json, and that all files can be published."""
     weights = weights_file(folder)
     if weights.name not in NEEDED and weights.is_file():
         raise RepositoryError(
@@ -536,6 +530,11 @@ def _check_folder(folder: pathlib.Path) -> None:
     missing = [name for name in NEEDED if not (folder / name).is_file()]
     if missing:
         raise RepositoryError(f"{folder} has no {missing[0]}: make a model repository with the fit command.")
+    for file in own_files(folder):
+        if any("\ud800" <= character <= "\udfff" for character in file.name):
+            raise RepositoryError(
+                f"The name of {printable(str(file))} is not UTF-8: rename the file, then push again."
+            )
     config = ModelConfig.read(folder / "config.json")
     tensors = load_tensors(Repository(str(folder), folder), config)
     check_shapes(
