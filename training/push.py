@@ -405,17 +405,32 @@ class _Push:
         created = head.commit is None
         branched = bool(self.options.revision) and (created or not head.branch_exists)
         parent = head.commit
+        additions = self._read(plan)
         try:
             parent = parent or self._create_repository()
             if branched:
                 self._ask(lambda: self.api.create_branch(self.repo_id, branch=self.options.revision))
-            return self._upload(parent, plan)
+            return self._upload(parent, plan, additions)
         except _ConflictError:  # made by somebody else meanwhile, or by a request whose answer was lost
             raise _MovedError(sent=False) from None
         except (RepositoryError, KeyboardInterrupt):
             if parent:
                 self._undo(created, branched, parent)
             raise
+
+    def _read(self, plan: _Plan) -> list[CommitOperationAdd]:
+        """Reads the files to add, before anything is made on the Hub."""
+        additions = []
+        for name, content in plan.add.items():
+            try:
+                additions.append(CommitOperationAdd(name, content))
+            except (OSError, ValueError) as error:  # ValueError: it is not a file any more
+                reason = getattr(error, "strerror", None) or "it was removed"
+                raise RepositoryError(
+                    f"{self.folder / name} cannot be read ({reason.lower()}), so nothing was pushed to "
+                    f"{self.repo_id}: correct that, then push again."
+                ) from None
+        return additions
 
     def _create_repository(self) -> str:
         self._ask(lambda: self.api.create_repo(self.repo_id, private=self.options.private))
@@ -424,8 +439,7 @@ class _Push:
             raise RepositoryError(f"{self.repo_id} was created on the Hub, but is not there: push again.")
         return head.commit
 
-    def _upload(self, parent: str, plan: _Plan) -> tuple[str, str]:
-        additions = [CommitOperationAdd(name, content) for name, content in plan.add.items()]
+    def _upload(self, parent: str, plan: _Plan, additions: list[CommitOperationAdd]) -> tuple[str, str]:
         deletions = [CommitOperationDelete(name) for name in plan.delete]
         where = {"revision": self.options.revision, "create_pr": self.options.create_pr}
 

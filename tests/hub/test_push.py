@@ -636,6 +636,16 @@ def test_what_keeps_the_hub_from_being_asked_is_said(variables, words, hub, fold
     assert not hub.repos
 
 
+def test_a_file_that_is_removed_during_a_push_leaves_nothing(hub, folder):
+    picture = folder / "figures" / "curves.png"
+    picture.parent.mkdir()
+    picture.write_bytes(b"picture")
+    hub.fail_next(1, picture.unlink, "/api/validate-yaml")
+    assert "figures/curves.png cannot be read (it was removed), so nothing was pushed" in refused(folder)
+    assert not hub.repos
+    pushed(folder)
+
+
 def test_a_snapshot_of_the_cache_can_be_pushed(hub, folder, tmp_path):
     publish(hub, "tester/source", folder)
     snapshot = client.pull("tester/source", None, ["evaluation.json"]).folder
