@@ -510,11 +510,18 @@ def upload_contents(
         additions: The files of the commit.
         where: What else names the commit's place, such as `revision`.
     """
-    for first in range(0, len(additions), _MAX_UPLOADS):
-        part = additions[first : first + _MAX_UPLOADS]
+    distinct = {addition.upload_info.sha256: addition for addition in additions}
+    # Files of equal content follow when it is there, or the client sends it for each of them.
+    copies = [addition for addition in additions if distinct[addition.upload_info.sha256] is not addition]
+    for part in (*_parts([*distinct.values()]), *_parts(copies)):
         size = sum(addition.upload_info.size for addition in part)
         with bounded_transfer(f"uploading to {repo_id}", size):
             ask(functools.partial(api.preupload_lfs_files, repo_id, part, free_memory=False, **where))
+
+
+def _parts(additions: list[CommitOperationAdd]) -> Iterator[list[CommitOperationAdd]]:
+    for first in range(0, len(additions), _MAX_UPLOADS):
+        yield additions[first : first + _MAX_UPLOADS]
 
 
 class _MovedError(Exception):

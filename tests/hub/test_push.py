@@ -654,6 +654,16 @@ def test_a_snapshot_of_the_cache_can_be_pushed(hub, folder, tmp_path):
     assert files(hub)["model.safetensors"] == (folder / "model.safetensors").read_bytes()
 
 
+def test_pictures_of_equal_content_are_sent_once(hub, folder):
+    (folder / "mistakes").mkdir()
+    for number in range(5):
+        (folder / "mistakes" / f"{number}.jpg").write_bytes(b"picture")
+    pushed(folder)
+    assert sum(name.startswith("mistakes/") for name in files(hub)) == 5
+    sent = [path for method, path in hub.requests if method == "PUT"]
+    assert len(sent) == len(set(sent)) == 2
+
+
 def test_hidden_and_unfinished_files_are_not_pushed(hub, folder):
     (folder / "examples").mkdir()
     for name in (".git", ".env", ".DS_Store"):
