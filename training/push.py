@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import functools
+import io
 import json
 import pathlib
 import re
@@ -596,9 +597,7 @@ def _is_same(content: pathlib.Path | bytes, there: tuple[int, str] | None) -> bo
         return False
     if len(there[1]) == 40:
         return git_hash(content if isinstance(content, bytes) else content.read_bytes()) == there[1]
-    if isinstance(content, bytes):
-        return False  # never in LFS
-    with content.open("rb") as file:
+    with io.BytesIO(content) if isinstance(content, bytes) else content.open("rb") as file:
         return sha_fileobj(file).hex() == there[1]
 
 

@@ -664,6 +664,18 @@ def test_pictures_of_equal_content_are_sent_once(hub, folder):
     assert len(sent) == len(set(sent)) == 2
 
 
+def test_a_card_that_the_hub_has_in_lfs_is_compared_and_kept(hub, folder):
+    pushed(folder)
+    repo = hub.repos["model", REPO]
+    _, tip, present = repo.find("main")
+    card = present["README.md"].content + b"\nMine.\n"
+    repo.add("refs/heads/main", {**present, "README.md": File(card, lfs=True)}, tip, "edited")
+    retrain(folder)
+    pushed(folder)
+    assert readme(hub).endswith("\nMine.\n")
+    assert "43.21%" in readme(hub)
+
+
 def test_hidden_and_unfinished_files_are_not_pushed(hub, folder):
     (folder / "examples").mkdir()
     for name in (".git", ".env", ".DS_Store"):
