@@ -134,6 +134,7 @@ class _Plan:
         delete: The paths to delete.
         notices: What the user should know.
         own_card: The local card, if its own text is not pushed because the Hub's was changed, too.
+        has_local_words: Whether what a person wrote in the card is what the local card has.
     """
 
     card: str
@@ -141,6 +142,7 @@ class _Plan:
     delete: list[str]
     notices: list[str]
     own_card: bytes | None = None
+    has_local_words: bool = False
 
 
 def push(
@@ -151,6 +153,7 @@ def push(
     report: Report = print,
     notify: Report | None = None,
     ask_license: Callable[[], str] | None = None,
+    snapshot_of: pathlib.Path | None = None,
 ) -> str | None:
     """Pushes a model repository to the Hub as one commit, and makes its model card name the Hub repository.
 
@@ -165,6 +168,8 @@ def push(
         report: Called with each line of a dry run, and if there is nothing to push.
         notify: Called with each line that the user should know. Default: `report`.
         ask_license: Asks the user for the license, if no card states one and it was not asked for before.
+        snapshot_of: The folder that `folder` has files of. Its card, which its owner may be editing, is left
+            as it is.
 
     Returns:
         The URL of the commit or pull request; None if there was nothing to push, or in a dry run.
@@ -179,7 +184,7 @@ def push(
     with run.lock(), quiet_client():
         run.repair()
         run.sweep()
-        pushing = _Push(folder, repo_id, options, report, notify or report, ask_license)
+        pushing = _Push(folder, repo_id, options, report, notify or report, ask_license, snapshot_of)
         return pushing.run()
 
 
@@ -233,6 +238,7 @@ class _Push:
         report: Called with each line of a dry run, and if there is nothing to push.
         notify: Called with each line that the user should know.
         ask_license: Asks the user for the license.
+        snapshot_of: The folder that this one has files of.
     """
 
     def __init__(
@@ -243,6 +249,7 @@ class _Push:
         report: Report,
         notify: Report,
         ask_license: Callable[[], str] | None,
+        snapshot_of: pathlib.Path | None,
     ):
         self.folder = folder
         self.repo_id = repo_id
@@ -252,7 +259,9 @@ class _Push:
         self.ask_license = ask_license
         self.license = options.license
         self.tag = options.tag
-        self.record = _read_record(folder)
+        self.snapshot_of = snapshot_of
+        self.record_file = (snapshot_of or folder) / PRIVATE / _PUSHES
+        self.record = _read_record(self.record_file)
         # Read before the first request: what is broken here is said without one.
         self.local_card = _read_local_card(folder)
         generate(folder, repo_id)
@@ -315,18 +324,20 @@ class _Push:
         if EVALUATION in local:  # a new evaluation replaces the pictures of the old one
             pictures = (name for name in head.files if pathlib.PurePosixPath(name).match("mistakes/*.jpg"))
             delete = sorted(name for name in pictures if name not in local)
-        return _Plan(text, add, delete, notices, own)
+        same = bool(chosen and self.local_card and chosen.fingerprint() == self.local_card.fingerprint())
+        return _Plan(text, add, delete, notices, own, same)
 
     def _choose_card(self, head: _Head) -> tuple[Card | None, bytes | None, list[str]]:
         """The card whose own text is kept: the Hub's, unless only the local one was changed since a push."""
         local = self.local_card
         if head.card is None or local is None:
             return head.card or local, None, []
-        pushed = self.record.get("cards", {}).get(self._card_key())
+        # A list; of earlier versions, its only element.
+        pushed = self.record.get("cards", {}).get(self._card_key(), ())
         here, there = local.fingerprint(), head.card.fingerprint()
-        if here in (there, pushed) or local.is_generated:
+        if here == there or here in pushed or local.is_generated:
             return head.card, None, []
-        if there == pushed or head.card.is_generated:
+        if there in pushed or head.card.is_generated:
             return local, None, []
         notice = (
             f"README.md was changed both here and in {self.repo_id} on the Hub: the Hub's words are kept, "
@@ -393,13 +404,17 @@ class _Push:
             ) from None
 
     def _write_card(self, plan: _Plan) -> None:
+        if self.snapshot_of and not plan.has_local_words:
+            return  # the card there does not have the Hub's words yet
         if plan.own_card is not None:
             write_atomically(self.folder / _KEPT_README, plan.own_card)
         write_atomically(self.folder / _README, plan.card)
         if not self.options.create_pr:
-            pushed = Card.parse(plan.card.encode(), _README).fingerprint()
-            self.record["cards"] = {**self.record.get("cards", {}), self._card_key(): pushed}
-        write_atomically(self.folder / PRIVATE / _PUSHES, json.dumps(self.record) + "\n")
+            pushed = {Card.parse(plan.card.encode(), _README).fingerprint()}
+            if self.snapshot_of and self.local_card:  # which stays without the license, for example
+                pushed.add(self.local_card.fingerprint())
+            self.record["cards"] = {**self.record.get("cards", {}), self._card_key(): sorted(pushed)}
+        write_atomically(self.record_file, json.dumps(self.record) + "\n")
 
     def _commit(self, head: _Head, plan: _Plan) -> tuple[str, str]:
         """Makes the commit, with what it needs: the repository and the branch."""
@@ -569,9 +584,9 @@ def _read_local_card(folder: pathlib.Path) -> Card | None:
     return Card.parse(path.read_bytes(), str(path)) if path.exists() else None
 
 
-def _read_record(folder: pathlib.Path) -> dict:
+def _read_record(path: pathlib.Path) -> dict:
     try:
-        return dict(json.loads((folder / PRIVATE / _PUSHES).read_bytes()))
+        return dict(json.loads(path.read_bytes()))
     except JSON_ERRORS:
         return {}
 
