@@ -15,12 +15,14 @@ import os
 import pathlib
 import re
 import shutil
+import socket
 import ssl
 import sys
 import tempfile
 import threading
 import time
 import urllib.parse
+import urllib.request
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
@@ -39,6 +41,7 @@ MAX_EXAMPLES = 24
 MAX_WAIT = 60  # total seconds between retries of a request
 _LONGEST_WAIT = 86400  # seconds until the Hub may be asked again, above which they are not said
 _TIMEOUT = 15  # seconds without an answer, after which a request has failed
+_PROBE_SECONDS = 1.0  # for the answer of a program that may not be the Hub
 _ATTEMPTS = 4
 _LOCK_SAID = 5.0  # seconds of waiting for another process that downloads, after which that is said
 _MAX_LOCKED = 300.0  # seconds without progress of that process, after which it is not waited for
@@ -863,9 +866,28 @@ def _connection_fault(chain: list[BaseException]) -> tuple[str, str] | None:
             "The Hub answers, but its storage of files cannot be reached",
             "check the connection and the firewall here, then try again",
         )
+    if transport and not _has(chain, httpx2.ConnectError) and _is_another_program():
+        return "The answer is not one of the Hub's", _NOT_THE_HUB
     if transport:
         return "The Hub cannot be reached", "check the connection, then try again"
     return None
+
+
+def _is_another_program() -> bool:
+    """Whether a program that does not speak HTTP, such as an SSH server, has the Hub's address.
+
+    The client takes its answer for none, because it does not have the end of HTTP's headers.
+    """
+    endpoint = _endpoint()
+    if endpoint.scheme != "http" or {"http", "all"} & urllib.request.getproxies().keys():
+        return False
+    with contextlib.suppress(OSError, ValueError):
+        address = (endpoint.hostname, endpoint.port or 80)
+        with socket.create_connection(address, _PROBE_SECONDS) as connection:
+            connection.sendall(b"HEAD / HTTP/1.0\r\n\r\n")
+            answer = connection.recv(5)
+            return bool(answer) and not answer.startswith(b"HTTP/"[: len(answer)])
+    return False
 
 
 def _host(error: "httpx2.TransportError") -> str | None:

@@ -435,6 +435,7 @@ def test_an_answer_that_leads_elsewhere_is_not_blamed_on_the_proxy(
     "answer, words",
     [
         (b"220 mail.example.com ESMTP\r\n\r\n", "The answer is not one of the Hub's"),
+        (b"SSH-2.0-OpenSSH_9.6\r\n", "The answer is not one of the Hub's"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf", "The connection to the Hub broke"),
         (b"", "The Hub cannot be reached"),
     ],
