@@ -4,6 +4,7 @@ import contextlib
 import json
 import logging
 import os
+import resource
 import socketserver
 import subprocess
 import sys
@@ -13,10 +14,13 @@ from email.utils import formatdate
 
 import pytest
 from filelock import FileLock
+from typer.testing import CliRunner
 
 from resnext import hub as client
 from resnext.classifier import Classifier
+from resnext.cli import app
 from resnext.errors import RepositoryError, ResNeXtError
+from resnext.repository import OPTIONAL
 from tests.helpers.certificates import make_certificate
 from tests.helpers.hub_client import until
 from tests.helpers.hub_server import TOKEN, File, HubServer, Repo, environment, in_this_process
@@ -577,7 +581,25 @@ def test_a_repository_with_a_pickle_alone_says_how_to_convert_it(hub, pull):
     assert "only as a pickle, pytorch_model.bin, which is not opened: convert it" in pull()[1]
 
 
-def test_an_unknown_revision_or_repository_is_no_reason_for_an_older_copy(hub, pull):
+def test_a_copy_that_does_not_fit_on_the_disk_leaves_no_folder(hub, tmp_path):
+    def download():
+        return CliRunner().invoke(app, ["download", "tester/tiny", "--to", str(tmp_path / "copy")])
+
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with in_this_process(hub.url, tmp_path / "home"):
+        client.pull("tester/tiny", None, OPTIONAL)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+        try:
+            result = download()
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        assert f"{tmp_path / 'copy'} cannot be written (File too large)" in str(result.exception)
+        assert {path.name for path in tmp_path.iterdir()} == {"home", "tiny"}
+        assert download().exit_code == 0
+    assert (tmp_path / "copy" / "model.safetensors").is_file()
+
+
+def test_an_unknown_revision_or_repository_is_no_reason_for_an_older_copy(hub, pull, tmp_path):
     pull()
     assert "has no revision 'v9'" in pull(revision="v9")[1]
     del hub.repos["model", "tester/tiny"]
