@@ -602,6 +602,11 @@ def test_a_copy_that_does_not_fit_on_the_disk_leaves_no_folder(hub, tmp_path):
 def test_an_unknown_revision_or_repository_is_no_reason_for_an_older_copy(hub, pull, tmp_path):
     pull()
     assert "has no revision 'v9'" in pull(revision="v9")[1]
+    with (
+        in_this_process(hub.url, tmp_path / "home"),
+        pytest.raises(RepositoryError, match=r"tester/tiny has no revision '\.\.'"),
+    ):
+        client.pull("tester/tiny", "..")
     del hub.repos["model", "tester/tiny"]
     commit, error, _ = pull()
     assert commit is None
