@@ -14,7 +14,7 @@ from resnext.errors import ConfigError, printable
 from resnext.int8 import GRAPH, NOTES, WEIGHTS
 from resnext.readme import DATASET_TYPE, METRICS, TAGS, TASK, Card, Generated, merge, render
 from resnext.recipe_file import JSON_ERRORS, recorded_commands, recorded_temperature
-from resnext.repository import weights_digest
+from resnext.repository import check_inside, weights_digest
 from resnext.results import Evaluation, best_epoch, calibration_error, read_evaluation, read_history
 from resnext.shapes import network_modules
 
@@ -64,13 +64,14 @@ def write_card(folder: pathlib.Path, repo_id: str | None = None) -> None:
     Raises:
         ConfigError: config.json is missing or invalid, or recipe.json or quantization.json is invalid.
         DataError: evaluation.json or history.csv is invalid.
-        RepositoryError: The card that is there is not UTF-8, or has invalid metadata.
+        RepositoryError: The card that is there is outside of the folder, not UTF-8, or has invalid metadata.
     """
     path = folder / "README.md"
     generated = generate(folder, repo_id or f"OWNER/{folder.resolve().name}")
     if not path.exists():
         write_atomically(path, render(generated))
         return
+    check_inside(path, folder)
     content = path.read_bytes()
     card = Card.parse(content, str(path))
     text = merge(card, generated, keep_metadata=card.is_own)

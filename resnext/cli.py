@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import sys
+import tempfile
 from typing import Annotated
 
 import typer
@@ -125,8 +126,22 @@ def download(
     if repository.notice:
         typer.echo(f"{context.find_root().info_name}: {repository.notice}", err=True)
     if to is not None:
-        copy_files(repository.folder, to)
+        _copy_whole(repository.folder, to)
     typer.echo(to or repository.folder)
+
+
+def _copy_whole(source: pathlib.Path, to: pathlib.Path) -> None:
+    """Makes a copy of a model repository that is either complete or not there."""
+    try:
+        to.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".writing-", dir=to.parent) as beside:
+            copy = pathlib.Path(beside, "copy")
+            copy_files(source, copy)
+            copy.rename(to)
+    except OSError as error:
+        raise RepositoryError(
+            f"{to} cannot be written ({error.strerror}): correct that, or choose another folder."
+        ) from None
 
 
 def _show_json(

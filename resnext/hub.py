@@ -143,6 +143,8 @@ def list_files(repo_id: str, revision: str | None, token: bool | None = None) ->
     from huggingface_hub import HfApi
 
     where = f"{repo_id}@{revision}" if revision else repo_id
+    if ".." in (revision or ""):  # Git allows no such name, and an address with it is another one's
+        raise _Refused(_no_revision(where))
 
     def ask():
         return HfApi(token=token).model_info(repo_id, revision=revision, files_metadata=True)
@@ -397,6 +399,11 @@ def _download(where: str) -> Task:
     return Task(f"{where} could not be downloaded", refusals, str(constants.HF_HUB_CACHE), "HF_HOME")
 
 
+def _no_revision(where: str) -> str:
+    repo_id, _, revision = where.partition("@")
+    return f"{repo_id} has no revision {revision!r}: look at its branches and commits on the Hub."
+
+
 @contextlib.contextmanager
 def _explained(where: str) -> Iterator[None]:
     """Turns the errors of the Hub's client into a RepositoryError."""
@@ -409,10 +416,7 @@ def _explained(where: str) -> Iterator[None]:
             f"{where} is gated: ask for access on its page, then log in with `hf auth login`."
         ) from None
     except errors.RevisionNotFoundError:
-        repo_id, _, revision = where.partition("@")
-        raise _Refused(
-            f"{repo_id} has no revision {revision!r}: look at its branches and commits on the Hub."
-        ) from None
+        raise _Refused(_no_revision(where)) from None
     except errors.RepositoryNotFoundError:
         raise _Refused(
             f"{where} is not on the Hub, nor a folder here; if it is private, log in with `hf auth login`."

@@ -1,12 +1,15 @@
 """Why a request to the Hugging Face Hub failed, and what to do: a sentence for each fault."""
 
+import contextlib
 import dataclasses
 import errno
 import os
 import re
+import socket
 import ssl
 import tempfile
 import urllib.parse
+import urllib.request
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
     import httpx2
 
 _MAX_SHOWN_WAIT = 86400  # seconds until the Hub may be asked again, above which messages leave them out
+_PROBE_SECONDS = 1.0  # for the answer of a program that may not be the Hub
 # The next step where something else than the Hub has answered.
 _NOT_THE_HUB = "try again, or look for a proxy or a login page that answers in its place"
 # What the Hub's client raises at malformed answers, which no Hub would give.
@@ -231,9 +235,28 @@ def _connection_fault(chain: list[BaseException]) -> tuple[str, str] | None:
             "The Hub answers, but its storage of files cannot be reached",
             "check the connection and the firewall here, then try again",
         )
+    if transport and not _has(chain, httpx2.ConnectError) and _is_another_program():
+        return "The answer is not one of the Hub's", _NOT_THE_HUB
     if transport:
         return "The Hub cannot be reached", "check the connection, then try again"
     return None
+
+
+def _is_another_program() -> bool:
+    """Whether a program that does not speak HTTP, such as an SSH server, has the Hub's address.
+
+    The client takes its answer for none, because it does not have the end of HTTP's headers.
+    """
+    endpoint = _endpoint()
+    if endpoint.scheme != "http" or {"http", "all"} & urllib.request.getproxies().keys():
+        return False
+    with contextlib.suppress(OSError, ValueError):
+        address = (endpoint.hostname, endpoint.port or 80)
+        with socket.create_connection(address, _PROBE_SECONDS) as connection:
+            connection.sendall(b"HEAD / HTTP/1.0\r\n\r\n")
+            answer = connection.recv(5)
+            return bool(answer) and not answer.startswith(b"HTTP/"[: len(answer)])
+    return False
 
 
 def _system_fault(chain: list[BaseException], task: Task) -> tuple[str, str] | None:

@@ -185,6 +185,51 @@ def _file_names(folder: pathlib.Path) -> list[str]:
     return [file.name for file in folder.iterdir() if file.is_file()]
 
 
+def own_files(folder: pathlib.Path) -> list[pathlib.Path]:
+    """The files of a model repository that this project reads.
+
+    Hidden files are none of them: an editor, the system or a killed process has left them.
+
+    Args:
+        folder: The folder of the repository.
+
+    Raises:
+        RepositoryError: One of them is outside of the folder.
+    """
+    found = (file for pattern in PATTERNS for file in sorted(folder.glob(pattern)))
+    files = [file for file in found if file.is_file() and not file.name.startswith(".")]
+    for file in files:
+        check_inside(file, folder)
+    return files
+
+
+def check_inside(file: pathlib.Path, folder: pathlib.Path) -> None:
+    """Checks that a file of a model repository is not somebody else's, which must not be published.
+
+    Args:
+        file: The file, whose path begins with that of the folder.
+        folder: The folder of the repository.
+
+    Raises:
+        RepositoryError: A link leads to another folder.
+    """
+    if not is_inside(file, folder):
+        raise RepositoryError(
+            f"{file} is outside of {folder}, because a link leads there: put a copy of the file in the place "
+            "of the link, or delete the link."
+        )
+
+
+def is_inside(file: pathlib.Path, folder: pathlib.Path) -> bool:
+    """Whether a file of a model repository is in its folder, wherever links lead.
+
+    A snapshot in the cache of the Hub's client consists of links to a folder of blobs.
+    """
+    root, target = folder.resolve(), file.resolve()
+    blobs = root.parents[1] / "blobs" if root.parent.name == "snapshots" else root
+    return target.is_relative_to(root) or target.is_relative_to(blobs)
+
+
 def copy_files(source: pathlib.Path, target: pathlib.Path) -> None:
     """Copies the files of a model repository that this project reads.
 
@@ -192,8 +237,7 @@ def copy_files(source: pathlib.Path, target: pathlib.Path) -> None:
         source: The folder of the repository.
         target: The folder to copy to, which is made if it does not exist.
     """
-    files = {file for pattern in PATTERNS for file in source.glob(pattern) if file.is_file()}
-    for file in files | {weights_file(source)}:
+    for file in {*own_files(source), weights_file(source)}:
         with replacing(target / file.relative_to(source)) as beside:
             shutil.copyfile(file, beside)
 

@@ -91,7 +91,7 @@ class BackgroundPush(keras.callbacks.Callback):
         lines: list[str] = []
         try:
             with no_progress_bars():
-                url = push(snapshot, self._repo_id, options, report=lines.append)
+                url = push(snapshot, self._repo_id, options, report=lines.append, snapshot_of=self._folder)
             self._results.append(f"Epoch {epoch} was pushed to {url}" if url else lines[-1])
         except ResNeXtError as error:
             self._results.append(f"Epoch {epoch} was not pushed; training continues. {error}")

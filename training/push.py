@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import functools
+import io
 import json
 import pathlib
 import re
@@ -18,7 +19,7 @@ from huggingface_hub import CommitOperationAdd, CommitOperationDelete, errors, u
 from huggingface_hub.utils import logging
 from huggingface_hub.utils.sha import git_hash, sha_fileobj
 
-from resnext.atomic import UNFINISHED, write_atomically
+from resnext.atomic import write_atomically
 from resnext.card import MAX_EVALUATION_BYTES, generate
 from resnext.config import ModelConfig
 from resnext.errors import RepositoryError, printable
@@ -27,7 +28,7 @@ from resnext.hub_requests import bounded_transfer, error_chain, http_status, wit
 from resnext.int8 import GRAPH, NOTES, WEIGHTS, is_stale
 from resnext.readme import Card, Generated, merge, render
 from resnext.recipe_file import JSON_ERRORS
-from resnext.repository import NEEDED, PATTERNS, Repository, load_tensors, plain_name
+from resnext.repository import NEEDED, Repository, load_tensors, own_files, plain_name
 from resnext.results import EVALUATION, read_evaluation
 from resnext.shapes import tensor_shapes
 from resnext.weights import check_shapes, weights_file
@@ -125,6 +126,7 @@ class _Plan:
         delete: The paths to delete.
         notices: What the user should know.
         own_card: The local card, if its own text is not pushed because the Hub's was changed, too.
+        has_local_words: Whether what a person wrote in the card is what the local card has.
     """
 
     card: str
@@ -132,6 +134,7 @@ class _Plan:
     delete: list[str]
     notices: list[str]
     own_card: bytes | None = None
+    has_local_words: bool = False
 
 
 def push(
@@ -142,6 +145,7 @@ def push(
     report: Report = print,
     notify: Report | None = None,
     ask_license: Callable[[], str] | None = None,
+    snapshot_of: pathlib.Path | None = None,
 ) -> str | None:
     """Pushes a model repository to the Hub as one commit, and makes its model card name the Hub repository.
 
@@ -156,6 +160,8 @@ def push(
         report: Called with each line of a dry run, and if there is nothing to push.
         notify: Called with each line that the user should know. Default: `report`.
         ask_license: Asks the user for the license, if no card states one and it was not asked for before.
+        snapshot_of: The folder that `folder` has files of. Its card, which its owner may be editing, is left
+            as it is.
 
     Returns:
         The URL of the commit or pull request; None if there was nothing to push, or in a dry run.
@@ -170,7 +176,7 @@ def push(
     with run.lock(), quiet_client():
         run.repair()
         run.sweep()
-        pushing = _Push(folder, repo_id, options, report, notify or report, ask_license)
+        pushing = _Push(folder, repo_id, options, report, notify or report, ask_license, snapshot_of)
         return pushing.run()
 
 
@@ -224,6 +230,7 @@ class _Push:
         report: Called with each line of a dry run, and if there is nothing to push.
         notify: Called with each line that the user should know.
         ask_license: Asks the user for the license.
+        snapshot_of: The folder that this one has files of.
     """
 
     def __init__(
@@ -234,6 +241,7 @@ class _Push:
         report: Report,
         notify: Report,
         ask_license: Callable[[], str] | None,
+        snapshot_of: pathlib.Path | None,
     ):
         self.folder = folder
         self.repo_id = repo_id
@@ -243,7 +251,9 @@ class _Push:
         self.ask_license = ask_license
         self.license = options.license
         self.tag = options.tag
-        self.record = _read_record(folder)
+        self.snapshot_of = snapshot_of
+        self.record_file = (snapshot_of or folder) / PRIVATE / _PUSHES
+        self.record = _read_record(self.record_file)
         # Read before the first request, so that an invalid file is reported without one.
         self.local_card = _read_local_card(folder)
         generate(folder, repo_id)
@@ -295,16 +305,10 @@ class _Push:
         generated = generate(self.folder, self.repo_id, self.license)
         text = merge(chosen, generated) if chosen else render(generated)
         local: dict[str, pathlib.Path | bytes] = {_README: text.encode()}
-        for pattern in PATTERNS:
-            for path in sorted(self.folder.glob(pattern)):
-                name = path.relative_to(self.folder).as_posix()
-                if (
-                    name != _README
-                    and path.is_file()
-                    and not path.match(UNFINISHED)
-                    and name not in self.stale
-                ):
-                    local[name] = path
+        for path in own_files(self.folder):
+            name = path.relative_to(self.folder).as_posix()
+            if name != _README and name not in self.stale:
+                local[name] = path
         add = {
             name: content for name, content in local.items() if not _is_same(content, head.files.get(name))
         }
@@ -312,18 +316,20 @@ class _Push:
         if EVALUATION in local:  # a new evaluation replaces the pictures of the old one
             pictures = (name for name in head.files if pathlib.PurePosixPath(name).match("mistakes/*.jpg"))
             delete = sorted(name for name in pictures if name not in local)
-        return _Plan(text, add, delete, notices, own)
+        same = bool(chosen and self.local_card and chosen.fingerprint() == self.local_card.fingerprint())
+        return _Plan(text, add, delete, notices, own, same)
 
     def _choose_card(self, head: _Head) -> tuple[Card | None, bytes | None, list[str]]:
         """The card whose own text is kept: the Hub's, unless only the local one was changed since a push."""
         local = self.local_card
         if head.card is None or local is None:
             return head.card or local, None, []
-        pushed = self.record.get("cards", {}).get(self._card_key())
+        # A list; of earlier versions, its only element.
+        pushed = self.record.get("cards", {}).get(self._card_key(), ())
         here, there = local.fingerprint(), head.card.fingerprint()
-        if here in (there, pushed) or local.is_generated:
+        if here == there or here in pushed or local.is_generated:
             return head.card, None, []
-        if there == pushed or head.card.is_generated:
+        if there in pushed or head.card.is_generated:
             return local, None, []
         notice = (
             f"README.md was changed both here and in {self.repo_id} on the Hub: the Hub's words are kept, "
@@ -390,30 +396,49 @@ class _Push:
             ) from None
 
     def _write_card(self, plan: _Plan) -> None:
+        if self.snapshot_of and not plan.has_local_words:
+            return  # the card there does not have the Hub's words yet
         if plan.own_card is not None:
             write_atomically(self.folder / _KEPT_README, plan.own_card)
         write_atomically(self.folder / _README, plan.card)
         if not self.options.create_pr:
-            pushed = Card.parse(plan.card.encode(), _README).fingerprint()
-            self.record["cards"] = {**self.record.get("cards", {}), self._card_key(): pushed}
-        write_atomically(self.folder / PRIVATE / _PUSHES, json.dumps(self.record) + "\n")
+            pushed = {Card.parse(plan.card.encode(), _README).fingerprint()}
+            if self.snapshot_of and self.local_card:  # which stays without the license, for example
+                pushed.add(self.local_card.fingerprint())
+            self.record["cards"] = {**self.record.get("cards", {}), self._card_key(): sorted(pushed)}
+        write_atomically(self.record_file, json.dumps(self.record) + "\n")
 
     def _commit(self, head: _Head, plan: _Plan) -> tuple[str, str]:
         """Makes the commit, with what it needs: the repository and the branch."""
         created = head.commit is None
         branched = bool(self.options.revision) and (created or not head.branch_exists)
         parent = head.commit
+        additions = self._read(plan)
         try:
             parent = parent or self._create_repository()
             if branched:
                 self._ask(lambda: self.api.create_branch(self.repo_id, branch=self.options.revision))
-            return self._upload(parent, plan)
+            return self._upload(parent, plan, additions)
         except _ConflictError:  # made by somebody else meanwhile, or by a request whose answer was lost
             raise _MovedError(sent=False) from None
         except (RepositoryError, KeyboardInterrupt):
             if parent:
                 self._undo(created, branched, parent)
             raise
+
+    def _read(self, plan: _Plan) -> list[CommitOperationAdd]:
+        """Reads the files to add, before anything is made on the Hub."""
+        additions = []
+        for name, content in plan.add.items():
+            try:
+                additions.append(CommitOperationAdd(name, content))
+            except (OSError, ValueError) as error:  # ValueError: it is not a file any more
+                reason = getattr(error, "strerror", None) or "it was removed"
+                raise RepositoryError(
+                    f"{self.folder / name} cannot be read ({reason.lower()}), so nothing was pushed to "
+                    f"{self.repo_id}: correct that, then push again."
+                ) from None
+        return additions
 
     def _create_repository(self) -> str:
         self._ask(lambda: self.api.create_repo(self.repo_id, private=self.options.private))
@@ -422,8 +447,7 @@ class _Push:
             raise RepositoryError(f"{self.repo_id} was created on the Hub, but is not there: push again.")
         return head.commit
 
-    def _upload(self, parent: str, plan: _Plan) -> tuple[str, str]:
-        additions = [CommitOperationAdd(name, content) for name, content in plan.add.items()]
+    def _upload(self, parent: str, plan: _Plan, additions: list[CommitOperationAdd]) -> tuple[str, str]:
         deletions = [CommitOperationDelete(name) for name in plan.delete]
         where = {"revision": self.options.revision, "create_pr": self.options.create_pr}
 
@@ -490,11 +514,18 @@ def upload_contents(
         additions: The files of the commit.
         where: What else names the commit's place, such as `revision`.
     """
-    for first in range(0, len(additions), _MAX_UPLOADS):
-        part = additions[first : first + _MAX_UPLOADS]
+    distinct = {addition.upload_info.sha256: addition for addition in additions}
+    # Files of equal content follow when it is there, or the client sends it for each of them.
+    copies = [addition for addition in additions if distinct[addition.upload_info.sha256] is not addition]
+    for part in (*_parts([*distinct.values()]), *_parts(copies)):
         size = sum(addition.upload_info.size for addition in part)
         with bounded_transfer(f"uploading to {repo_id}", size):
             ask(functools.partial(api.preupload_lfs_files, repo_id, part, free_memory=False, **where))
+
+
+def _parts(additions: list[CommitOperationAdd]) -> Iterator[list[CommitOperationAdd]]:
+    for first in range(0, len(additions), _MAX_UPLOADS):
+        yield additions[first : first + _MAX_UPLOADS]
 
 
 class _MovedError(Exception):
@@ -514,7 +545,7 @@ class _ConflictError(RepositoryError):
 
 
 def _check_folder(folder: pathlib.Path) -> None:
-    """Checks that the weights are there and fit config.json."""
+    """Checks that the weights are there and fit config.json, and that all files can be published."""
     weights = weights_file(folder)
     if weights.name not in NEEDED and weights.is_file():
         raise RepositoryError(
@@ -524,6 +555,11 @@ def _check_folder(folder: pathlib.Path) -> None:
     missing = [name for name in NEEDED if not (folder / name).is_file()]
     if missing:
         raise RepositoryError(f"{folder} has no {missing[0]}: make a model repository with the fit command.")
+    for file in own_files(folder):
+        if any("\ud800" <= character <= "\udfff" for character in file.name):
+            raise RepositoryError(
+                f"The name of {printable(str(file))} is not UTF-8: rename the file, then push again."
+            )
     config = ModelConfig.read(folder / "config.json")
     tensors = load_tensors(Repository(str(folder), folder), config)
     check_shapes(
@@ -536,9 +572,9 @@ def _read_local_card(folder: pathlib.Path) -> Card | None:
     return Card.parse(path.read_bytes(), str(path)) if path.exists() else None
 
 
-def _read_record(folder: pathlib.Path) -> dict:
+def _read_record(path: pathlib.Path) -> dict:
     try:
-        return dict(json.loads((folder / PRIVATE / _PUSHES).read_bytes()))
+        return dict(json.loads(path.read_bytes()))
     except JSON_ERRORS:
         return {}
 
@@ -564,9 +600,7 @@ def _is_same(content: pathlib.Path | bytes, there: tuple[int, str] | None) -> bo
         return False
     if len(there[1]) == 40:
         return git_hash(content if isinstance(content, bytes) else content.read_bytes()) == there[1]
-    if isinstance(content, bytes):
-        return False  # never in LFS
-    with content.open("rb") as file:
+    with io.BytesIO(content) if isinstance(content, bytes) else content.open("rb") as file:
         return sha_fileobj(file).hex() == there[1]
 
 

@@ -13,6 +13,7 @@ from PIL import Image
 
 from resnext.page.i18n import join_sentences, translate
 from resnext.page.markup import Picture
+from resnext.repository import is_inside
 
 # Of the README, and of one picture in it.
 MAX_BYTES = 2**20
@@ -74,15 +75,12 @@ class _Pictures:
     """The pictures of a repository, as long as they are few and small.
 
     Args:
-        folder: The model repository. A snapshot of the Hub consists of links to a folder of blobs.
+        folder: The model repository.
     """
 
     def __init__(self, folder: pathlib.Path):
         self.folder = folder
         self.bytes_left = MAX_PICTURE_BYTES
-        self.own = [folder.resolve()]
-        if folder.parent.name == "snapshots":
-            self.own.append((folder.parent.parent / "blobs").resolve())
 
     def html(self, source: str, alt: str) -> str:
         """The picture as HTML; its alternative text if it cannot be shown."""
@@ -103,8 +101,7 @@ class _Pictures:
         return content
 
     def _read_own(self, file: pathlib.Path) -> bytes | None:
-        target = file.resolve(strict=True)
-        if not any(target.is_relative_to(folder) for folder in self.own) or not file.is_file():
+        if not file.is_file() or not is_inside(file, self.folder):
             return None
         if file.stat().st_size > min(self.bytes_left, MAX_BYTES):
             return None

@@ -418,6 +418,8 @@ def _run(arguments: list[str], shown: io.StringIO) -> int:
             if isinstance(end.code, str):
                 shown.write(f"{end.code}\n")
                 return 1
+            if end.code in (130, 143):  # Ctrl-C or SIGTERM, which is meant for the table
+                raise
             return end.code or 0
     return 0
 

@@ -4,6 +4,7 @@ import contextlib
 import json
 import logging
 import os
+import resource
 import socketserver
 import subprocess
 import sys
@@ -13,11 +14,14 @@ from email.utils import formatdate
 
 import pytest
 from filelock import FileLock
+from typer.testing import CliRunner
 
 from resnext import hub as client
 from resnext import hub_requests
 from resnext.classifier import Classifier
+from resnext.cli import app
 from resnext.errors import RepositoryError, ResNeXtError
+from resnext.repository import OPTIONAL
 from tests.helpers.certificates import make_certificate
 from tests.helpers.hub_client import until
 from tests.helpers.hub_server import TOKEN, File, HubServer, Repo, environment, in_this_process
@@ -436,6 +440,7 @@ def test_an_answer_that_leads_elsewhere_is_not_blamed_on_the_proxy(
     "answer, words",
     [
         (b"220 mail.example.com ESMTP\r\n\r\n", "The answer is not one of the Hub's"),
+        (b"SSH-2.0-OpenSSH_9.6\r\n", "The answer is not one of the Hub's"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf", "The connection to the Hub broke"),
         (b"", "The Hub cannot be reached"),
     ],
@@ -577,9 +582,32 @@ def test_a_repository_with_a_pickle_alone_says_how_to_convert_it(hub, pull):
     assert "only as a pickle, pytorch_model.bin, which is not opened: convert it" in pull()[1]
 
 
-def test_for_an_unknown_revision_or_repository_no_older_copy_is_used(hub, pull):
+def test_a_copy_that_does_not_fit_on_the_disk_leaves_no_folder(hub, tmp_path):
+    def download():
+        return CliRunner().invoke(app, ["download", "tester/tiny", "--to", str(tmp_path / "copy")])
+
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with in_this_process(hub.url, tmp_path / "home"):
+        client.pull("tester/tiny", None, OPTIONAL)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+        try:
+            result = download()
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        assert f"{tmp_path / 'copy'} cannot be written (File too large)" in str(result.exception)
+        assert {path.name for path in tmp_path.iterdir()} == {"home", "tiny"}
+        assert download().exit_code == 0
+    assert (tmp_path / "copy" / "model.safetensors").is_file()
+
+
+def test_for_an_unknown_revision_or_repository_no_older_copy_is_used(hub, pull, tmp_path):
     pull()
     assert "has no revision 'v9'" in pull(revision="v9")[1]
+    with (
+        in_this_process(hub.url, tmp_path / "home"),
+        pytest.raises(RepositoryError, match=r"tester/tiny has no revision '\.\.'"),
+    ):
+        client.pull("tester/tiny", "..")
     del hub.repos["model", "tester/tiny"]
     commit, error, _ = pull()
     assert commit is None

@@ -1,6 +1,7 @@
 """What `push` does: it keeps what the owner wrote on the Hub, checks first, and says why it did not push."""
 
 import json
+import os
 import pathlib
 import shutil
 import time
@@ -8,9 +9,11 @@ import time
 import pytest
 from huggingface_hub import ModelCard, constants
 
+from resnext import hub as client
 from resnext import hub_requests
 from resnext.card import write_card
 from resnext.weights import save_tensors
+from tests.helpers.hub_client import publish
 from tests.helpers.hub_server import TOKEN, File, HubServer, in_this_process
 from tests.helpers.repositories import evaluation, random_tensors
 from tests.helpers.training import run_training
@@ -321,6 +324,15 @@ def break_weights(folder):
     )
 
 
+def link_elsewhere(folder, name):
+    """Makes a link to a file that nobody wants to publish, or to its folder."""
+    elsewhere = folder.parent / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "secret").write_text("# A private key")
+    (folder / name).parent.mkdir(exist_ok=True)
+    (folder / name).symlink_to(elsewhere / "secret" if "." in name else elsewhere)
+
+
 LOCAL_FAULTS = {
     "weights of another network": (break_weights, "has shape"),
     "no config.json": (lambda folder: (folder / "config.json").unlink(), "has no config.json"),
@@ -362,6 +374,22 @@ LOCAL_FAULTS = {
     "README.md that is not UTF-8": (
         lambda folder: (folder / "README.md").write_bytes(b"\xff\xfe#"),
         "README.md is not UTF-8",
+    ),
+    "a link to a file elsewhere": (
+        lambda folder: link_elsewhere(folder, "figures/curves.png"),
+        "figures/curves.png is outside of ",
+    ),
+    "a link to a folder elsewhere": (
+        lambda folder: link_elsewhere(folder, "examples"),
+        "examples/secret is outside of ",
+    ),
+    "a card elsewhere": (lambda folder: link_elsewhere(folder, "README.md"), "README.md is outside of "),
+    "a name that is not UTF-8": (
+        lambda folder: [
+            (folder / "examples").mkdir(),
+            pathlib.Path(os.fsdecode(os.fsencode(folder) + b"/examples/\xe4.jpg")).touch(),
+        ],
+        "/examples/\ufffd.jpg is not UTF-8: rename the file",
     ),
 }
 
@@ -611,7 +639,50 @@ def test_what_keeps_the_hub_from_being_asked_is_said(variables, words, hub, fold
     assert not hub.repos
 
 
-def test_nothing_is_pushed_that_a_kill_left_unfinished(hub, folder):
+def test_a_file_that_is_removed_during_a_push_leaves_nothing(hub, folder):
+    picture = folder / "figures" / "curves.png"
+    picture.parent.mkdir()
+    picture.write_bytes(b"picture")
+    hub.fail_next(1, picture.unlink, "/api/validate-yaml")
+    assert "figures/curves.png cannot be read (it was removed), so nothing was pushed" in refused(folder)
+    assert not hub.repos
+    pushed(folder)
+
+
+def test_a_snapshot_of_the_cache_can_be_pushed(hub, folder, tmp_path):
+    publish(hub, "tester/source", folder)
+    snapshot = client.pull("tester/source", None, ["evaluation.json"]).folder
+    assert (snapshot / "model.safetensors").is_symlink()
+    pushed(snapshot)
+    assert files(hub)["model.safetensors"] == (folder / "model.safetensors").read_bytes()
+
+
+def test_pictures_of_equal_content_are_sent_once(hub, folder):
+    (folder / "mistakes").mkdir()
+    for number in range(5):
+        (folder / "mistakes" / f"{number}.jpg").write_bytes(b"picture")
+    pushed(folder)
+    assert sum(name.startswith("mistakes/") for name in files(hub)) == 5
+    sent = [path for method, path in hub.requests if method == "PUT"]
+    assert len(sent) == len(set(sent)) == 2
+
+
+def test_a_card_that_the_hub_has_in_lfs_is_compared_and_kept(hub, folder):
+    pushed(folder)
+    repo = hub.repos["model", REPO]
+    _, tip, present = repo.find("main")
+    card = present["README.md"].content + b"\nMine.\n"
+    repo.add("refs/heads/main", {**present, "README.md": File(card, lfs=True)}, tip, "edited")
+    retrain(folder)
+    pushed(folder)
+    assert readme(hub).endswith("\nMine.\n")
+    assert "43.21%" in readme(hub)
+
+
+def test_hidden_and_unfinished_files_are_not_pushed(hub, folder):
+    (folder / "examples").mkdir()
+    for name in (".git", ".env", ".DS_Store"):
+        (folder / "examples" / name).write_text("private")
     (folder / "figures").mkdir()
     (folder / "figures" / ".writing-x.png").write_bytes(b"half")
     shutil.copy(folder / "config.json", folder / "examples.txt")

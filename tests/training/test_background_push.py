@@ -1,6 +1,7 @@
 """`fit --push-every`: the Hub gets the best weights during a run, and training never waits for it."""
 
 import json
+import shutil
 import threading
 import time
 
@@ -11,7 +12,8 @@ from resnext import hub_requests
 from resnext.errors import RepositoryError
 from resnext.results import write_history
 from resnext.weights import save_tensors
-from tests.helpers.hub_server import TOKEN, HubServer, in_this_process
+from tests.helpers.hub_client import until
+from tests.helpers.hub_server import TOKEN, File, HubServer, in_this_process
 from tests.helpers.repositories import random_tensors
 from tests.helpers.training import run_training
 from training.background_push import BackgroundPush
@@ -111,6 +113,45 @@ def test_later_epochs_do_not_change_what_is_being_pushed(hub, run):
     hub.gates.pop("/api/whoami").set()
     run.callback.finish()
     assert hub.repos["model", REPO].find("main")[2]["model.safetensors"].content == first
+
+
+def test_a_run_that_is_removed_during_a_push_is_said_and_leaves_nothing(hub, run):
+    hub.gates["/validate-yaml"] = threading.Event()
+    run.epoch(1)
+    until(lambda: any("/api/models" in path for _, path in hub.requests))
+    shutil.rmtree(run.folder)
+    hub.gates.pop("/validate-yaml").set()
+    run.wait()
+    run.callback.finish()
+    assert [line.partition("; training continues. ")[0] for line in run.lines] == ["Epoch 1 was not pushed"]
+    assert not hub.repos
+
+
+def test_words_that_are_written_during_a_run_reach_the_hub(hub, run):
+    card = run.folder / "README.md"
+
+    def text():
+        return hub.repos["model", REPO].find("main")[2]["README.md"].content.decode()
+
+    for number in (1, 2):
+        card.write_text(f"# Mine\n\nOf epoch {number}.\n")
+        run.epoch(number)
+        run.wait()
+        assert f"Of epoch {number}." in text()
+    repo = hub.repos["model", REPO]
+    _, tip, files = repo.find("main")
+    theirs = File((text() + "\nTheirs.\n").encode())
+    repo.add("refs/heads/main", {**files, "README.md": theirs}, tip, "edited")
+    for number in (3, 4):  # the card here does not have these words yet
+        run.epoch(number)
+        run.wait()
+    run.callback.finish()
+    assert card.read_text() == "# Mine\n\nOf epoch 2.\n"
+    result = run_training("push", run.folder, REPO)
+    assert "changed both" not in result.stderr
+    assert text() == card.read_text()
+    assert "Of epoch 2." in text()
+    assert "Theirs." in text()
 
 
 def test_a_result_that_cannot_be_pushed_comes_with_the_command(hub, tiny_repository):

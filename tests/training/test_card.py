@@ -14,7 +14,7 @@ from PIL import Image
 
 from resnext.card import _duration, write_card
 from resnext.classifier import Classifier
-from resnext.errors import ResNeXtError
+from resnext.errors import RepositoryError, ResNeXtError
 from resnext.repository import BUNDLED
 from resnext.results import CorruptionScore, read_evaluation
 from tests.helpers.hub_server import HubServer, in_this_process
@@ -169,6 +169,13 @@ def test_a_card_that_a_person_changed_is_kept(tmp_path):
     (tmp_path / "README.md").write_text("# Mine\n")
     write_card(tmp_path)
     assert (tmp_path / "README.md").read_text() == "# Mine\n"
+
+
+def test_a_card_that_is_a_link_to_a_file_elsewhere_is_refused(tiny_repository, tmp_path):
+    (tmp_path / "notes.txt").write_text("private")
+    (tiny_repository / "README.md").symlink_to(tmp_path / "notes.txt")
+    with pytest.raises(RepositoryError, match="README.md is outside of .*, because a link leads there"):
+        write_card(tiny_repository)
 
 
 @pytest.mark.parametrize(

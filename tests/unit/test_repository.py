@@ -13,6 +13,7 @@ from resnext.errors import RepositoryError, ResNeXtError
 from resnext.repository import (
     BUNDLED,
     Repository,
+    copy_files,
     find_repository,
     load_config,
     load_tensors,
@@ -102,6 +103,18 @@ def test_a_bundled_model_that_is_not_there_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(BUNDLED, "tiny-imagenet", tmp_path)
     with pytest.raises(RepositoryError, match="tiny-imagenet has no config.json: install the package again"):
         find_repository("tiny-imagenet")
+
+
+def test_a_link_to_a_file_elsewhere_is_not_copied(tiny_repository, tmp_path):
+    (tmp_path / "notes.txt").write_text("private")
+    (tiny_repository / "examples").mkdir()
+    (tiny_repository / "examples" / "a.txt").symlink_to(tmp_path / "notes.txt")
+    with pytest.raises(RepositoryError, match="a.txt is outside of .*: put a copy of the file in the place"):
+        copy_files(tiny_repository, tmp_path / "copy")
+    (tiny_repository / "examples" / "a.txt").unlink()
+    (tiny_repository / "examples" / "b.txt").symlink_to(tiny_repository / "config.json")
+    copy_files(tiny_repository, tmp_path / "copy")
+    assert (tmp_path / "copy" / "examples" / "b.txt").is_file()
 
 
 def test_weights_of_another_name_are_opened_as_timm_opens_them(tiny_repository):
