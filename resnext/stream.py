@@ -103,7 +103,7 @@ def _files_below(path: pathlib.Path, left_out: LeftOut) -> Iterator[pathlib.Path
 
 
 def _is_irregular(file: pathlib.Path) -> bool:
-    """Whether it is a pipe, a socket or a device: opening a pipe would block for ever."""
+    """Whether it is a pipe, a socket or a device: opening a pipe would block forever."""
     return not os.path.isfile(file) and os.path.exists(file)
 
 
