@@ -292,7 +292,7 @@ def pull_rows() -> list[Row]:
         "400": r"\(HTTP 400|answer is not one",
         "401": "does not accept the token|not on the Hub|is gated",
         "403": "does not allow the download|is gated",
-        "404": "not on the Hub|has no|does not have one of its files",
+        "404": "not on the Hub|has no|no longer has one of its files",
         "409": r"\(HTTP 409",
         "412": r"\(HTTP 412",
         "413": r"\(HTTP 413",
@@ -353,7 +353,7 @@ def _machine_rows(command: str) -> list[Row]:
         world.closing.callback(lambda: resource.setrlimit(resource.RLIMIT_FSIZE, limits))
 
     free = {"NO_PROXY": "", "no_proxy": ""}
-    reason = r"storage of large files \(Xet\) has a fault or cannot be reached"
+    reason = r"storage of large files \(Xet\) failed or cannot be reached"
     return [
         Row(command, "", "the storage of large files refuses", storage, reason),
         Row(command, "", "HF_HUB_OFFLINE is set", offline, "HF_HUB_OFFLINE is set"),
