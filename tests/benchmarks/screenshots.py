@@ -1,6 +1,8 @@
 """Takes the screenshots of the page for the documentation.
 
-python tests/benchmarks/screenshots.py
+    python tests/benchmarks/screenshots.py
+
+It needs Chromium, and a font with Chinese characters, such as Debian's fonts-noto-cjk.
 """
 
 import argparse
@@ -55,6 +57,8 @@ def main():
     )
     parser.add_argument("--output", type=pathlib.Path, default=ROOT / "tests" / "benchmarks" / "screenshots")
     options = parser.parse_args()
+    if not subprocess.run(["fc-list", ":lang=zh-cn"], capture_output=True, check=True).stdout:
+        sys.exit("No font has Chinese characters: install one, such as Debian's fonts-noto-cjk.")
     options.output.mkdir(parents=True, exist_ok=True)
     with page_server(options.model) as address, sync_playwright() as playwright:
         browser = playwright.chromium.launch(
@@ -80,9 +84,7 @@ def main():
             height = min(TALLEST, page.evaluate("document.documentElement.scrollHeight"))
             content = page.screenshot(full_page=True, clip={"x": 0, "y": 0, "width": width, "height": height})
             picture = Image.open(io.BytesIO(content)).convert("RGB")
-            picture.quantize(256, dither=Image.Dither.NONE).save(
-                options.output / f"{name}.png", optimize=True
-            )
+            picture.save(options.output / f"{name}.webp", quality=90, method=6)
             page.close()
         browser.close()
 
