@@ -167,9 +167,9 @@ def _update(repo_id: str, revision: str | None, optional: Iterable[str], token: 
     where = f"{repo_id}@{revision}" if revision else repo_id
     commit, sizes, weights, _ = list_files(repo_id, revision, token)
 
-    def fetch(name: str) -> pathlib.Path:
+    def fetch(name: str, what: str = where) -> pathlib.Path:
         with bounded_transfer(f"downloading {name} of {where}", sizes[name]):
-            return _fetch(repo_id, commit, name, where, token)
+            return _fetch(repo_id, commit, name, what, token)
 
     folder = fetch("config.json").parent
     _check_size(folder / "config.json", sizes[weights], where)
@@ -177,7 +177,7 @@ def _update(repo_id: str, revision: str | None, optional: Iterable[str], token: 
     _remember(folder, revision, commit)
     try:
         for name in choose_files(sizes, optional):
-            fetch(name)
+            fetch(name, f"{name} of {where}")
     except RepositoryError as error:
         return Pulled(folder, commit, f"Some results of {where} are missing: {error}", False)
     return Pulled(folder, commit)

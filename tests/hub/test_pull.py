@@ -118,6 +118,7 @@ def test_a_missing_optional_file_does_not_keep_the_model_from_opening(hub, pull)
     commit, notice, files = pull(optional=[["history.csv"]])
     assert commit
     assert notice.startswith("Some results of tester/tiny are missing: ")
+    assert "so history.csv of tester/tiny could not be downloaded" in notice
     assert files == ["config.json", "model.safetensors"]
 
 
