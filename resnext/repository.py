@@ -174,7 +174,7 @@ def _open_folder(model: str | os.PathLike, folder: pathlib.Path, revision: str |
         )
     if not os.access(folder, os.R_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids):
         raise RepositoryError(f"The folder {model} cannot be read: check its permissions.")
-    # A named pipe is no file either: reading it would block forever.
+    # A named pipe is not a file either: reading it would block forever.
     for file in (folder / "config.json", weights_file(folder)):
         if not os.path.isfile(file):
             raise RepositoryError(missing_file(str(model), file.name, _file_names(folder)))

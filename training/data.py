@@ -81,7 +81,7 @@ class ImageFolders:
         return digest.hexdigest()
 
     def counts(self, split: str) -> np.ndarray:
-        """The number of images of each class in a split: (classes,) int64, zeros if there is no such one."""
+        """The number of images of each class in a split: (classes,) int64, zeros if the data set lacks it."""
         labels = self.splits[split].labels if split in self.splits else np.zeros(0, np.int64)
         return np.bincount(labels, minlength=len(self.label_names))
 

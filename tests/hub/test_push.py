@@ -325,7 +325,7 @@ def break_weights(folder):
 
 
 def link_elsewhere(folder, name):
-    """Makes a link to a file that nobody wants to publish, or to its folder."""
+    """Makes a link to a private file, or to its folder."""
     elsewhere = folder.parent / "elsewhere"
     elsewhere.mkdir()
     (elsewhere / "secret").write_text("# A private key")
