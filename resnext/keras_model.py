@@ -7,6 +7,7 @@ from resnext.architecture import ARCHITECTURES, Architecture, build_network, fin
 from resnext.batch_norm import FusedBatchNormalization
 from resnext.config import MAX_CLASSES, TIMM_BASE, ModelConfig, Preprocessing, unnamed_labels
 from resnext.errors import ConfigError
+from resnext.global_average import FusedGlobalAveragePooling2D
 from resnext.grouped_conv import GroupedConv2D
 from resnext.keras_backend import keras
 
@@ -189,7 +190,7 @@ class KerasOps:
 
     def global_pool(self, x: keras.KerasTensor, keepdims: bool = False) -> keras.KerasTensor:
         dtype = None if keepdims else "float32"
-        return keras.layers.GlobalAveragePooling2D("channels_last", keepdims, dtype=dtype)(x)
+        return FusedGlobalAveragePooling2D("channels_last", keepdims, dtype=dtype)(x)
 
     def dense(self, x: keras.KerasTensor, units: int, *, name: str) -> keras.KerasTensor:
         return keras.layers.Dense(units, dtype="float32", name=name)(x)

@@ -25,6 +25,7 @@ MODULES = {"markdown-it-py": "markdown_it", "pillow": "PIL", "pyyaml": "yaml"}
 # Files of resnext/ that only somebody who trains or runs Keras imports.
 KERAS_FILES = {
     "batch_norm.py",
+    "global_average.py",
     "grouped_conv.py",
     "keras_backend.py",
     "keras_model.py",
