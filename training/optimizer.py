@@ -64,7 +64,8 @@ class FusedSGD(keras.optimizers.SGD):
 
     def update_step(self, gradient, variable, learning_rate):
         if self.weight_decay and self._use_weight_decay(variable):
-            variable.assign_sub(variable * tf.cast(self.weight_decay * learning_rate, variable.dtype))
+            # A new value instead of a subtraction: the variable takes it over without a copy.
+            variable.assign(variable * tf.cast(1 - self.weight_decay * learning_rate, variable.dtype))
         tf.raw_ops.ResourceApplyKerasMomentum(
             var=variable.handle,
             accum=self.momentums[self._get_variable_index(variable)].value.handle,
