@@ -8,6 +8,11 @@ as many epochs as `finetune` takes; with --long also with the whole recipe `scra
 fine-tunes the same network from the same weights in PyTorch, for as many epochs, with SGD, its own
 augmentation and label smoothing. All results are those of the weights with the lowest validation loss, on the
 test images. --sample N takes N training images of each class.
+
+With --unseen N, N classes of each folder are left out, and a backbone learns the others. The recipes start
+from it instead of the bundled one, and are compared on the N classes, which it has not seen:
+
+    python tests/benchmarks/recipes.py tiny_imagenet --unseen 10 --image-size 64
 """
 
 import argparse
@@ -34,6 +39,7 @@ def main():
     )
     parser.add_argument("data", type=pathlib.Path, nargs="*", help="folders with train, val and test")
     parser.add_argument("--sample", type=int, help="training images of each class (default: all)")
+    parser.add_argument("--unseen", type=int, help="classes that a backbone of its own has not seen")
     parser.add_argument("--image-size", type=int, help="of all trainings (default: the recipe's)")
     parser.add_argument("--precision", default="bfloat16", help="of all trainings (default: %(default)s)")
     parser.add_argument("--long", action="store_true", help="also train with the whole recipe `scratch`")
@@ -55,11 +61,15 @@ def main():
 
 def measure(data: pathlib.Path, folder: pathlib.Path, options: argparse.Namespace) -> Iterator[list[str]]:
     """Trains with every recipe, and yields the rows of the table."""
+    backbone = BUNDLED[BACKBONE]
+    if options.unseen:
+        data, backbone = leave_out(data, folder / "unseen", options.unseen)
     if options.sample:
         data = sample(data, folder / "sample" / data.name, options.sample)
     images = sum(len(list(part.iterdir())) for part in (data / "train").iterdir())
     common = ["--precision", options.precision]
     common += ["--image-size", str(options.image_size)] if options.image_size else []
+    start = ["--pretrained", backbone] if backbone != BUNDLED[BACKBONE] else []
 
     def run(name: str, *arguments: str) -> list[str]:
         output = folder / name
@@ -78,8 +88,8 @@ def measure(data: pathlib.Path, folder: pathlib.Path, options: argparse.Namespac
             f"{minutes:.1f}",
         ]
 
-    yield run("probe", "--recipe", "probe")
-    yield run("finetune")
+    yield run("probe", "--recipe", "probe", *start)
+    yield run("finetune", *start)
     epochs = str(read_history(folder / "finetune")[-1]["epoch"])
     yield run("from scratch, as many epochs", "--from-scratch", "--epochs", epochs)
     if options.long:
@@ -87,11 +97,34 @@ def measure(data: pathlib.Path, folder: pathlib.Path, options: argparse.Namespac
     python = contenders.find_python(("timm", "torch"), options.peer_python)
     if python:
         size = json.loads((folder / "finetune" / "config.json").read_bytes())["pretrained_cfg"]["input_size"]
-        worker = ["--worker", str(data), str(BUNDLED[BACKBONE]), epochs, str(size[-1])]
+        worker = ["--worker", str(data), str(backbone), epochs, str(size[-1])]
         result = contenders.run_worker(__file__, python, worker, 3 * 3600)
         cells = [result.get(key, result.get("fault", "")) for key in ("val", "test")]
         minutes = str(result.get("minutes", ""))
         yield [data.name, str(images), "timm on PyTorch", *cells, "", minutes]
+
+
+def leave_out(data: pathlib.Path, folder: pathlib.Path, count: int) -> tuple[pathlib.Path, pathlib.Path]:
+    """Trains a backbone on all but `count` classes, unless that is done. Returns these classes and it.
+
+    The classes are evenly spread over their sorted names. The training is the first and shortest one of the
+    bundled backbone, with fewer epochs.
+    """
+    unseen, seen, backbone = (folder / name for name in (f"{data.name}-{count}", "seen", "backbone"))
+    classes = sorted(part.name for part in (data / "train").iterdir())
+    chosen = classes[:: len(classes) // count][:count]
+    for split in ("train", "val", "test"):
+        for name in classes:
+            link = (unseen if name in chosen else seen) / split / name
+            link.parent.mkdir(parents=True, exist_ok=True)
+            if not link.exists():
+                link.symlink_to(data / split / name)
+    if not (backbone / "evaluation.json").exists():
+        sizes = ["--train-size", "40", "--image-size", "56", "--epochs", "10"]
+        options = ["--recipe", "pretrain", *sizes, "--precision", "bfloat16", "--no-pictures"]
+        command = [sys.executable, "-m", "training", "fit", seen, "--output", backbone, *options]
+        subprocess.run(list(map(str, command)), cwd=contenders.ROOT, check=True)
+    return unseen, backbone
 
 
 def sample(data: pathlib.Path, target: pathlib.Path, count: int) -> pathlib.Path:
