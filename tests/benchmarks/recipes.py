@@ -43,6 +43,7 @@ def main():
     parser.add_argument("--image-size", type=int, help="of all trainings (default: the recipe's)")
     parser.add_argument("--precision", default="bfloat16", help="of all trainings (default: %(default)s)")
     parser.add_argument("--long", action="store_true", help="also train with the whole recipe `scratch`")
+    parser.add_argument("--resnext50", action="store_true", help="also the probe of a ResNeXt-50")
     parser.add_argument("--peer-python", help="interpreter with timm and torch")
     parser.add_argument("--output", type=pathlib.Path, help="CSV file for the table")
     parser.add_argument("--models", type=pathlib.Path, help="folder to keep the trained models in")
@@ -94,6 +95,10 @@ def measure(data: pathlib.Path, folder: pathlib.Path, options: argparse.Namespac
     yield run("from scratch, as many epochs", "--from-scratch", "--epochs", epochs)
     if options.long:
         yield run("scratch", "--recipe", "scratch")
+    if options.resnext50:
+        (folder / "resnext50").mkdir(parents=True)
+        contenders.make_repository(folder / "resnext50", "resnext50_32x4d", 224)
+        yield run("probe of a random ResNeXt-50", "--recipe", "probe", "--pretrained", folder / "resnext50")
     python = contenders.find_python(("timm", "torch"), options.peer_python)
     if python:
         size = json.loads((folder / "finetune" / "config.json").read_bytes())["pretrained_cfg"]["input_size"]
