@@ -39,7 +39,8 @@ _README = "README.md"
 _KEPT_README = "README.local.md"
 _TRAINING_FIGURES = {"figures/batch.png", "figures/curves.png"}  # the others are of an evaluation
 _PUSHES = "pushes.json"  # in the private folder: what a person had written in each card that was pushed
-_ROUNDS = 2  # of reading the Hub's head and committing to it: another commit may come between
+# Of reading the Hub's head and committing to it, as another commit may come between: whether it is the last.
+ROUNDS = (False, True)
 _MAX_UPLOADS = 200  # files of one request; the client repeats requests of more than 256
 _ROLES_WITHOUT_WRITING = {"read"}
 _NAME = re.compile(r"[\w.-]+", re.ASCII)
@@ -263,7 +264,7 @@ class _Push:
         """Pushes, and returns the URL."""
         self.api = _log_in(self.repo_id, self.options)
         sent = False
-        for last in (False,) * (_ROUNDS - 1) + (True,):
+        for last in ROUNDS:
             head = _read_head(self.api, self.repo_id, self.options)
             _check_visibility(self.repo_id, head, self.options)
             if head.commit is None and self.options.create_pr:
@@ -282,21 +283,13 @@ class _Push:
             try:
                 url, commit = self._commit(head, plan)
                 break
-            except _MovedError as moved:
+            except MovedError as moved:
                 sent = True
                 if last:
-                    raise RepositoryError(self._describe_move(moved)) from None
+                    raise RepositoryError(moved.explain(self.repo_id, "the push", "push again")) from None
         self._finish(plan)
         self._tag(commit)
         return url
-
-    def _describe_move(self, moved: "_MovedError") -> str:
-        if moved.sent:
-            return f"The connection to the Hub broke twice while {self.repo_id} was pushed: push again."
-        return (
-            f"{self.repo_id} was changed on the Hub twice during the push, and nothing was "
-            "overwritten: push again."
-        )
 
     def _plan(self, head: _Head) -> _Plan:
         """What differs from the Hub."""
@@ -420,7 +413,7 @@ class _Push:
                 self._ask(lambda: self.api.create_branch(self.repo_id, branch=self.options.revision))
             return self._upload(parent, plan, additions)
         except _ConflictError:  # made by somebody else meanwhile, or by a request whose answer was lost
-            raise _MovedError(sent=False) from None
+            raise MovedError(sent=False) from None
         except (RepositoryError, KeyboardInterrupt):
             if parent:
                 self._undo(created, branched, parent)
@@ -528,7 +521,7 @@ def _parts(additions: list[CommitOperationAdd]) -> Iterator[list[CommitOperation
         yield additions[first : first + _MAX_UPLOADS]
 
 
-class _MovedError(Exception):
+class MovedError(Exception):
     """The head of the branch is not what it was.
 
     Args:
@@ -538,6 +531,29 @@ class _MovedError(Exception):
     def __init__(self, *, sent: bool):
         super().__init__()
         self.sent = sent
+
+    def explain(self, name: str, task: str, step: str) -> str:
+        """Why a commit was given up after the last of `ROUNDS`, and what to do.
+
+        Args:
+            name: The repository.
+            task: What the commit was for, such as "the push".
+            step: The next step.
+        """
+        if self.sent:
+            return f"The connection to the Hub broke twice during {task} of {name}: {step}."
+        return f"{name} was changed on the Hub twice during {task}, and nothing was overwritten: {step}."
+
+
+def check_moved(error: BaseException) -> None:
+    """Raises MovedError if the head of the branch may have moved, so that it has to be read again.
+
+    Args:
+        error: One of `client_errors`.
+    """
+    status = http_status(error)
+    if _is_commit(error) and (status == 412 or status is None):
+        raise MovedError(sent=status is None) from None
 
 
 class _ConflictError(RepositoryError):
@@ -766,10 +782,8 @@ def _explained(task: Task) -> Iterator[None]:
     try:
         yield
     except client_errors() as error:
-        status = http_status(error)
-        if _is_commit(error) and (status == 412 or status is None):
-            raise _MovedError(sent=status is None) from None
-        kind = _ConflictError if status == 409 else RepositoryError
+        check_moved(error)
+        kind = _ConflictError if http_status(error) == 409 else RepositoryError
         raise kind(explain_fault(error, task)) from None
 
 
