@@ -24,7 +24,7 @@ from resnext.card import MAX_EVALUATION_BYTES, generate
 from resnext.config import ModelConfig
 from resnext.errors import RepositoryError, printable
 from resnext.hub_errors import Task, client_errors, explain_fault, login_token
-from resnext.hub_requests import bounded_transfer, error_chain, http_status, with_retries
+from resnext.hub_requests import StalledError, bounded_transfer, error_chain, http_status, with_retries
 from resnext.int8 import GRAPH, NOTES, WEIGHTS, is_stale
 from resnext.readme import Card, Generated, merge, render
 from resnext.recipe_file import JSON_ERRORS
@@ -789,7 +789,7 @@ def _explained(task: Task) -> Iterator[None]:
 
 def _is_commit(error: BaseException) -> bool:
     """Whether it is the error of a commit that was refused, or whose request or answer was lost."""
-    lost = (httpx2.ReadError, httpx2.WriteError, httpx2.RemoteProtocolError, httpx2.ReadTimeout)
+    lost = (httpx2.ReadError, httpx2.WriteError, httpx2.RemoteProtocolError, httpx2.ReadTimeout, StalledError)
     for one in error_chain(error):
         if isinstance(one, (*lost, httpx2.HTTPStatusError, errors.HfHubHTTPError)):
             with contextlib.suppress(RuntimeError):  # an error without its request

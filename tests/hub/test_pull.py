@@ -267,6 +267,20 @@ def test_a_hub_that_never_answers_is_given_up(path, hub, pull):
     assert "did not answer" in notice or "cannot be reached" in notice
 
 
+@pytest.mark.parametrize("path", ["/api/", "model.safetensors"])
+def test_an_answer_that_drips_is_given_up(path, hub, tmp_path, monkeypatch):
+    monkeypatch.setattr(hub_requests, "_STALLED_AFTER", 0.3)
+    hub.drips[path] = 0.01
+    words = "The Hub sent less than 1 kB/s for 0.3 s, so tester/tiny could not be downloaded: try again later"
+    with in_this_process(hub.url, tmp_path / "home"):
+        with pytest.raises(RepositoryError, match=words):
+            client.pull("tester/tiny", None)
+        monkeypatch.setattr(hub_requests, "_MIN_RATE", 1)  # slow, but fast enough
+        del hub.drips[path]
+        hub.drips["config.json"] = 0.001
+        assert client.pull("tester/tiny", None).notice == ""
+
+
 def test_a_damaged_update_is_not_used_and_the_older_copy_is(hub, pull):
     before = pull()[0]
     _, after = change(hub, "model.safetensors", b"")
