@@ -29,7 +29,7 @@ from resnext.int8 import GRAPH, NOTES, WEIGHTS, is_stale
 from resnext.readme import Card, Generated, merge, render
 from resnext.recipe_file import JSON_ERRORS
 from resnext.repository import NEEDED, Repository, load_tensors, own_files, plain_name
-from resnext.results import EVALUATION, read_evaluation
+from resnext.results import EVALUATION, FIGURES, read_evaluation
 from resnext.shapes import tensor_shapes
 from resnext.weights import check_shapes, weights_file
 
@@ -306,9 +306,10 @@ class _Push:
             name: content for name, content in local.items() if not _is_same(content, head.files.get(name))
         }
         delete = []
-        if EVALUATION in local:  # a new evaluation replaces the pictures of the old one
+        if EVALUATION in local:  # a new evaluation replaces the pictures and figures of the old one
             pictures = (name for name in head.files if pathlib.PurePosixPath(name).match("mistakes/*.jpg"))
-            delete = sorted(name for name in pictures if name not in local)
+            figures = (f"figures/{name}" for name in FIGURES if f"figures/{name}" in head.files)
+            delete = sorted(name for name in (*pictures, *figures) if name not in local)
         same = bool(chosen and self.local_card and chosen.fingerprint() == self.local_card.fingerprint())
         return _Plan(text, add, delete, notices, own, same)
 
