@@ -595,6 +595,10 @@ def test_a_repository_with_a_pickle_alone_says_how_to_convert_it(hub, pull):
     del files["model.safetensors"]
     repo.add("refs/heads/main", files, "pickle")
     assert "only as a pickle, pytorch_model.bin, which is not opened: convert it" in pull()[1]
+    del files["pytorch_model.bin"]
+    files |= {"openvino_int8.bin": File(b"int8"), "ood.safetensors": File(b"", lfs=True)}
+    repo.add("refs/heads/main", files, "neither")
+    assert "tester/tiny on the Hub is not a model repository: it has no model.safetensors." in pull()[1]
 
 
 def test_a_copy_that_does_not_fit_on_the_disk_leaves_no_folder(hub, tmp_path):
