@@ -4,13 +4,14 @@ import itertools
 import json
 import math
 import pathlib
+import re
 
 import numpy as np
 from huggingface_hub import EvalResult, ModelCardData
 
 from resnext.atomic import write_atomically
 from resnext.config import ModelConfig
-from resnext.errors import ConfigError, printable
+from resnext.errors import ConfigError, printable, shortened
 from resnext.int8 import GRAPH, NOTES, WEIGHTS
 from resnext.readme import DATASET_TYPE, METRICS, TAGS, TASK, Card, Generated, merge, render
 from resnext.recipe_file import JSON_ERRORS, recorded_commands, recorded_temperature
@@ -23,6 +24,9 @@ _MAX_NAMED_CLASSES = 20
 _FEW_IMAGES = 1000  # of a test set, below which the card states how exact its accuracy is
 _MAX_BALANCE_ROWS = 100  # classes, above which the table of their images is left out
 MAX_EVALUATION_BYTES = 2**28  # above that of 4,000 classes, the most that `evaluate` accepts
+_PLAIN_NAME = re.compile(r"(?!www\.)[a-z0-9]+(?:[._-][a-z0-9]+)*", re.IGNORECASE | re.ASCII)
+# Where GitHub and the Hub make links of text, even of escaped text. An HTML comment there prevents it.
+_AUTOLINK = re.compile(r"(?<=www)(?=\.)|(?<=http)(?=s?:)|(?<=ftp)(?=:)|(?=@)", re.IGNORECASE)
 # What the card calls the recipe's settings.
 _SETTINGS = {
     "epochs": "epochs",
@@ -153,16 +157,16 @@ def _eval_results(dataset: str, evaluation: Evaluation) -> list[EvalResult]:
 
 def _introduction(repo_id: str, config: ModelConfig, dataset: str) -> str:
     parameters = sum(module.parameters for module in network_modules(config.architecture, config.num_classes))
-    labels = ", ".join(_escape(name) for name in config.label_names[:_MAX_NAMED_CLASSES])
+    labels = ", ".join(_name(name) for name in config.label_names[:_MAX_NAMED_CLASSES])
     unnamed = config.num_classes - _MAX_NAMED_CLASSES
     more = f" and {unnamed} more" if unnamed > 0 else ""
     size = config.preprocessing.image_size
     return (
-        f"# {repo_id.split('/')[-1]}\n\n"
+        f"# {_title(repo_id.split('/')[-1])}\n\n"
         f"A ResNeXt ([Xie et al., 2017](https://arxiv.org/abs/1611.05431)) that classifies "
         f"{config.num_classes} classes: {labels}{more}. It has the architecture `{config.name}` with "
         f"{parameters / 1e6:.2f} million parameters, takes images of {size} x {size} pixels, and was trained "
-        f"on the images in {_escape(dataset)}. The files are in timm's format, safetensors and JSON: loading "
+        f"on the images in {_name(dataset)}. The files are in timm's format, safetensors and JSON: loading "
         f"them does not execute any code."
     )
 
@@ -189,8 +193,8 @@ def _results_section(evaluation: Evaluation, folder: pathlib.Path, pretrained: b
         "| --- | ---: | ---: | ---: | ---: |",
     ]
     for row in evaluation.per_class:
-        label = _escape(row.label)
-        lines.append(f"| {label} | {row.precision:.3f} | {row.recall:.3f} | {row.f1:.3f} | {row.support} |")
+        scores = [f"{score:.3f}" if row.support else "–" for score in (row.precision, row.recall, row.f1)]
+        lines.append(f"| {_name(row.label)} | {' | '.join(scores)} | {row.support} |")
     lines += ["", _describe_calibration(evaluation, temperature)]
     lines += _figure(folder, "reliability.png", "Reliability diagram: accuracy by confidence")
     lines += _figure(folder, "heatmap.png", "Confusion matrix: true class by predicted class")
@@ -362,7 +366,7 @@ def _describe_balance(recipe: dict, config: ModelConfig) -> list[str]:
     counts = recipe.get("class_images")
     if not counts or len(counts["train"]) != config.num_classes:
         return []
-    names = [_escape(name) for name in config.label_names]
+    names = [_name(name) for name in config.label_names]
     train = np.array(counts["train"])
     least, most = int(train.argmin()), int(train.argmax())
     if train[least] == train[most]:
@@ -409,7 +413,7 @@ def _weak_points(evaluation: Evaluation) -> list[str]:
     tested = [row for row in evaluation.per_class if row.support]
     if len(tested) > 1:
         weakest = sorted(tested, key=lambda row: row.recall)[: min(3, len(tested) - 1)]
-        names = ", ".join(f"{_escape(row.label)} ({row.recall:.0%} of {row.support})" for row in weakest)
+        names = ", ".join(f"{_name(row.label)} ({row.recall:.0%} of {row.support})" for row in weakest)
         points.append(f"The classes that it recognizes least often: {names}.")
     if evaluation.samples < _FEW_IMAGES:
         error = 1.96 * math.sqrt(evaluation.top1 * (1 - evaluation.top1) / evaluation.samples)
@@ -577,8 +581,19 @@ def _check_recipe(recipe: dict) -> None:
             raise ValueError("its numbers of images do not fit its classes")
 
 
+def _title(name: str) -> str:
+    """The name of a repository as a heading. Those that the Hub allows mostly need no escapes."""
+    return name if _PLAIN_NAME.fullmatch(name) else _name(name)
+
+
+def _name(text: str) -> str:
+    """The name of a class or folder: escaped, and short enough for a table."""
+    return _escape(shortened(text))
+
+
 def _escape(text: str) -> str:
-    """Escapes the name of a class or folder, which may be any text, so that nothing in it acts as markup."""
+    """Escapes text of any origin, so that nothing in it acts as markup."""
     text = printable(text.replace("\r", " ").replace("\n", " "))
     # The dollar is for formulas, which GitHub and the Hub draw.
-    return "".join(f"&#{ord(letter)};" if letter in "<>&|`*_[]()!#\\$~" else letter for letter in text)
+    text = "".join(f"&#{ord(letter)};" if letter in "<>&|`*_[]()!#\\$~" else letter for letter in text)
+    return _AUTOLINK.sub("<!-- -->", text)

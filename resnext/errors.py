@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable
 
+MAX_NAME = 100  # characters of a name that a page or a card shows
 _MAX_LENGTH = 1000  # characters of a line
 # The path of a file in the cache of the Hub's client.
 _IN_CACHE = re.compile(
@@ -34,6 +35,11 @@ def printable(text: str) -> str:
     return "".join(
         character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text
     )
+
+
+def shortened(text: str, longest: int = MAX_NAME) -> str:
+    """The text, with its end left out if it is too long: repositories have names of any length."""
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"
 
 
 def file_name(path: object) -> str:

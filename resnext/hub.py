@@ -18,14 +18,14 @@ from resnext.errors import ConfigError, RepositoryError, ResNeXtError
 from resnext.hub_errors import Task, client_errors, explain_fault
 from resnext.hub_requests import TIMEOUT, bounded_transfer, http_status, with_retries
 from resnext.shapes import network_modules, tensor_shapes
-from resnext.weights import read_tensors, weights_file
+from resnext.weights import networks, read_tensors, weights_file
 
 NEEDED = ("config.json", "model.safetensors")
 # Of the photographs in examples/, which the page offers.
 EXAMPLE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 MAX_EXAMPLES = 24
 _MAX_OPTIONAL_BYTES = 32 * 2**20  # of a file that is not needed to classify
-_PICKLES = (".bin", ".pth", ".pt", ".pth.tar")
+_PICKLES = (".bin", ".pth", ".pt", ".pth.tar")  # OpenVINO's weights are .bin, too
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
@@ -245,7 +245,7 @@ def _check_size(config_file: pathlib.Path, announced: int, where: str) -> None:
 
 def _weights_name(names: Collection[str]) -> str:
     """The file of the weights: model.safetensors, or as in timm the only such file."""
-    others = [name for name in names if name.endswith(".safetensors") and "/" not in name]
+    others = networks(names)
     if NEEDED[1] in names or len(others) != 1:
         return NEEDED[1]
     return others[0]
@@ -259,8 +259,9 @@ def missing_file(where: str, name: str, names: Iterable[str]) -> str:
         name: The file that is missing.
         names: The files that are there.
     """
-    pickles = sorted(file for file in names if file.endswith(_PICKLES))
-    shards = sorted(file for file in names if file.endswith(".safetensors"))
+    names = list(names)
+    pickles = sorted(file for file in names if file.endswith(_PICKLES) and "openvino_" not in file)
+    shards = networks(names)
     if name == "config.json":
         pass
     elif shards:

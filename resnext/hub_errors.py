@@ -18,6 +18,7 @@ from resnext.hub_requests import (
     BusyError,
     LockedError,
     NoAnswerError,
+    StalledError,
     error_chain,
     http_status,
     retry_after,
@@ -66,6 +67,7 @@ def client_errors() -> tuple[type[Exception], ...]:
         BusyError,
         NoAnswerError,
         LockedError,
+        StalledError,
         *_MALFORMED,
     )
 
@@ -218,6 +220,12 @@ def _token_is_text() -> bool:
 def _connection_fault(chain: list[BaseException]) -> tuple[str, str] | None:
     import httpx2
 
+    stalled = next((one for one in chain if isinstance(one, StalledError)), None)
+    if stalled:
+        return (
+            f"The Hub sent less than {stalled.rate / 1000:g} kB/s for {stalled.seconds:g} s",
+            "try again later",
+        )
     if _has(chain, httpx2.TimeoutException, NoAnswerError):
         return "The Hub did not answer", "try again later"
     if _has(chain, ssl.SSLError):

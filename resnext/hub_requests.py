@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     import httpx2
@@ -26,6 +26,8 @@ _REPORT_LOCK_AFTER = 5.0  # seconds of waiting for another process's download, a
 _MAX_LOCKED = 300.0  # seconds without progress of that process, after which the wait ends
 _REPORT_TRANSFER_AFTER = 30.0  # seconds of a transfer, after which a line says that it continues
 _MIN_SPEED = 50_000  # bytes a second, below which a transfer over Xet is ended
+_MIN_RATE = 1000  # bytes a second of an answer, below which it counts as stalled
+_STALLED_AFTER = 60.0  # seconds that are averaged
 _UPLOAD_TRIES = 2  # of a request, after which the client's own retries end
 # Settings of Xet, the client of the Hub's storage, which otherwise retries for up to eight minutes.
 _XET_LIMITS = {
@@ -80,6 +82,22 @@ class LockedError(Exception):
     def __init__(self, lock: str, seconds: float):
         super().__init__(lock)
         self.lock = lock
+        self.seconds = seconds
+
+
+class StalledError(Exception):
+    """An answer arrives so slowly that it is given up; each read alone is in time.
+
+    Args:
+        request: The request.
+        rate: The bytes a second that were expected.
+        seconds: The time without them.
+    """
+
+    def __init__(self, request: "httpx2.Request", rate: float, seconds: float):
+        super().__init__(f"less than {rate:g} bytes/s for {seconds:g} s")
+        self.request = request
+        self.rate = rate
         self.seconds = seconds
 
 
@@ -277,9 +295,39 @@ def _limit(request: "httpx2.Request") -> None:
 
 
 def _hand_over(response: "httpx2.Response") -> None:
-    """Lets `with_retries` decide when a request is repeated."""
-    if _current_bounds() is not None and response.status_code in _RETRIED:
+    """Lets `with_retries` decide when a request is repeated, and bounds the time that a body takes."""
+    if _current_bounds() is None:
+        return
+    if response.status_code in _RETRIED:
         raise BusyError(response.status_code, _announced_wait(response.headers))
+    response.stream = _bounded_stream(response)
+
+
+def _bounded_stream(response: "httpx2.Response") -> "httpx2.SyncByteStream":
+    """The body of a response; StalledError is raised if it arrives at less than `_MIN_RATE`."""
+    import httpx2
+
+    class Stream(httpx2.SyncByteStream):
+        inner: Any = response.stream
+
+        def __iter__(self) -> Iterator[bytes]:
+            began, count = time.monotonic(), 0
+            for part in self.inner:
+                count += len(part)
+                seconds = time.monotonic() - began
+                if seconds >= _STALLED_AFTER:
+                    if count < _MIN_RATE * seconds:
+                        raise StalledError(response.request, _MIN_RATE, _STALLED_AFTER)
+                    began, count = time.monotonic(), 0
+                yield part
+
+        def close(self) -> None:
+            self.inner.close()
+
+        def __getattr__(self, name: str):
+            return getattr(self.inner, name)  # the time that the response took
+
+    return Stream()
 
 
 def _announced_wait(headers: Mapping[str, str]) -> float | None:

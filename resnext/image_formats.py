@@ -152,6 +152,11 @@ def is_hidden(name: str) -> bool:
     return name.startswith(".") or name.lower() in _SYSTEM_NAMES
 
 
+def is_irregular(file: str | os.PathLike) -> bool:
+    """Whether it is a pipe, a socket or a device: opening a pipe would block forever."""
+    return os.path.exists(file) and not os.path.isfile(file) and not os.path.isdir(file)
+
+
 def unsupported(head: bytes, name: str) -> str:
     """Returns what a file is if its format is known but not read, such as "a JPEG 2000 image"; "" otherwise.
 

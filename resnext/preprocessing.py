@@ -23,6 +23,7 @@ from resnext.image_formats import (
     describe_tiff,
     describe_unreadable,
     is_heif,
+    is_irregular,
     is_tiff,
     register_heif,
     unsupported,
@@ -271,6 +272,10 @@ def _read(source: str | os.PathLike | bytes, name: str) -> tuple[io.BytesIO | pa
     if isinstance(source, bytes):
         head, parts = source[:HEAD], take_apart(source)
     else:
+        if is_irregular(source):
+            raise ImageError(
+                f"{name} is not a regular file but a pipe, a socket or a device: save the image first."
+            )
         with pathlib.Path(source).open("rb") as file:
             head = file.read(HEAD)
             parts = take_apart(head + file.read()) if is_taken_apart(head) else Parts(b"")

@@ -16,7 +16,7 @@ from resnext.config import ModelConfig
 from resnext.errors import RepositoryError
 from resnext.hub import NEEDED, find_copy, missing_file, pull, stale_copy
 from resnext.shapes import tensor_shapes
-from resnext.weights import read_tensors, weights_file
+from resnext.weights import OOD, read_tensors, weights_file
 
 _PACKAGE = pathlib.Path(__file__).parent
 # The models that come with the package, by the names that find them.
@@ -24,7 +24,6 @@ BUNDLED = {"flowers": _PACKAGE / "flowers", "tiny-imagenet": _PACKAGE / "tiny_im
 _BUNDLED_SUFFIX = " (bundled)"  # of the names that are shown
 DEFAULT = "flowers"  # classifies if no model is named
 BACKBONE = "tiny-imagenet"  # what training starts from if nothing else is named
-OOD = "ood.safetensors"
 INT8 = ("quantization.json", "openvino_int8.xml", "openvino_int8.bin")
 # What this project reads beside the needed files. Nothing else is downloaded.
 OPTIONAL = (

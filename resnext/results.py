@@ -18,6 +18,8 @@ from resnext.repository import is_of_other_weights
 
 HISTORY = "history.csv"
 EVALUATION = "evaluation.json"
+# The figures of an evaluation, in figures/. The others there are of the training.
+FIGURES = ("samples.png", "heatmap.png", "reliability.png", "ood.png", "corruptions.png")
 # evaluation.json reaches 100 MB there, because the confusion matrix grows with the square.
 MAX_TESTED_CLASSES = 4000
 HISTORY_COLUMNS = ("epoch", "loss", "accuracy", "val_loss", "val_accuracy", "learning_rate", "seconds")
@@ -147,6 +149,7 @@ class Evaluation:
         samples: The number of test images, or None if the file does not say.
         dtype: The dtype that the network computed in.
         weights_sha256: The SHA-256 of the weights that were tested, or None if the file does not say.
+        images_sha256: The SHA-256 of the images of the data set, or None if the file does not say.
         overlap: The number of test images that were also used to train or to choose the weights, by their
             content, or None if that was not checked.
         uncalibrated: The calibration as it was before the classifier was scaled by a temperature; empty if it
@@ -169,6 +172,7 @@ class Evaluation:
     samples: int | None = None
     dtype: str = "float32"
     weights_sha256: str | None = None
+    images_sha256: str | None = None
     overlap: int | None = None
     uncalibrated: tuple[CalibrationBin, ...] = ()
     corruptions: tuple[CorruptionScore, ...] = ()
@@ -231,7 +235,6 @@ class Evaluation:
             )
         if not all(0 <= row.probability <= 1 for row in (*predictions, *(suspects or ()))):
             raise ValueError("a probability is not between 0 and 1")
-        digest = values.get("weights_sha256")
         return cls(
             classes,
             matrix,
@@ -242,7 +245,8 @@ class Evaluation:
             loss=_optional_float(values, "loss"),
             samples=_optional_int(values, "samples"),
             dtype=str(values.get("dtype", "float32")),
-            weights_sha256=None if digest is None else str(digest),
+            weights_sha256=_optional_str(values, "weights_sha256"),
+            images_sha256=_optional_str(values, "images_sha256"),
             overlap=_optional_int(values, "overlap"),
             uncalibrated=tuple(
                 CalibrationBin(float(confidence), float(accuracy), int(images))
@@ -254,7 +258,7 @@ class Evaluation:
             ),
             suspects=suspects,
             detection=detection,
-            method=None if values.get("method") is None else str(values["method"]),
+            method=_optional_str(values, "method"),
         )
 
     def to_json(self) -> str:
@@ -268,6 +272,7 @@ class Evaluation:
             "dtype": self.dtype,
             **({} if self.method is None else {"method": self.method}),
             **({} if self.weights_sha256 is None else {"weights_sha256": self.weights_sha256}),
+            **({} if self.images_sha256 is None else {"images_sha256": self.images_sha256}),
             **({} if self.overlap is None else {"overlap": self.overlap}),
             **({"uncalibrated": self.uncalibrated} if self.uncalibrated else {}),
             **({"corruptions": [row._asdict() for row in self.corruptions]} if self.corruptions else {}),
@@ -305,6 +310,10 @@ def _json_lines(value: Any) -> str:
 def _without_empty(rows: Sequence[ImagePrediction | Suspect]) -> list[dict[str, Any]]:
     """The rows as dicts, without the thumbnails that they do not have."""
     return [{key: value for key, value in row._asdict().items() if value is not None} for row in rows]
+
+
+def _optional_str(values: dict, key: str) -> str | None:
+    return None if values.get(key) is None else str(values[key])
 
 
 def _optional_int(values: dict, key: str) -> int | None:

@@ -15,7 +15,7 @@ from PIL import Image
 from resnext.classifier import Classifier
 from resnext.config import Preprocessing
 from resnext.errors import ImageError, printable
-from resnext.image_formats import SUFFIXES, UNSUPPORTED_SUFFIXES, is_hidden
+from resnext.image_formats import SUFFIXES, UNSUPPORTED_SUFFIXES, is_hidden, is_irregular
 from resnext.preprocessing import load_pixels
 from resnext.runtimes import Output
 
@@ -94,17 +94,12 @@ def _files_below(path: pathlib.Path, left_out: LeftOut) -> Iterator[pathlib.Path
         subfolders[:] = sorted(name for name in subfolders if not is_hidden(name))
         for name in sorted(name for name in names if not is_hidden(name)):
             file = pathlib.Path(folder, name)
-            if file.suffix.lower() in _IMAGE_SUFFIXES and not _is_irregular(file):
+            if file.suffix.lower() in _IMAGE_SUFFIXES and not is_irregular(file):
                 found = True
                 yield file
             else:
                 left_out.add(file)
     yield from unlisted if found or unlisted else [path]
-
-
-def _is_irregular(file: pathlib.Path) -> bool:
-    """Whether it is a pipe, a socket or a device: opening a pipe would block forever."""
-    return not os.path.isfile(file) and os.path.exists(file)
 
 
 def classify_images(

@@ -6,7 +6,7 @@ import json
 import os
 import pathlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import ml_dtypes
@@ -26,6 +26,7 @@ _TIMM_NAMES = {
     "moving_mean": "running_mean",
     "moving_variance": "running_var",
 }
+OOD = "ood.safetensors"  # the detector of unknown photographs, which is not the network
 _WRAPPERS = ("module.", "_orig_mod.")
 # In bytes. ResNeXt-101 has a header of 64 kB; one of a million tensors in 66 MB took 1.2 GB of memory to
 # read.
@@ -38,9 +39,18 @@ def weights_file(folder: pathlib.Path) -> pathlib.Path:
     # Unlike pathlib's, these functions find nothing, and do not raise, where a folder may not be searched.
     if os.path.isfile(named):
         return named
-    names = glob.glob("*.safetensors", root_dir=folder)
+    names = networks(glob.glob("*.safetensors", root_dir=folder))
     others = [folder / name for name in names if os.path.isfile(folder / name)]
     return others[0] if len(others) == 1 else named
+
+
+def networks(names: Iterable[str]) -> list[str]:
+    """Those files of a model repository that may hold a network, in safetensors.
+
+    Args:
+        names: The names of its files.
+    """
+    return sorted(n for n in names if n.endswith(".safetensors") and "/" not in n and n != OOD)
 
 
 def read_tensors(

@@ -161,7 +161,8 @@ def fit_command(
     if on is not None:
         _check_job(push_to_hub, dry_run or resume, pretrained, recipe)
     repository = _find_start(pretrained, from_scratch, recipe, settings["model"])
-    recipe = recipe or ("finetune" if repository else "scratch")
+    if recipe is None:  # an empty name is not one, as of a variable that is not set
+        recipe = "finetune" if repository else "scratch"
     chosen = _choose_recipe(recipe, settings, repository)
     _check_output(output, data)
     publication = _plan_publication(push_to_hub, push_every, private, license, check=not dry_run)
@@ -607,14 +608,16 @@ def _find_start(
     pretrained: str | None, from_scratch: bool, recipe: str | None, model: str | None
 ) -> Repository | None:
     """The network that training starts from; None for random weights."""
-    if pretrained and from_scratch:
+    if pretrained is not None and from_scratch:
         raise typer.BadParameter(
             "a network that starts from random weights is not pretrained: leave one of them out.",
             param_hint="'--pretrained' / '--from-scratch'",
         )
-    if pretrained:
+    if pretrained is not None:
         return _find(pretrained, optional=("recipe.json",))  # which has the commands that trained it
-    if from_scratch or model or (recipe and _is_found(recipe) and not find_recipe(recipe).probe_passes):
+    if from_scratch or model is not None:
+        return None
+    if recipe is not None and _is_found(recipe) and not find_recipe(recipe).probe_passes:
         return None
     return find_repository(bundled_title(BACKBONE))
 

@@ -80,6 +80,17 @@ class ImageFolders:
                 digest.update(os.fsencode(f"{name}\0{relative}\0{_size(file)}\0{label}\n"))
         return digest.hexdigest()
 
+    def digest(self) -> str:
+        """SHA-256 of the names, classes and contents of all files.
+
+        Raises:
+            DataError: A file was removed after it was found.
+        """
+        digest = hashlib.sha256(self.fingerprint().encode())
+        for _, split in sorted(self.splits.items()):
+            digest.update(split.digests.tobytes())
+        return digest.hexdigest()
+
     def counts(self, split: str) -> np.ndarray:
         """The number of images of each class in a split: (classes,) int64, zeros if the data set lacks it."""
         labels = self.splits[split].labels if split in self.splits else np.zeros(0, np.int64)

@@ -1,6 +1,7 @@
 """`evaluate`: classifies the whole test set in float32, so that the results are the same on every machine."""
 
 import dataclasses
+import hashlib
 import pathlib
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
@@ -15,6 +16,7 @@ from resnext.preprocessing import load_pixels
 from resnext.recipe_file import recorded_temperature
 from resnext.repository import weights_digest
 from resnext.results import (
+    FIGURES,
     MAX_TESTED_CLASSES,
     Evaluation,
     ImagePrediction,
@@ -26,6 +28,7 @@ from resnext.stream import infer_images
 
 from .corruptions import measure_corruptions
 from .data import ImageFolders
+from .earlier import keep_earlier
 from .mistakes import choose_mistakes, remove_thumbnails, save_thumbnails
 from .ood import measure_detector
 from .provenance import choose_test_images
@@ -49,6 +52,9 @@ def evaluate(
     report: Callable[[str], object] = print,
 ) -> Evaluation:
     """Classifies every test image, and writes evaluation.json, the figures and thumbnails of the mistakes.
+
+    What an earlier evaluation in `output` has measured beside the test is kept, if it was of the same weights
+    and images.
 
     Args:
         data: The data set, with a split "test". Its classes and the model's are matched by name.
@@ -88,25 +94,30 @@ def evaluate(
     evaluation = dataclasses.replace(
         measure(logits, true, labels, names),
         weights_sha256=weights_digest(folder),
+        images_sha256=images_digest(whole, data),
         overlap=overlap,
         uncalibrated=tuple(before),
         corruptions=measure_corruptions(classifier, test.files, true, report) if corruptions else (),
     )
     detection = measure_detector(classifier, test.files, unknown, report)
     evaluation = dataclasses.replace(evaluation, detection=detection)
-    doubtful = find_suspects(whole, classifier.config, report) if suspects else None
-    if doubtful is not None:
+    if suspects:
+        doubtful = find_suspects(whole, classifier.config, report)
         evaluation = dataclasses.replace(evaluation, suspects=tuple(suspect for _, suspect in doubtful))
-    # Written without thumbnails first: a run that is killed while the thumbnails change names none that is
-    # missing or shows another image.
-    evaluation.write(output)
+    images = {file.relative_to(whole.root).as_posix(): file for file in whole.merged().files}
+    given = {"--corruptions": corruptions, "--suspects": suspects, "--unknown": bool(unknown)}
+    options = [option for option, is_given in given.items() if is_given]
+    evaluation = keep_earlier(evaluation, output, images, options, report)
+    # A run that is killed leaves no figure beside the numbers of another evaluation, and no name of a
+    # thumbnail that is missing or shows another image: figures go before evaluation.json is written and come
+    # after it, and it is written without thumbnails first.
     figures = output / "figures"
-    remove_thumbnails(output)
-    for name in ("samples.png", "ood.png", "corruptions.png"):  # an earlier evaluation may have had more
+    for name in FIGURES:
         (figures / name).unlink(missing_ok=True)
+    evaluation.write(output)
+    remove_thumbnails(output)
     if pictures:
-        files = whole.merged().files
-        doubtful_files = [files[index] for index, _ in doubtful or ()]
+        doubtful_files = [images[suspect.file] for suspect in evaluation.suspects or ()]
         evaluation = _with_thumbnails(evaluation, classifier, test.files, doubtful_files, output)
         evaluation.write(output)
         _draw_samples(classifier, test.files, evaluation.predictions, figures / "samples.png")
@@ -114,12 +125,12 @@ def evaluate(
     plots.save_figure(matrix, figures / "heatmap.png")
     reliability = plots.reliability(evaluation.calibration, evaluation.uncalibrated)
     plots.save_figure(reliability, figures / "reliability.png")
-    if detection and detection.roc:
-        plots.save_figure(plots.roc(detection), figures / "ood.png")
+    if evaluation.detection and evaluation.detection.roc:
+        plots.save_figure(plots.roc(evaluation.detection), figures / "ood.png")
     if evaluation.corruptions:
         plots.save_figure(plots.corruptions(evaluation.corruptions), figures / "corruptions.png")
     lines = [*first_predictions(evaluation), "", *class_table(evaluation), ""]
-    if evaluation.suspects is not None:
+    if suspects and evaluation.suspects is not None:
         lines += [*suspect_table(evaluation.suspects, len(whole.merged())), ""]
     for line in lines:
         report(line)
@@ -128,6 +139,11 @@ def evaluate(
         f"loss {evaluation.loss:.4f} on {len(test)} test images."
     )
     return evaluation
+
+
+def images_digest(whole: ImageFolders, tested: ImageFolders) -> str:
+    """SHA-256 of the content of a data set, and of which of its images were tested."""
+    return hashlib.sha256(f"{whole.digest()} {tested.digest()}".encode()).hexdigest()
 
 
 def draw_curves(folder: pathlib.Path) -> None:

@@ -24,12 +24,12 @@ from resnext.card import MAX_EVALUATION_BYTES, generate
 from resnext.config import ModelConfig
 from resnext.errors import RepositoryError, printable
 from resnext.hub_errors import Task, client_errors, explain_fault, login_token
-from resnext.hub_requests import bounded_transfer, error_chain, http_status, with_retries
+from resnext.hub_requests import StalledError, bounded_transfer, error_chain, http_status, with_retries
 from resnext.int8 import GRAPH, NOTES, WEIGHTS, is_stale
 from resnext.readme import Card, Generated, merge, render
 from resnext.recipe_file import JSON_ERRORS
 from resnext.repository import NEEDED, Repository, load_tensors, own_files, plain_name
-from resnext.results import EVALUATION, read_evaluation
+from resnext.results import EVALUATION, FIGURES, read_evaluation
 from resnext.shapes import tensor_shapes
 from resnext.weights import check_shapes, weights_file
 
@@ -39,7 +39,8 @@ _README = "README.md"
 _KEPT_README = "README.local.md"
 _TRAINING_FIGURES = {"figures/batch.png", "figures/curves.png"}  # the others are of an evaluation
 _PUSHES = "pushes.json"  # in the private folder: what a person had written in each card that was pushed
-_ROUNDS = 2  # of reading the Hub's head and committing to it: another commit may come between
+# Of reading the Hub's head and committing to it, as another commit may come between: whether it is the last.
+ROUNDS = (False, True)
 _MAX_UPLOADS = 200  # files of one request; the client repeats requests of more than 256
 _ROLES_WITHOUT_WRITING = {"read"}
 _NAME = re.compile(r"[\w.-]+", re.ASCII)
@@ -263,7 +264,7 @@ class _Push:
         """Pushes, and returns the URL."""
         self.api = _log_in(self.repo_id, self.options)
         sent = False
-        for last in (False,) * (_ROUNDS - 1) + (True,):
+        for last in ROUNDS:
             head = _read_head(self.api, self.repo_id, self.options)
             _check_visibility(self.repo_id, head, self.options)
             if head.commit is None and self.options.create_pr:
@@ -282,21 +283,13 @@ class _Push:
             try:
                 url, commit = self._commit(head, plan)
                 break
-            except _MovedError as moved:
+            except MovedError as moved:
                 sent = True
                 if last:
-                    raise RepositoryError(self._describe_move(moved)) from None
+                    raise RepositoryError(moved.explain(self.repo_id, "the push", "push again")) from None
         self._finish(plan)
         self._tag(commit)
         return url
-
-    def _describe_move(self, moved: "_MovedError") -> str:
-        if moved.sent:
-            return f"The connection to the Hub broke twice while {self.repo_id} was pushed: push again."
-        return (
-            f"{self.repo_id} was changed on the Hub twice during the push, and nothing was "
-            "overwritten: push again."
-        )
 
     def _plan(self, head: _Head) -> _Plan:
         """What differs from the Hub."""
@@ -313,9 +306,10 @@ class _Push:
             name: content for name, content in local.items() if not _is_same(content, head.files.get(name))
         }
         delete = []
-        if EVALUATION in local:  # a new evaluation replaces the pictures of the old one
+        if EVALUATION in local:  # a new evaluation replaces the pictures and figures of the old one
             pictures = (name for name in head.files if pathlib.PurePosixPath(name).match("mistakes/*.jpg"))
-            delete = sorted(name for name in pictures if name not in local)
+            figures = (f"figures/{name}" for name in FIGURES if f"figures/{name}" in head.files)
+            delete = sorted(name for name in (*pictures, *figures) if name not in local)
         same = bool(chosen and self.local_card and chosen.fingerprint() == self.local_card.fingerprint())
         return _Plan(text, add, delete, notices, own, same)
 
@@ -420,7 +414,7 @@ class _Push:
                 self._ask(lambda: self.api.create_branch(self.repo_id, branch=self.options.revision))
             return self._upload(parent, plan, additions)
         except _ConflictError:  # made by somebody else meanwhile, or by a request whose answer was lost
-            raise _MovedError(sent=False) from None
+            raise MovedError(sent=False) from None
         except (RepositoryError, KeyboardInterrupt):
             if parent:
                 self._undo(created, branched, parent)
@@ -528,7 +522,7 @@ def _parts(additions: list[CommitOperationAdd]) -> Iterator[list[CommitOperation
         yield additions[first : first + _MAX_UPLOADS]
 
 
-class _MovedError(Exception):
+class MovedError(Exception):
     """The head of the branch is not what it was.
 
     Args:
@@ -538,6 +532,29 @@ class _MovedError(Exception):
     def __init__(self, *, sent: bool):
         super().__init__()
         self.sent = sent
+
+    def explain(self, name: str, task: str, step: str) -> str:
+        """Why a commit was given up after the last of `ROUNDS`, and what to do.
+
+        Args:
+            name: The repository.
+            task: What the commit was for, such as "the push".
+            step: The next step.
+        """
+        if self.sent:
+            return f"The connection to the Hub broke twice during {task} of {name}: {step}."
+        return f"{name} was changed on the Hub twice during {task}, and nothing was overwritten: {step}."
+
+
+def check_moved(error: BaseException) -> None:
+    """Raises MovedError if the head of the branch may have moved, so that it has to be read again.
+
+    Args:
+        error: One of `client_errors`.
+    """
+    status = http_status(error)
+    if _is_commit(error) and (status == 412 or status is None):
+        raise MovedError(sent=status is None) from None
 
 
 class _ConflictError(RepositoryError):
@@ -766,16 +783,14 @@ def _explained(task: Task) -> Iterator[None]:
     try:
         yield
     except client_errors() as error:
-        status = http_status(error)
-        if _is_commit(error) and (status == 412 or status is None):
-            raise _MovedError(sent=status is None) from None
-        kind = _ConflictError if status == 409 else RepositoryError
+        check_moved(error)
+        kind = _ConflictError if http_status(error) == 409 else RepositoryError
         raise kind(explain_fault(error, task)) from None
 
 
 def _is_commit(error: BaseException) -> bool:
     """Whether it is the error of a commit that was refused, or whose request or answer was lost."""
-    lost = (httpx2.ReadError, httpx2.WriteError, httpx2.RemoteProtocolError, httpx2.ReadTimeout)
+    lost = (httpx2.ReadError, httpx2.WriteError, httpx2.RemoteProtocolError, httpx2.ReadTimeout, StalledError)
     for one in error_chain(error):
         if isinstance(one, (*lost, httpx2.HTTPStatusError, errors.HfHubHTTPError)):
             with contextlib.suppress(RuntimeError):  # an error without its request

@@ -213,6 +213,12 @@ class RunFolder:
     def _merge_run(self, record: dict) -> dict:
         if self.state is None:
             raise RepositoryError(f"{self.path} has no interrupted run: leave --resume out to start one.")
+        weights = self.path / "model.safetensors"
+        if self.state != "training" and not weights.is_file():
+            raise RepositoryError(
+                f"{weights} is missing, although the network is trained: restore it from a copy, or train "
+                "again with another --output."
+            )
         try:
             before = json.loads(self._recipe_file.read_bytes())
             commands = [*before["commands"], *record["commands"][-1:]]

@@ -22,7 +22,7 @@ from resnext.hub_errors import Task, client_errors, explain_fault, login_token
 from resnext.hub_requests import with_retries
 from resnext.repository import OPTIONAL, is_repo_id, plain_name
 
-from .push import read_user, upload_contents
+from .push import ROUNDS, MovedError, check_moved, read_user, upload_contents
 
 _T = TypeVar("_T")
 _PACKAGE = pathlib.Path(resnext.__file__).parent
@@ -45,7 +45,6 @@ _REFUSALS = {
         "The Space or a part of it is not on the Hub for you",
         "run the command again, or use another token",
     ),
-    412: ("The Space was changed in the meantime", "run the command again"),
 }
 _ADDRESS = re.compile(r"(?:https?://)?(?:www\.)?(?:huggingface\.co|hf\.co)/spaces/([^/?#]+/[^/?#]+).*")
 _OWN_TEXT = re.compile(r"\s*Shows `[^`]+`(, `[^`]+`)*\.\s*")
@@ -156,7 +155,7 @@ def make_space(
                 )
             )
             _configure(api, repo_id, options, _variables(listings, options.teach), secrets)
-            _commit(api, repo_id, files, space, f"Show {', '.join(listings)}")
+            _fill(api, repo_id, options, listings, space, pathlib.Path(folder))
         except (RepositoryError, KeyboardInterrupt):
             if space is None:
                 _delete_empty(api, repo_id)
@@ -167,6 +166,29 @@ def make_space(
 def _ask(repo_id: str, request: Callable[[], _T]) -> _T:
     """Makes a request of the Hub's client, again if the Hub is busy or has a fault."""
     return with_retries(request, repo_id, _explained, uploading=True)
+
+
+def _fill(
+    api: huggingface_hub.HfApi,
+    repo_id: str,
+    options: SpaceOptions,
+    listings: dict[str, Listing],
+    space: _Space | None,
+    folder: pathlib.Path,
+) -> None:
+    """Commits the files of a Space. If its head moves, they are made again from what is there then.
+
+    The client makes no commit if the Space has them all: the first one was made, and its answer was lost.
+    """
+    for last in ROUNDS:
+        files = _space_files(listings, options, space, folder)
+        try:
+            _commit(api, repo_id, files, space, f"Show {', '.join(listings)}")
+            return
+        except MovedError as moved:
+            if last:
+                raise RepositoryError(moved.explain(repo_id, "the update", "run the command again")) from None
+        space = _ask(repo_id, lambda: _find_space(api, repo_id, options.private))
 
 
 def _commit(
@@ -432,5 +454,6 @@ def _explained(repo_id: str) -> Iterator[None]:
     except errors.HFValidationError:
         raise RepositoryError(f"{repo_id!r} is not the name of a Space: give OWNER/NAME.") from None
     except client_errors() as error:
+        check_moved(error)
         task = Task(f"the Space {repo_id} was not updated", _REFUSALS)
         raise RepositoryError(explain_fault(error, task)) from None

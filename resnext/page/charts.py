@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from gradio.components.plot import PlotData
 
+from resnext.errors import shortened
 from resnext.page.i18n import translate
-from resnext.page.markup import shortened
 from resnext.page.theme import INK, LAYOUT, QUIET, RATES, RULE, TRAINING, VALIDATION
 from resnext.results import CalibrationBin
 

@@ -7,9 +7,9 @@ from collections.abc import Iterable
 
 from PIL import Image
 
-# Characters of a text of unknown origin that are shown: of the name of a class, and of a cell of a table.
-MAX_NAME = 100
-MAX_CELL = 400
+from resnext.errors import shortened
+
+MAX_CELL = 400  # characters of a text of unknown origin that a cell of a table shows
 
 
 class Picture:
@@ -32,11 +32,6 @@ def data_url(image: bytes) -> str:
     """The content of a JPEG or PNG file as a data URL."""
     kind = "png" if image.startswith(b"\x89PNG") else "jpeg"
     return f"data:image/{kind};base64,{base64.b64encode(image).decode()}"
-
-
-def shortened(text: str, longest: int = MAX_NAME) -> str:
-    """The text, with its end left out if it is too long: repositories have names of any length."""
-    return text if len(text) <= longest else f"{text[: longest - 1]}…"
 
 
 def headline(numbers: dict[str, str]) -> str:

@@ -18,11 +18,10 @@ import numpy as np
 
 from resnext import repository
 from resnext.classifier import Classifier, Output
-from resnext.errors import RepositoryError, ResNeXtError
+from resnext.errors import RepositoryError, ResNeXtError, shortened
 from resnext.hub import EXAMPLE_SUFFIXES, MAX_EXAMPLES
 from resnext.int8 import has_int8
 from resnext.page.i18n import translate_error
-from resnext.page.markup import shortened
 from resnext.page.runs import Run
 from resnext.preprocessing import open_image, preprocess
 

@@ -260,6 +260,7 @@ class HubServer:
         storage: The address of the client's own storage, Xet, where files that are large are uploaded to and
             downloaded from; "" if this Hub stores them itself.
         gates: A `threading.Event` by part of a path. Requests of such paths wait until it is set.
+        drips: The seconds between the bytes of an answer's body by part of a path.
     """
 
     def __init__(self, lfs_threshold=1024, certificate=None):
@@ -277,6 +278,7 @@ class HubServer:
         self.faults = []
         self.truncations = []
         self.gates = {}
+        self.drips = {}
         self.storage = ""
 
     def __enter__(self):
@@ -393,7 +395,16 @@ class _Handler(BaseHTTPRequestHandler):
         for name, value in {**headers, "Content-Length": len(body), "Connection": "close"}.items():
             self.send_header(name, str(value))
         self.end_headers()
-        self.wfile.write(b"" if self.command == "HEAD" else body[:sent])
+        self._send(b"" if self.command == "HEAD" else body[:sent])
+
+    def _send(self, body):
+        pause = next((pause for part, pause in self.hub.drips.items() if part in self.path), None)
+        if pause is None:
+            self.wfile.write(body)
+            return
+        for byte in body:
+            self.wfile.write(bytes([byte]))
+            time.sleep(pause)
 
     def _hang_up(self):
         """Ends the connection without an answer."""

@@ -129,7 +129,7 @@ def write_mistakes(repository, count):
 def test_push_replaces_the_pictures_of_an_older_evaluation(hub, run, tiny_repository, tmp_path):
     def pictures():
         _, _, files = hub.repos["model", "tester/colors"].find("main")
-        return {name: file.content for name, file in files.items() if name.startswith("mistakes/")}
+        return {name: f.content for name, f in files.items() if name.startswith(("mistakes/", "figures/"))}
 
     def local():
         return {
@@ -137,8 +137,12 @@ def test_push_replaces_the_pictures_of_an_older_evaluation(hub, run, tiny_reposi
         }
 
     write_mistakes(tiny_repository, 3)
+    samples = tiny_repository / "figures" / "samples.png"
+    samples.parent.mkdir()
+    samples.write_bytes(b"samples")
     assert run("training", "push", tiny_repository, "tester/colors").returncode == 0
-    assert pictures() == local()
+    assert pictures() == {**local(), "figures/samples.png": b"samples"}
+    samples.unlink()  # as by --no-pictures
     assert len(local()) == 3
     write_mistakes(tiny_repository, 2)
     before = len(hub.requests)

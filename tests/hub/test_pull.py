@@ -267,6 +267,20 @@ def test_a_hub_that_never_answers_is_given_up(path, hub, pull):
     assert "did not answer" in notice or "cannot be reached" in notice
 
 
+@pytest.mark.parametrize("path", ["/api/", "model.safetensors"])
+def test_an_answer_that_drips_is_given_up(path, hub, tmp_path, monkeypatch):
+    monkeypatch.setattr(hub_requests, "_STALLED_AFTER", 0.3)
+    hub.drips[path] = 0.01
+    words = "The Hub sent less than 1 kB/s for 0.3 s, so tester/tiny could not be downloaded: try again later"
+    with in_this_process(hub.url, tmp_path / "home"):
+        with pytest.raises(RepositoryError, match=words):
+            client.pull("tester/tiny", None)
+        monkeypatch.setattr(hub_requests, "_MIN_RATE", 1)  # slow, but fast enough
+        del hub.drips[path]
+        hub.drips["config.json"] = 0.001
+        assert client.pull("tester/tiny", None).notice == ""
+
+
 def test_a_damaged_update_is_not_used_and_the_older_copy_is(hub, pull):
     before = pull()[0]
     _, after = change(hub, "model.safetensors", b"")
@@ -581,6 +595,10 @@ def test_a_repository_with_a_pickle_alone_says_how_to_convert_it(hub, pull):
     del files["model.safetensors"]
     repo.add("refs/heads/main", files, "pickle")
     assert "only as a pickle, pytorch_model.bin, which is not opened: convert it" in pull()[1]
+    del files["pytorch_model.bin"]
+    files |= {"openvino_int8.bin": File(b"int8"), "ood.safetensors": File(b"", lfs=True)}
+    repo.add("refs/heads/main", files, "neither")
+    assert "tester/tiny on the Hub is not a model repository: it has no model.safetensors." in pull()[1]
 
 
 def test_a_copy_that_does_not_fit_on_the_disk_leaves_no_folder(hub, tmp_path):

@@ -227,7 +227,7 @@ def test_the_address_of_a_space_names_it(hub):
     [
         ((99, 503, "/commit/"), "The Hub failed (HTTP 503)"),
         ((99, 429, "/api/repos"), "asks for fewer requests"),
-        ((99, 412, "/commit/"), "was changed in the meantime"),
+        ((99, 412, "/commit/"), "was changed on the Hub twice during the update"),
         ((99, 400, "/api/repos"), "(HTTP 400) (Injected fault), so the Space tester/page was not updated"),
         ((99, 401, "/api/repos"), "does not accept the token"),
     ],
@@ -238,6 +238,29 @@ def test_a_fault_of_the_hub_is_one_line_and_the_next_command_works(fault, words,
     assert words in refused("tester/page", "--model", "tester/net")
     hub.faults.clear()
     assert run("tester/page", "--model", "tester/net").exit_code == 0
+
+
+def test_a_commit_whose_answer_is_lost_is_not_made_twice(hub):
+    hub.fail_next(1, "lost", "/commit/")
+    result = run("tester/page", "--model", "tester/net")
+    assert result.exit_code == 0, result.exception
+    assert len([path for _, path in hub.requests if "/commit/" in path]) == 1
+    assert "app.py" in page(hub)[1]
+    hub.fail_next(2, "reset", "/commit/")
+    said = refused("tester/page", "--model", "tester/net", "--title", "Again")
+    assert "The connection to the Hub broke twice during the update of tester/page: run" in said
+
+
+def test_words_that_an_owner_writes_during_the_command_are_kept(hub):
+    run("tester/page", "--model", "tester/net")
+    repo, files = page(hub)
+    words = File(files["README.md"].replace("Shows", "My page shows").encode())
+    edited = {**repo.find("main")[2], "README.md": words}
+    hub.fail_next(1, lambda: repo.add("refs/heads/main", edited, "the owner's"), "/commit/")
+    assert run("tester/page", "--model", "tester/net", "--title", "Again").exit_code == 0
+    readme = page(hub)[1]["README.md"]
+    assert "title: Again" in readme
+    assert "My page shows" in readme
 
 
 STEPS = [

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import html
 import importlib.util
 import json
 import math
@@ -239,6 +240,44 @@ def test_class_names_in_the_card_cannot_act_as_markup(tmp_path, tiny_config):
     assert "[x]" not in text
     assert not any(character in text for character in "$~\u202e\x1b")
     assert "two lines" in text
+
+
+@pytest.mark.hostile
+def test_the_title_and_addresses_in_the_card_are_plain_text(tmp_path, tiny_config):
+    labels = ("www.evil.example", "HTTPS://evil.example/a", "a@evil.example")
+    folder = tmp_path / "*net* www.evil.example"
+    folder.mkdir()
+    dataclasses.replace(tiny_config, label_names=labels).write(folder / "config.json")
+    write_card(folder)
+    text = (folder / "README.md").read_text()
+    title = text.split("\n# ", 1)[1].splitlines()[0]
+    assert title == "&#42;net&#42; www<!-- -->.evil.example"
+    # What GitHub and the Hub look for, also in text whose escapes are decoded; the code below is no text.
+    introduction = text.split("\n# ", 1)[1].split("\n## ", 1)[0].replace("(https://arxiv.org/", "(")
+    assert not re.search(r"www\.|https?:|\w@", html.unescape(introduction), re.IGNORECASE)
+    assert "evil.example/a" in introduction
+
+
+@pytest.mark.parametrize("name", ["my_net", "resnext50.v2-a", "Net"])
+def test_a_usual_name_is_the_title_as_it_is(name, tmp_path, tiny_config):
+    tiny_config.write(tmp_path / name / "config.json")
+    write_card(tmp_path / name)
+    assert f"\n# {name}\n" in (tmp_path / name / "README.md").read_text()
+
+
+def test_long_names_are_shortened_and_classes_without_test_images_have_a_dash(tmp_path):
+    folder = shutil.copytree(BUNDLED["flowers"], tmp_path / "flowers")
+    config = json.loads((folder / "config.json").read_bytes())
+    evaluation = read_evaluation(folder)
+    long = "daisy" * 48
+    config["label_names"][0] = long
+    (folder / "config.json").write_text(json.dumps(config))
+    first = evaluation.per_class[0]._replace(label=long, precision=0, recall=0, f1=0, support=0)
+    dataclasses.replace(evaluation, per_class=(first, *evaluation.per_class[1:])).write(folder)
+    write_card(folder)
+    text = (folder / "README.md").read_text("utf-8")
+    assert f"| {long[:99]}… | – | – | – | 0 |" in text
+    assert long not in text
 
 
 @pytest.mark.parametrize(

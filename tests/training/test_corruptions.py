@@ -1,5 +1,6 @@
 """Worse photographs: each way does what it says, and the results reach evaluation.json, card and figure."""
 
+import dataclasses
 import shutil
 
 import numpy as np
@@ -64,7 +65,14 @@ def test_the_accuracies_are_in_the_evaluation_the_card_and_a_figure(tuned, photo
     card = (output / "README.md").read_text()
     assert "| JPEG compression (quality) | 50: " in card
     assert "![Top-1 accuracy on worse images](figures/corruptions.png)" in card
-    # Without them, the evaluation is as before, and has no such figure.
+    # They stay while weights and images are the same.
     evaluate(find_images(photographs), classifier, output, report=quiet)
+    assert read_evaluation(output).corruptions == evaluation.corruptions
+    assert (output / "figures" / "corruptions.png").is_file()
+    dataclasses.replace(evaluation, weights_sha256="0" * 64).write(output)
+    evaluate(find_images(photographs), classifier, output, report=lines.append)
+    assert (
+        "The earlier results of --corruptions are of other weights or images, so they are dropped." in lines
+    )
     assert read_evaluation(output).corruptions == ()
     assert not (output / "figures" / "corruptions.png").exists()

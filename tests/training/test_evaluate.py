@@ -1,10 +1,18 @@
-"""What `evaluate` prints and draws is a fair sample of the test set."""
+"""What `evaluate` prints and draws is a fair sample of the test set, and its files belong together."""
+
+import os
+import pathlib
+import shutil
 
 import numpy as np
 import pytest
 
-from resnext.results import Evaluation, ImagePrediction
-from training.evaluate import first_predictions
+from resnext.classifier import Classifier
+from resnext.results import EVALUATION, FIGURES, Evaluation, ImagePrediction
+from tests.helpers.photographs import paint
+from tests.training.helpers import quiet
+from training.data import find_images
+from training.evaluate import evaluate, first_predictions
 
 
 def evaluation(counts):
@@ -43,3 +51,44 @@ def test_a_wrong_prediction_is_marked_in_its_line():
         "a/0.jpg  a     b          50.0%        wrong",
         "b/0.jpg  b     b          75.0%",
     ]
+
+
+def test_figures_of_an_interrupted_evaluation_belong_to_its_numbers(
+    tuned, photographs, tmp_path, monkeypatch
+):
+    """It ends just before a file is in its place, as if it were killed there."""
+    other = find_images(paint(tmp_path / "other", seed=7, test=2))
+    classifier = Classifier.from_pretrained(tuned, precision="float32")
+    output = tmp_path / "results"
+
+    def contents():
+        figures = {name: output / "figures" / name for name in FIGURES}
+        return (output / EVALUATION).read_bytes(), {
+            name: path.read_bytes() for name, path in figures.items() if path.exists()
+        }
+
+    evaluate(other, classifier, output, report=quiet)
+    after = contents()
+    shutil.rmtree(output)
+    evaluate(find_images(photographs), classifier, output, report=quiet)
+    before = contents()
+    assert set(before[1]) == set(after[1]) == {"samples.png", "heatmap.png", "reliability.png"}
+    assert all(before[1][name] != after[1][name] for name in before[1])
+    replace = os.replace
+    for last in (EVALUATION, "heatmap.png", "reliability.png"):
+
+        def replace_until(source, target, last=last):
+            if pathlib.Path(target).name == last:
+                raise KeyboardInterrupt
+            replace(source, target)
+
+        monkeypatch.setattr(os, "replace", replace_until)
+        with pytest.raises(KeyboardInterrupt):
+            evaluate(other, classifier, output, report=quiet)
+        numbers, figures = contents()
+        whole = before if last == EVALUATION else after
+        assert figures.items() <= whole[1].items()
+        assert (numbers == whole[0]) or last != EVALUATION
+    monkeypatch.setattr(os, "replace", replace)
+    evaluate(other, classifier, output, report=quiet)
+    assert contents() == after

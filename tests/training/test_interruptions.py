@@ -249,6 +249,12 @@ def test_a_run_continues_with_evaluation_card_and_push(photographs, base, tmp_pa
     assert runner.invoke(app, [*arguments, "--resume"]).exit_code == 0
     assert run.state == "tested"
     assert (output / "README.md").exists()
+    (output / "model.safetensors").rename(tmp_path / "away")
+    said = str(runner.invoke(app, [*arguments, "--resume"]).exception)
+    assert said.startswith(
+        f"{output / 'model.safetensors'} is missing, although the network is trained: restore"
+    )
+    (tmp_path / "away").rename(output / "model.safetensors")
     with HubServer() as hub:
         for name, value in environment(hub.url, tmp_path / "home", TOKEN).items():
             monkeypatch.setenv(name, value)

@@ -86,6 +86,9 @@ def test_evaluate_measures_it_and_the_card_states_it(run, data, stripes, tmp_pat
     assert (output / "figures" / "ood.png").exists()
     write_card(output)
     assert "refuses 100.0% of 12 photographs of other things" in (output / "README.md").read_text()
+    evaluate(images, classifier, output, report=quiet)
+    assert read_evaluation(output).detection == detection
+    assert (output / "figures" / "ood.png").exists()
     with pytest.raises(DataError, match="None of the files given with --unknown can be read"):
         evaluate(images, classifier, output, unknown=[stripes / "broken.jpg"], report=quiet)
 

@@ -1,12 +1,13 @@
 """Images with a wrong label are found by a classifier that has not seen them."""
 
+import dataclasses
 import shutil
 
 import numpy as np
 import pytest
 
 from resnext.classifier import Classifier
-from resnext.results import read_evaluation
+from resnext.results import Suspect, read_evaluation
 from tests.helpers.photographs import paint
 from tests.training.helpers import quiet
 from training.data import find_images
@@ -51,8 +52,28 @@ def test_suspects_of_all_splits_are_listed_kept_and_shown(mislabeled, tuned, tmp
     assert all((output / row.thumbnail).is_file() for row in suspects)
     assert any(line.startswith("train/blue/wrong.jpg") for line in lines)
     assert any("images may have a wrong label: look at them" in line for line in lines)
-    evaluate(find_images(mislabeled), classifier, output, report=quiet)
+    evaluate(find_images(mislabeled), classifier, output, report=lines.append)
+    assert "The earlier results of --suspects are kept, because weights and images are the same." in lines
+    assert read_evaluation(output).suspects == suspects
+    assert all((output / row.thumbnail).is_file() for row in suspects)
+    image = mislabeled / "train" / "blue" / "wrong.jpg"
+    shutil.copy(mislabeled / "train" / "green" / "0.jpg", image)
+    evaluate(find_images(mislabeled), classifier, output, report=lines.append)
+    said = "The earlier results of --suspects are of other weights or images, so they are dropped."
+    assert said in lines
     assert read_evaluation(output).suspects is None
+
+
+def test_suspects_that_the_data_set_does_not_have_are_not_kept(mislabeled, tuned, tmp_path):
+    """evaluation.json may come from the Hub: it must not make thumbnails of other files of this machine."""
+    output = shutil.copytree(tuned, tmp_path / "tuned")
+    (tmp_path / "private.jpg").write_bytes((mislabeled / "train" / "red" / "0.jpg").read_bytes())
+    classifier = Classifier.from_pretrained(output, precision="float32")
+    evaluate(find_images(mislabeled), classifier, output, report=quiet)
+    suspect = Suspect("../private.jpg", "red", "blue", 0.1)
+    dataclasses.replace(read_evaluation(output), suspects=(suspect,)).write(output)
+    evaluate(find_images(mislabeled), classifier, output, report=quiet)
+    assert read_evaluation(output).suspects == ()
 
 
 def test_no_pictures_are_kept_if_they_must_not_be(mislabeled, tuned, tmp_path):

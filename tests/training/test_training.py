@@ -437,6 +437,9 @@ def test_an_error_after_tensorflow_is_loaded_is_one_line(photographs, tmp_path):
     "arguments, status, words",
     [
         (("fit", "nowhere", "--output", "x"), 1, "nowhere is not a folder"),
+        (("fit", ".", "--output", "x", "--recipe", ""), 2, "'' is neither probe, finetune, scratch"),
+        (("fit", ".", "--output", "x", "--model", ""), 1, "Unknown architecture ''"),
+        (("fit", ".", "--output", "x", "--pretrained", ""), 1, "'' is neither a folder nor a Hub repository"),
         (
             ("fit", ".", "--output", "x", "--recipe", "secret"),
             2,

@@ -119,6 +119,7 @@ def test_a_link_to_a_file_elsewhere_is_not_copied(tiny_repository, tmp_path):
 
 def test_weights_of_another_name_are_opened_as_timm_opens_them(tiny_repository):
     (tiny_repository / "model.safetensors").rename(tiny_repository / "swa.safetensors")
+    (tiny_repository / "ood.safetensors").write_bytes(b"")  # not the network
     repository = find_repository(tiny_repository)
     assert load_tensors(repository, load_config(repository))["fc.bias"].shape == (3,)
 
@@ -129,6 +130,12 @@ def test_weights_of_another_name_are_opened_as_timm_opens_them(tiny_repository):
         (["pytorch_model.bin"], "only as a pickle, pytorch_model.bin, which is not opened: convert it"),
         (["a-1-of-2.safetensors", "a-2-of-2.safetensors"], "in 2 files, such as a-1-of-2.*: merge them"),
         ([], "is not a model repository: it has no model.safetensors.*`resnext fit`"),
+        (
+            ["openvino_int8.bin", "openvino_int8.xml"],
+            "is not a model repository: it has no model.safetensors",
+        ),
+        (["ood.safetensors"], "is not a model repository: it has no model.safetensors"),
+        (["ood.safetensors", "pytorch_model.bin"], "only as a pickle, pytorch_model.bin"),
     ],
 )
 def test_a_folder_without_one_file_of_weights_says_what_to_do(files, words, tiny_repository):

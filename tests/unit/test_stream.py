@@ -131,6 +131,15 @@ def test_pipes_in_a_folder_are_left_out_and_not_opened(tmp_path):
     assert str(left_out) == f"left out 1 file that is not an image: {tmp_path / 'pipe.png'}"
 
 
+def test_a_pipe_that_is_named_is_refused_and_not_opened(tmp_path, classifier):
+    """Nobody writes to it, so that opening it would block forever."""
+    os.mkfifo(tmp_path / "pipe.jpg")
+    ((_, output),) = infer_images(classifier, image_files([tmp_path / "pipe.jpg"]))
+    assert str(output).endswith(
+        "pipe.jpg is not a regular file but a pipe, a socket or a device: save the image first."
+    )
+
+
 def test_what_a_folder_has_beside_images_is_counted_and_named(tmp_path):
     for name in ("a.jpg", "b.nef", "c.jp2", "d.txt", "e.mov", "f", "sub/g.xml", ".hidden"):
         (tmp_path / name).parent.mkdir(exist_ok=True)

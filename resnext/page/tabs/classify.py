@@ -7,12 +7,12 @@ import gradio as gr
 from gradio.utils import get_upload_folder
 from PIL import Image
 
-from resnext.errors import ImageError, WeightsError
+from resnext.errors import ImageError, WeightsError, shortened
 from resnext.page.cam import evidence_overlay, explanation_html
 from resnext.page.feedback import NONE_OF_THESE
 from resnext.page.fetch import fetch_image
 from resnext.page.i18n import request_language, translate, translate_error, translate_lazy
-from resnext.page.markup import Picture, shortened
+from resnext.page.markup import Picture
 from resnext.page.models import Classification, Model
 from resnext.page.tabs.contract import PRIVATE, UNQUEUED, Page, Tab
 from resnext.page.theme import read_static

@@ -305,7 +305,11 @@ def matrix_in_words(evaluation: Evaluation, language: str) -> str:
 
 def _per_class(evaluation: Evaluation, language: str) -> str:
     rows = [
-        (scores.label, *(f"{score:.3f}" for score in scores[1:4]), f"{scores.support:,d}")
+        (
+            scores.label,
+            *(f"{score:.3f}" if scores.support else "–" for score in scores[1:4]),
+            f"{scores.support:,d}",
+        )
         for scores in evaluation.per_class
     ]
     columns = ("class", "precision", "recall", "F1", "images")
