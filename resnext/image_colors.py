@@ -18,6 +18,7 @@ _BAND = 2**22
 _WHITE_OF_14_BITS = 16383
 _WHITE = (255, 1023, 4095, _WHITE_OF_14_BITS, 65535, 2**31 - 1, 2**32 - 1)
 _WHITE_FLOAT = (1, 255, 65535)
+_WHITE_SIGNED_16 = (255, 1023, 4095, _WHITE_OF_14_BITS, 32767)
 # What a file may declare as its greatest value although it holds fewer bits: its whole range.
 _WHOLE_RANGES = (65535, 2**31 - 1, 2**32 - 1)
 # TIFF's tags (TIFF 6.0), and the values of two of them.
@@ -27,6 +28,7 @@ _MAX_SAMPLE_VALUE = 281
 _SAMPLE_FORMAT = 339
 _WHITE_IS_ZERO = 0
 _UNSIGNED = 1
+_SIGNED = 2
 _TAGS = (_BITS_PER_SAMPLE, _PHOTOMETRIC, _MAX_SAMPLE_VALUE, _SAMPLE_FORMAT)
 # Pillow's names of channels of 16 bits, of which it decodes the upper byte: little-endian, big-endian, and as
 # this machine has them. In the other byte order, it decodes the lower one.
@@ -76,6 +78,7 @@ def to_srgb(image: Image.Image, profile: bytes = b"") -> Image.Image:
         frame = image.tile[0].extents
     image = _with_bits_in_use(image)
     image.load()
+    image = _without_sign(image)
     # Programs that draw without alpha leave it at zero.
     if image.format == "BMP" and image.mode == "RGBA" and image.getchannel("A").getextrema() == (0, 0):
         image = image.convert("RGB")
@@ -192,10 +195,24 @@ def _full_scale(mode: str, greatest: float, tags: dict[int, float]) -> float:
     declared = tags.get(_MAX_SAMPLE_VALUE, 0)
     if tags.get(_BITS_PER_SAMPLE) == 12:
         declared = declared or 4095
-    usual = _WHITE_FLOAT if mode == "F" else _WHITE
+    usual: tuple[int, ...] = _WHITE_FLOAT if mode == "F" else _WHITE
+    if (tags.get(_BITS_PER_SAMPLE), tags.get(_SAMPLE_FORMAT)) == (16, _SIGNED):
+        usual = _WHITE_SIGNED_16
     if declared in _WHOLE_RANGES:
         declared = 0
     return next((white for white in (declared, *usual) if white and white >= greatest), greatest)
+
+
+def _without_sign(image: Image.Image) -> Image.Image:
+    """A gray TIFF of signed bytes, which Pillow takes for unsigned ones, made unsigned; another as it is."""
+    tags = getattr(image, "tag_v2", {})
+    if image.mode != "L" or _first(tags.get(_SAMPLE_FORMAT)) != _SIGNED:
+        return image
+    values = np.asarray(image).view(np.int8).astype(np.int16)
+    # As of more bits (`_depth`): values below zero are of measurements.
+    black, white = (int(values.min()), int(values.max())) if values.min() < 0 else (0, 127)
+    scaled = (values - black) * (255 / max(1, white - black))
+    return Image.fromarray(scaled.round().astype(np.uint8), "L")
 
 
 def _with_bits_in_use(image: Image.Image) -> Image.Image:

@@ -5,13 +5,14 @@ the whole file for some faults in them. Of the metadata, only orientation and co
 """
 
 import dataclasses
+import io
 import re
 import struct
 import zlib
 
 from PIL import Image
 
-from resnext.bmp_masks import has_unknown_masks, with_known_masks
+from resnext.bmp_masks import embedded_profile, has_unknown_masks, with_known_masks
 from resnext.icc_profiles import BT_709, coded_profile, measured_profile, video_profile
 
 # Of an ICC profile. Those of printers have up to 3 MB.
@@ -74,7 +75,8 @@ def take_apart(content: bytes) -> Parts:
         content: The file.
     """
     if has_unknown_masks(content):
-        return Parts(with_known_masks(content))
+        profile = embedded_profile(io.BytesIO(content), MAX_PROFILE)
+        return Parts(with_known_masks(content), profile=profile)
     if content.startswith(_JPEG):
         return _take_jpeg_apart(content)
     return _take_png_apart(content) if content.startswith(_PNG) else Parts(content)
@@ -137,6 +139,9 @@ def profile_of(image: Image.Image) -> bytes:
         return profile
     if image.format in ("AVIF", "HEIF"):
         return video_profile(*_video_code(image))
+    file = getattr(image, "fp", None)
+    if image.format == "BMP" and file:
+        return embedded_profile(file, MAX_PROFILE)
     gamma = image.info.get("gamma")
     if image.format != "PNG" or "srgb" in image.info or not isinstance(gamma, float):
         return b""

@@ -476,6 +476,12 @@ def _other_browser_formats() -> Iterator[Case]:
     deep = [value.astype("<u4") * 1023 // 255 for value in (red, green, blue)]
     bits = deep[0] << 20 | deep[1] << 10 | deep[2]
     yield Case("BMP, 10 bits a color", "bmp", _bmp(bits, 32, 0x3FF00000, 0xFFC00, 0x3FF), EXACT)
+    profiled = with_profile(_bmp(bits, 32, 0x3FF00000, 0xFFC00, 0x3FF), wide)
+    yield Case("BMP, 10 bits a color, profile ProPhoto", "bmp", profiled, 1)
+    yield Case("BMP, profile ProPhoto", "bmp", with_profile(_encoded(rgb, "BMP"), wide), 1)
+    yield Case("BMP, palette, profile ProPhoto", "bmp", with_profile(_encoded(palette, "BMP"), wide), 1)
+    damaged = with_profile(_encoded(rgb, "BMP"), wide[:100])
+    yield Case("BMP, a damaged profile", "bmp", damaged, EXACT, rgb)
     bits = blue << 16 | green << 8 | red
     yield Case("BMP, blue first", "bmp", _bmp(bits, 32, 0xFF, 0xFF00, 0xFF0000), EXACT)
     avif = functools.partial(_encoded, form="AVIF", quality=95, subsampling="4:4:4")
@@ -498,6 +504,20 @@ def with_code(content: bytes, primaries: int, transfer: int) -> bytes:
     """An AVIF or HEIF file with other numbers of ITU-T H.273."""
     place = content.index(b"colrnclx") + 8
     return content[:place] + struct.pack(">HH", primaries, transfer) + content[place + 4 :]
+
+
+def with_profile(bmp: bytes, profile: bytes) -> bytes:
+    """A BMP with an embedded profile, which takes a header of version 5."""
+    (start,) = struct.unpack_from("<I", bmp, 10)
+    (size,) = struct.unpack_from("<I", bmp, 14)
+    pixels = bmp[start:]
+    # Sizes, compression and masks; the color space; then a palette, which the pixels' place is behind.
+    header = struct.pack("<I", 124) + bmp[18 : 14 + min(size, 56)].ljust(52, b"\0") + b"DEBM"
+    palette = bmp[14 + size : start]
+    place = len(header) + 48 + 16 + len(palette)
+    header += bytes(48) + struct.pack("<4I", 4, place + len(pixels), len(profile), 0)
+    total = 14 + place + len(pixels) + len(profile)
+    return struct.pack("<2sIHHI", b"BM", total, 0, 0, 14 + place) + header + palette + pixels + profile
 
 
 def _framed_gif() -> bytes:
@@ -641,7 +661,12 @@ def _tiff() -> Iterator[Case]:
     yield case("RGB, separate planes", tiff(rgb, 2, separate=True), EXACT, rgb)
     yield case("RGB of 16 bits, separate planes", tiff(whole, 2, separate=True), ROUNDED, rgb)
     yield case("8 bits in 16", tiff(gray(255).astype("<u2"), 1), ROUNDED, ramp)
-    yield case("signed 16 bits", tiff(gray(32767).astype("<i2"), 1), ROUNDED, ramp * 32767 / 65535)
+    yield case("signed 16 bits", tiff(gray(32767).astype("<i2"), 1), ROUNDED, ramp)
+    yield case("12 bits in signed 16", tiff(gray(4095).astype("<i2"), 1), ROUNDED, ramp)
+    yield case("signed 8 bits", tiff(gray(127).round().astype("i1"), 1), 1, ramp)
+    yield case("signed 8 bits, dark", tiff(gray(30).round().astype("i1"), 1), 1, ramp * 30 / 127)
+    around = (gray(200) - 100).astype("i1")
+    yield case("signed 8 bits around zero", tiff(around, 1), 1, ramp)
     around = (gray(60000) - 30000).astype("<i2")
     yield case("signed 16 bits around zero", tiff(around, 1), ROUNDED, ramp)
     yield case("signed 32 bits", tiff(gray(2**31 - 1).astype("<i4"), 1), ROUNDED, ramp)
