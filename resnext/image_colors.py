@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 from PIL import GifImagePlugin, Image, ImageCms, ImageFile, TiffImagePlugin
 
+from resnext.hdr import Hdr
 from resnext.image_parts import leave_only_orientation, orientation_of
 
 # The number of pixels that are converted at a time.
@@ -62,12 +63,13 @@ class _Depth:
         return Image.fromarray(values.clip(0, 255).round().astype(np.uint8), "L")
 
 
-def to_srgb(image: Image.Image, profile: bytes = b"") -> Image.Image:
+def to_srgb(image: Image.Image, profile: bytes | Hdr = b"") -> Image.Image:
     """Decodes an image and converts it as a browser shows it on a white page.
 
     Args:
         image: An image of any mode.
-        profile: Its ICC profile. One that is damaged or for another kind of images is ignored.
+        profile: Its ICC profile, or its colors of high dynamic range. A profile that is damaged or for
+            another kind of images is ignored.
 
     Returns:
         An image in mode "RGB": 8 bits, sRGB, with transparency laid on white.
@@ -109,7 +111,7 @@ def _band_to_rgb(
     image: Image.Image,
     transparent: int | tuple[int, ...] | None,
     depth: _Depth | None,
-    transform: ImageCms.ImageCmsTransform | None,
+    transform: ImageCms.ImageCmsTransform | Hdr | None,
 ) -> Image.Image:
     alpha = None
     if transparent is not None:
@@ -295,8 +297,10 @@ def _profile_mode(mode: str) -> str:
 
 
 @functools.lru_cache(maxsize=16)
-def _transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
+def _transform(profile: bytes | Hdr, mode: str) -> ImageCms.ImageCmsTransform | Hdr | None:
     """The conversion from a profile to sRGB; None if the profile is sRGB's or cannot be used."""
+    if isinstance(profile, Hdr):
+        return profile
     try:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
         space = _PROFILE_MODES.get(source.profile.xcolor_space)

@@ -33,6 +33,8 @@ WIDTH, HEIGHT = 48, 32
 # Of the mean difference of all values, from 0 to 255: files without loss; color conversion and scaling, which
 # round; and decoders of lossy formats, which may interpolate colors differently.
 EXACT, ROUNDED, LOSSY = 0.0, 0.5, 1.5
+# The numbers of high dynamic range in ITU-T H.273.
+HDR_CODES = {"PQ": (9, 16), "HLG": (9, 18), "PQ with sRGB's primaries": (1, 16), "PQ alone": (2, 16)}
 # Draws an image on white, and returns its width, height and pixels; nothing if the browser cannot show it.
 _DRAW = """async (data) => {
     const image = new Image();
@@ -404,6 +406,8 @@ def _png_colors() -> Iterator[Case]:
         "the code of nothing": color_chunks(code=(2, 2, 0, 1)),
         "the code of a part of the range": color_chunks(code=(12, 13, 0, 0)),
         "half a code": color_chunks(code=(12, 13)),
+        **{f"the code of {name}": color_chunks(code=(*code, 0, 1)) for name, code in HDR_CODES.items()},
+        "the code of PQ and a profile": color_chunks(code=(9, 16, 0, 1)) + wide,
     }.items():
         yield Case(f"PNG, {name}", "png", png(rgb, 8, 2, chunks), ROUNDED)
     alpha = np.concatenate([rgb, gray()[::-1].round().astype(int)[..., None]], -1)
@@ -413,6 +417,9 @@ def _png_colors() -> Iterator[Case]:
     yield Case("PNG, RGB of 16 bits, gamma 1", "png", png(rgb.astype(int) * 257, 16, 2, linear), ROUNDED)
     yield Case("PNG, RGBA, gamma 1", "png", png(alpha, 8, 6, linear), ROUNDED)
     yield Case("PNG, gray, profile ProPhoto", "png", png(indices, 8, 0, wide), ROUNDED)
+    bright = color_chunks(code=(9, 18, 0, 1))
+    yield Case("PNG, gray, the code of HLG", "png", png(indices, 8, 0, bright), ROUNDED)
+    yield Case("PNG, RGBA, the code of HLG", "png", png(alpha, 8, 6, bright), ROUNDED)
     yield Case("PNG, colors behind the pixels", "png", png(rgb, 8, 2, after=linear + wide), EXACT)
     # Chromium shows the gamma 2.2 instead of sRGB's curve; programs mean sRGB with these numbers.
     for gamma in (45000, 45455, 45500):
@@ -493,6 +500,7 @@ def _other_browser_formats() -> Iterator[Case]:
         ("BT.2020", (9, 14)),
         ("linear light", (2, 8)),
         ("video", (1, 1)),
+        *HDR_CODES.items(),
     ):
         yield Case(f"AVIF, the code of {name}", "avif", with_code(avif(rgb), *code), LOSSY)
     grays = avif(gray().astype(np.uint8), icc_profile=wide)
