@@ -30,6 +30,7 @@ from resnext.repository import own_files
 
 # What Gradio reads when it adds the login to a page.
 _VARIABLES = ("OAUTH_CLIENT_ID", "OAUTH_CLIENT_SECRET", "OAUTH_SCOPES", "OPENID_PROVIDER_URL")
+_ROUTES = ("/login/huggingface", "/login/callback")
 _SIGN_IN = "Sign in with Hugging Face"
 _LANGUAGES = ("en", "zh")
 _EXISTS = "You have a repository {name} already: choose another name."
@@ -69,6 +70,15 @@ def login_label(request: gr.Request, profile: gr.OAuthProfile | None) -> gr.Butt
     return gr.Button(translate(language, "Sign out ({name})", name=profile.username))
 
 
+def is_from_page(request: gr.Request) -> bool:
+    """Whether the page itself has sent an event, not another website that the visitor has open.
+
+    Gradio takes events from every website, and browsers send the login's cookie along: a Space is shown in a
+    frame of the Hub.
+    """
+    return request.headers.get("sec-fetch-site", "same-origin") == "same-origin"
+
+
 class LoginFaults:
     """ASGI middleware: a login that is denied or fails is told to the visitor in a sentence.
 
@@ -82,7 +92,7 @@ class LoginFaults:
         self.app = app
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or not scope["path"].startswith("/login/"):
+        if scope["type"] != "http" or scope["path"] not in _ROUTES:
             await self.app(scope, receive, send)
             return
         try:

@@ -321,6 +321,19 @@ def test_a_repository_of_the_visitor_is_neither_changed_nor_deleted(tab, ask, co
         assert list(empty.find("main")[2]) == [".gitattributes"]
 
 
+def test_another_website_cannot_push_with_a_visitors_login(tab, ask, colors, monkeypatch, tmp_path):
+    token = gr.OAuthToken(token=TOKEN, scope="contribute-repos", expires_at=2**40)
+    with HubServer() as hub:
+        connect(monkeypatch, hub, tmp_path)
+        for sender in ("cross-site", "same-site", "none"):
+            request = ask()
+            request.headers["sec-fetch-site"] = sender
+            assert "You are not signed in" in tab.push(colors, "colors", False, request, token)
+        assert not hub.requests
+        request.headers["sec-fetch-site"] = "same-origin"
+        assert "/tester/colors" in tab.push(colors, "colors", False, request, token)
+
+
 def test_the_login_is_offered_on_a_space_only(monkeypatch):
     monkeypatch.setattr(login.importlib.util, "find_spec", lambda name: object())
     variables = {"SYSTEM": "spaces", "SPACE_ID": "tester/page", **dict.fromkeys(login._VARIABLES, "0")}

@@ -18,7 +18,7 @@ from PIL import Image
 from resnext.errors import ImageError, RepositoryError, TeachingError
 from resnext.page.archives import Entry, files_in
 from resnext.page.i18n import join_sentences, request_language, translate, translate_error, translate_lazy
-from resnext.page.login import can_log_in, login_button, push_folder
+from resnext.page.login import can_log_in, is_from_page, login_button, push_folder
 from resnext.page.markup import Picture, data_url, headline, sentence, title
 from resnext.page.models import INT8, Model
 from resnext.page.tabs.classify import UNSURE, image_error, in_words
@@ -357,7 +357,7 @@ class TeachTab(Tab):
     ) -> str:
         """Pushes the model to a new repository of the visitor, who has logged in; returns HTML."""
         language = request_language(request)
-        if token is None:
+        if token is None or not is_from_page(request):
             text = (
                 "You are not signed in, or no longer. Signing in at the top of this tab loads the page "
                 "again: download the pictures first, and add the ZIP file of them afterwards."
