@@ -1,6 +1,7 @@
-"""BMP files whose colors have bit masks that Pillow does not know, such as four bits for each."""
+"""What Pillow does not know of BMP files: bit masks, such as four bits for each color, and color profiles."""
 
 import struct
+from typing import BinaryIO
 
 import numpy as np
 
@@ -23,6 +24,32 @@ _KNOWN = {
     (32, 0xFF000000, 0xFF0000, 0xFF00, 0xFF),
     (32, 0xFF, 0xFF00, 0xFF0000, 0xFF000000),
 }
+# The header of version 5: its size, and where the file has the kind of color space, and the place of the
+# profile from the header's beginning with its size.
+_HEADER_WITH_PROFILE = 124
+_COLOR_SPACE = 70
+_PROFILE = 126
+_EMBEDDED = b"DEBM"
+
+
+def embedded_profile(file: BinaryIO, largest: int) -> bytes:
+    """The ICC profile in a BMP; empty if there is none.
+
+    Args:
+        file: The file. It is read, and stays open.
+        largest: The number of bytes above which a profile is ignored.
+    """
+    file.seek(0)
+    head = file.read(_PROFILE + 8)
+    if len(head) < _PROFILE + 8 or head[_COLOR_SPACE : _COLOR_SPACE + 4] != _EMBEDDED:
+        return b""
+    (header,) = struct.unpack_from("<I", head, 14)
+    place, size = struct.unpack_from("<II", head, _PROFILE)
+    if header < _HEADER_WITH_PROFILE or size > largest:
+        return b""
+    file.seek(14 + place)
+    profile = file.read(size)
+    return profile if len(profile) == size else b""
 
 
 def has_unknown_masks(head: bytes) -> bool:

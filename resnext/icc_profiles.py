@@ -11,18 +11,18 @@ _BRADFORD = np.array([[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0
 # The x and y of white, red, green and blue, by their numbers in ITU-T H.273: BT.709 (as sRGB), BT.2020 and
 # Display P3.
 BT_709 = (0.3127, 0.3290, 0.64, 0.33, 0.30, 0.60, 0.15, 0.06)
-_PRIMARIES = {
+PRIMARIES = {
     1: BT_709,
     9: (0.3127, 0.3290, 0.708, 0.292, 0.170, 0.797, 0.131, 0.046),
     12: (0.3127, 0.3290, 0.68, 0.32, 0.265, 0.69, 0.15, 0.06),
 }
 # The exponents of the other curves but sRGB's, also by number. That of video (BT.709, BT.2020) is the one of
-# its displays (BT.1886). Those of HDR (16 and 18) are left out.
+# its displays (BT.1886). Those of HDR (16 and 18) are in `resnext.hdr`.
 _EXPONENTS = {**dict.fromkeys((1, 6, 14, 15), 2.4), 4: 2.2, 5: 2.8, 8: 1.0}
 _SRGB_CURVE = 13
 # What AVIF and HEIC files of sRGB have, as browsers take them: the curves of video, or none.
-_UNSPECIFIED = 2
-_VIDEO_CURVES = (1, 6, 14, 15, _UNSPECIFIED)
+UNSPECIFIED = 2
+_VIDEO_CURVES = (1, 6, 14, 15, UNSPECIFIED)
 _VALUES = np.arange(256) / 255
 _SRGB_LIGHT = np.where(_VALUES <= 0.04045, _VALUES / 12.92, ((_VALUES + 0.055) / 1.055) ** 2.4)
 # sRGB's gamma as programs round it, and how far its x and y may be off.
@@ -43,18 +43,15 @@ def coded_profile(primaries: int, transfer: int) -> bytes:
     Returns:
         The profile; empty for HDR and for unknown numbers.
     """
-    if primaries not in _PRIMARIES or transfer not in (*_EXPONENTS, _SRGB_CURVE):
+    if primaries not in PRIMARIES or transfer not in (*_EXPONENTS, _SRGB_CURVE):
         return b""
     light = _SRGB_LIGHT if transfer == _SRGB_CURVE else _VALUES ** _EXPONENTS[transfer]
-    return rgb_profile(_adapted(_PRIMARIES[primaries]), curve(light))
+    return rgb_profile(_adapted(PRIMARIES[primaries]), curve(light))
 
 
 def video_profile(primaries: int, transfer: int) -> bytes:
-    """The profile of an image that is coded as video is: `coded_profile`, with what browsers assume."""
-    return coded_profile(
-        1 if primaries == _UNSPECIFIED else primaries,
-        _SRGB_CURVE if transfer in _VIDEO_CURVES else transfer,
-    )
+    """The profile of an image that is coded as video is: `coded_profile`, with the curve of browsers."""
+    return coded_profile(primaries, _SRGB_CURVE if transfer in _VIDEO_CURVES else transfer)
 
 
 def measured_profile(gamma: float, xy: Sequence[float]) -> bytes:
@@ -130,9 +127,18 @@ def curve(light: np.ndarray) -> bytes:
     )
 
 
+def primaries_xyz(xy: Sequence[float]) -> np.ndarray:
+    """XYZ of primaries whose sum is white: rows red, green and blue.
+
+    Args:
+        xy: The x and y of white, red, green and blue in CIE 1931.
+    """
+    white, *colors = (np.array([x / y, 1, (1 - x - y) / y]) for x, y in zip(xy[::2], xy[1::2]))
+    return np.linalg.solve(np.transpose(colors), white)[:, None] * colors
+
+
 def _adapted(xy: Sequence[float]) -> np.ndarray:
     """XYZ of primaries under D50 (ICC.1:2001-04, annex E): rows red, green and blue."""
-    white, *colors = (np.array([x / y, 1, (1 - x - y) / y]) for x, y in zip(xy[::2], xy[1::2]))
-    mixed = np.linalg.solve(np.transpose(colors), white)[:, None] * colors
-    cones = np.diag((_BRADFORD @ D50) / (_BRADFORD @ white))
+    mixed = primaries_xyz(xy)
+    cones = np.diag((_BRADFORD @ D50) / (_BRADFORD @ mixed.sum(0)))
     return mixed @ (np.linalg.inv(_BRADFORD) @ cones @ _BRADFORD).T

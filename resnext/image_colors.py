@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 from PIL import GifImagePlugin, Image, ImageCms, ImageFile, TiffImagePlugin
 
+from resnext.hdr import Hdr
 from resnext.image_parts import leave_only_orientation, orientation_of
 
 # The number of pixels that are converted at a time.
@@ -18,6 +19,7 @@ _BAND = 2**22
 _WHITE_OF_14_BITS = 16383
 _WHITE = (255, 1023, 4095, _WHITE_OF_14_BITS, 65535, 2**31 - 1, 2**32 - 1)
 _WHITE_FLOAT = (1, 255, 65535)
+_WHITE_SIGNED_16 = (255, 1023, 4095, _WHITE_OF_14_BITS, 32767)
 # What a file may declare as its greatest value although it holds fewer bits: its whole range.
 _WHOLE_RANGES = (65535, 2**31 - 1, 2**32 - 1)
 # TIFF's tags (TIFF 6.0), and the values of two of them.
@@ -27,6 +29,7 @@ _MAX_SAMPLE_VALUE = 281
 _SAMPLE_FORMAT = 339
 _WHITE_IS_ZERO = 0
 _UNSIGNED = 1
+_SIGNED = 2
 _TAGS = (_BITS_PER_SAMPLE, _PHOTOMETRIC, _MAX_SAMPLE_VALUE, _SAMPLE_FORMAT)
 # Pillow's names of channels of 16 bits, of which it decodes the upper byte: little-endian, big-endian, and as
 # this machine has them. In the other byte order, it decodes the lower one.
@@ -60,12 +63,13 @@ class _Depth:
         return Image.fromarray(values.clip(0, 255).round().astype(np.uint8), "L")
 
 
-def to_srgb(image: Image.Image, profile: bytes = b"") -> Image.Image:
+def to_srgb(image: Image.Image, profile: bytes | Hdr = b"") -> Image.Image:
     """Decodes an image and converts it as a browser shows it on a white page.
 
     Args:
         image: An image of any mode.
-        profile: Its ICC profile. One that is damaged or for another kind of images is ignored.
+        profile: Its ICC profile, or its colors of high dynamic range. A profile that is damaged or for
+            another kind of images is ignored.
 
     Returns:
         An image in mode "RGB": 8 bits, sRGB, with transparency laid on white.
@@ -76,6 +80,7 @@ def to_srgb(image: Image.Image, profile: bytes = b"") -> Image.Image:
         frame = image.tile[0].extents
     image = _with_bits_in_use(image)
     image.load()
+    image = _without_sign(image)
     # Programs that draw without alpha leave it at zero.
     if image.format == "BMP" and image.mode == "RGBA" and image.getchannel("A").getextrema() == (0, 0):
         image = image.convert("RGB")
@@ -106,7 +111,7 @@ def _band_to_rgb(
     image: Image.Image,
     transparent: int | tuple[int, ...] | None,
     depth: _Depth | None,
-    transform: ImageCms.ImageCmsTransform | None,
+    transform: ImageCms.ImageCmsTransform | Hdr | None,
 ) -> Image.Image:
     alpha = None
     if transparent is not None:
@@ -192,10 +197,24 @@ def _full_scale(mode: str, greatest: float, tags: dict[int, float]) -> float:
     declared = tags.get(_MAX_SAMPLE_VALUE, 0)
     if tags.get(_BITS_PER_SAMPLE) == 12:
         declared = declared or 4095
-    usual = _WHITE_FLOAT if mode == "F" else _WHITE
+    usual: tuple[int, ...] = _WHITE_FLOAT if mode == "F" else _WHITE
+    if (tags.get(_BITS_PER_SAMPLE), tags.get(_SAMPLE_FORMAT)) == (16, _SIGNED):
+        usual = _WHITE_SIGNED_16
     if declared in _WHOLE_RANGES:
         declared = 0
     return next((white for white in (declared, *usual) if white and white >= greatest), greatest)
+
+
+def _without_sign(image: Image.Image) -> Image.Image:
+    """A gray TIFF of signed bytes, which Pillow takes for unsigned ones, made unsigned; another as it is."""
+    tags = getattr(image, "tag_v2", {})
+    if image.mode != "L" or _first(tags.get(_SAMPLE_FORMAT)) != _SIGNED:
+        return image
+    values = np.asarray(image).view(np.int8).astype(np.int16)
+    # As of more bits (`_depth`): values below zero are of measurements.
+    black, white = (int(values.min()), int(values.max())) if values.min() < 0 else (0, 127)
+    scaled = (values - black) * (255 / max(1, white - black))
+    return Image.fromarray(scaled.round().astype(np.uint8), "L")
 
 
 def _with_bits_in_use(image: Image.Image) -> Image.Image:
@@ -278,8 +297,10 @@ def _profile_mode(mode: str) -> str:
 
 
 @functools.lru_cache(maxsize=16)
-def _transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
+def _transform(profile: bytes | Hdr, mode: str) -> ImageCms.ImageCmsTransform | Hdr | None:
     """The conversion from a profile to sRGB; None if the profile is sRGB's or cannot be used."""
+    if isinstance(profile, Hdr):
+        return profile
     try:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
         space = _PROFILE_MODES.get(source.profile.xcolor_space)

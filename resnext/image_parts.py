@@ -5,14 +5,16 @@ the whole file for some faults in them. Of the metadata, only orientation and co
 """
 
 import dataclasses
+import io
 import re
 import struct
 import zlib
 
 from PIL import Image
 
-from resnext.bmp_masks import has_unknown_masks, with_known_masks
-from resnext.icc_profiles import BT_709, coded_profile, measured_profile, video_profile
+from resnext.bmp_masks import embedded_profile, has_unknown_masks, with_known_masks
+from resnext.hdr import Hdr, hdr_colors
+from resnext.icc_profiles import BT_709, UNSPECIFIED, coded_profile, measured_profile, video_profile
 
 # Of an ICC profile. Those of printers have up to 3 MB.
 MAX_PROFILE = 4 * 2**20
@@ -50,12 +52,12 @@ class Parts:
     Args:
         content: The file.
         exif: The EXIF data; empty if there are none.
-        profile: The ICC profile; empty if there is none.
+        profile: The ICC profile, or the colors of high dynamic range; empty if there is none.
     """
 
     content: bytes
     exif: bytes = b""
-    profile: bytes = b""
+    profile: bytes | Hdr = b""
 
 
 def is_taken_apart(head: bytes) -> bool:
@@ -74,7 +76,8 @@ def take_apart(content: bytes) -> Parts:
         content: The file.
     """
     if has_unknown_masks(content):
-        return Parts(with_known_masks(content))
+        profile = embedded_profile(io.BytesIO(content), MAX_PROFILE)
+        return Parts(with_known_masks(content), profile=profile)
     if content.startswith(_JPEG):
         return _take_jpeg_apart(content)
     return _take_png_apart(content) if content.startswith(_PNG) else Parts(content)
@@ -130,13 +133,18 @@ def leave_only_orientation(image: Image.Image, orientation: int) -> None:
     image.getexif = lambda: exif  # type: ignore[method-assign]
 
 
-def profile_of(image: Image.Image) -> bytes:
+def profile_of(image: Image.Image) -> bytes | Hdr:
     """The ICC profile of an opened image, or one of the numbers that stand for it; empty if there is none."""
     profile = image.info.get("icc_profile")
     if isinstance(profile, bytes) and len(profile) <= MAX_PROFILE:
         return profile
     if image.format in ("AVIF", "HEIF"):
-        return video_profile(*_video_code(image))
+        primaries, transfer = _video_code(image)
+        primaries = 1 if primaries == UNSPECIFIED else primaries  # as browsers assume
+        return hdr_colors(primaries, transfer) or video_profile(primaries, transfer)
+    file = getattr(image, "fp", None)
+    if image.format == "BMP" and file:
+        return embedded_profile(file, MAX_PROFILE)
     gamma = image.info.get("gamma")
     if image.format != "PNG" or "srgb" in image.info or not isinstance(gamma, float):
         return b""
@@ -227,12 +235,14 @@ def _take_png_apart(content: bytes) -> Parts:
     return Parts(b"".join(kept), exif, _png_profile(colors))
 
 
-def _png_profile(chunks: dict[bytes, bytes]) -> bytes:
+def _png_profile(chunks: dict[bytes, bytes]) -> bytes | Hdr:
     """The profile that the color chunks of a PNG describe, the first by its specification; empty for sRGB."""
     code = chunks.get(b"cICP", b"")
     # The third and fourth number: RGB, and the whole range of values.
-    if len(code) == 4 and code[2:] == b"\0\1" and (profile := coded_profile(code[0], code[1])):
-        return profile
+    if len(code) == 4 and code[2:] == b"\0\1":
+        colors = hdr_colors(code[0], code[1]) or coded_profile(code[0], code[1])
+        if colors:
+            return colors
     if profile := _unpacked_profile(chunks.get(b"iCCP", b"")):
         return profile
     gamma, xy = chunks.get(b"gAMA", b""), chunks.get(b"cHRM", b"")

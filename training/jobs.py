@@ -13,9 +13,10 @@ from huggingface_hub.utils import DEFAULT_IGNORE_PATTERNS, filter_repo_objects
 import resnext
 from resnext.errors import RepositoryError
 from resnext.hub_errors import Task, client_errors, explain_fault, login_token
+from resnext.hub_push import upload_contents
 from resnext.hub_requests import with_retries
 
-from .push import quiet_client, upload_contents
+from .push import quiet_client
 from .space import requirements_and_readme
 
 _CODE = pathlib.Path(resnext.__file__).parent

@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import functools
 import io
 import json
 import pathlib
@@ -24,7 +23,8 @@ from resnext.card import MAX_EVALUATION_BYTES, generate
 from resnext.config import ModelConfig
 from resnext.errors import RepositoryError, printable
 from resnext.hub_errors import Task, client_errors, explain_fault, login_token
-from resnext.hub_requests import StalledError, bounded_transfer, error_chain, http_status, with_retries
+from resnext.hub_push import discard_new, read_user, upload_contents
+from resnext.hub_requests import StalledError, error_chain, http_status, with_retries
 from resnext.int8 import GRAPH, NOTES, WEIGHTS, is_stale
 from resnext.readme import Card, Generated, merge, render
 from resnext.recipe_file import JSON_ERRORS
@@ -41,7 +41,6 @@ _TRAINING_FIGURES = {"figures/batch.png", "figures/curves.png"}  # the others ar
 _PUSHES = "pushes.json"  # in the private folder: what a person had written in each card that was pushed
 # Of reading the Hub's head and committing to it, as another commit may come between: whether it is the last.
 ROUNDS = (False, True)
-_MAX_UPLOADS = 200  # files of one request; the client repeats requests of more than 256
 _ROLES_WITHOUT_WRITING = {"read"}
 _NAME = re.compile(r"[\w.-]+", re.ASCII)
 _REFUSALS = {
@@ -460,15 +459,12 @@ class _Push:
 
     def _undo(self, created: bool, branched: bool, parent: str) -> None:
         """Removes what this push has created for a commit that failed, if it is still empty."""
+        if created:
+            discard_new(self._ask, self.api, self.repo_id)
+        if created or not branched:
+            return
         with contextlib.suppress(RepositoryError):
-            if not created and not branched:
-                return
-            options = PushOptions() if created else self.options
-            if _read_head(self.api, self.repo_id, options).commit != parent:
-                return
-            if created:
-                self._ask(lambda: self.api.delete_repo(self.repo_id, missing_ok=True))
-            else:
+            if _read_head(self.api, self.repo_id, self.options).commit == parent:
                 self._ask(lambda: self.api.delete_branch(self.repo_id, branch=self.options.revision))
 
     def _check_tag(self, head: _Head, unchanged: bool) -> None:
@@ -490,36 +486,6 @@ class _Push:
 
     def _ask(self, ask: Callable):
         return _ask(ask, self.repo_id)
-
-
-def upload_contents(
-    ask: Callable,
-    api: huggingface_hub.HfApi,
-    repo_id: str,
-    additions: list[CommitOperationAdd],
-    **where,
-) -> None:
-    """Uploads the large files of a commit before it is made, so that each of its steps can be repeated.
-
-    Args:
-        ask: Makes a request, and repeats it where that may help.
-        api: The client.
-        repo_id: The repository.
-        additions: The files of the commit.
-        where: What else names the commit's place, such as `revision`.
-    """
-    distinct = {addition.upload_info.sha256: addition for addition in additions}
-    # Files of equal content follow when it is there, or the client sends it for each of them.
-    copies = [addition for addition in additions if distinct[addition.upload_info.sha256] is not addition]
-    for part in (*_parts([*distinct.values()]), *_parts(copies)):
-        size = sum(addition.upload_info.size for addition in part)
-        with bounded_transfer(f"uploading to {repo_id}", size):
-            ask(functools.partial(api.preupload_lfs_files, repo_id, part, free_memory=False, **where))
-
-
-def _parts(additions: list[CommitOperationAdd]) -> Iterator[list[CommitOperationAdd]]:
-    for first in range(0, len(additions), _MAX_UPLOADS):
-        yield additions[first : first + _MAX_UPLOADS]
 
 
 class MovedError(Exception):
@@ -656,21 +622,6 @@ def _log_in(repo_id: str, options: PushOptions) -> huggingface_hub.HfApi:
             "organization of that name: push to a repository of your own, or add --create-pr."
         )
     return api
-
-
-def read_user(api: huggingface_hub.HfApi) -> dict:
-    """What the Hub knows of the user of the token.
-
-    Raises:
-        KeyError, TypeError: The answer is not one of a Hub.
-    """
-    try:
-        user = api.whoami()
-    except errors.HfHubHTTPError as error:
-        if error.response.status_code != 404:
-            raise
-        user = {}  # not a Hub: each of them knows its users
-    return {**user, "name": user["name"]}  # an error is raised here, where it has no context
 
 
 def _read_head(api: huggingface_hub.HfApi, repo_id: str, options: PushOptions) -> _Head:

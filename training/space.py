@@ -19,10 +19,11 @@ import resnext
 from resnext.errors import RepositoryError
 from resnext.hub import Listing, choose_files, list_files
 from resnext.hub_errors import Task, client_errors, explain_fault, login_token
+from resnext.hub_push import HUB_FILES, discard_new, read_user, upload_contents
 from resnext.hub_requests import with_retries
 from resnext.repository import OPTIONAL, is_repo_id, plain_name
 
-from .push import ROUNDS, MovedError, check_moved, read_user, upload_contents
+from .push import ROUNDS, MovedError, check_moved
 
 _T = TypeVar("_T")
 _PACKAGE = pathlib.Path(resnext.__file__).parent
@@ -37,8 +38,6 @@ _OAUTH_SCOPE = "contribute-repos"
 _OPTIONAL_VARIABLES = frozenset({"RESNEXT_MODELS", "RESNEXT_TEACH"})
 # Fields of the Space's README.md that the command sets again each time. The owner's others are kept.
 _OWN_FIELDS = ("sdk", "sdk_version", "python_version", "app_file")
-# What the Hub puts into a new Space.
-_HUB_FILES = frozenset({".gitattributes", "README.md"})
 _REFUSALS = {
     403: ("The Hub does not let you write there", "use a token that has write access, or another owner"),
     404: (
@@ -158,7 +157,7 @@ def make_space(
             _fill(api, repo_id, options, listings, space, pathlib.Path(folder))
         except (RepositoryError, KeyboardInterrupt):
             if space is None:
-                _delete_empty(api, repo_id)
+                discard_new(ask, api, repo_id, "space")
             raise
     return str(url)
 
@@ -215,15 +214,6 @@ def _commit(
     )
 
 
-def _delete_empty(api: huggingface_hub.HfApi, repo_id: str) -> None:
-    """Deletes a Space that this command has created and could not fill."""
-    ask = functools.partial(_ask, repo_id)
-    with contextlib.suppress(RepositoryError):
-        files = ask(lambda: api.list_repo_files(repo_id, repo_type="space"))
-        if _HUB_FILES.issuperset(files):
-            ask(lambda: api.delete_repo(repo_id, repo_type="space", missing_ok=True))
-
-
 def _find_model(name: str) -> Listing:
     """Checks that a model can be shown by a Space, which sees only the Hub."""
     if os.path.isdir(os.path.expanduser(name)):
@@ -278,7 +268,7 @@ def _find_space(api: huggingface_hub.HfApi, repo_id: str, private: bool) -> _Spa
         )
     commit = str(info.sha)
     files = frozenset(str(file.rfilename) for file in info.siblings or ())
-    foreign = sorted(files - _HUB_FILES)
+    foreign = sorted(files - HUB_FILES["space"])
     if foreign and not any(name.startswith("resnext/") for name in files):
         raise RepositoryError(
             f"The Space {repo_id} holds something else already, such as {foreign[0]}, which is not "

@@ -144,7 +144,18 @@ CHINESE = {
     ),
     "Only I can see it": "仅自己可见",
     "Push to the Hub": "推送到 Hub",
-    "Sign in at the top of this tab first.": "请先在本标签页顶部登录。",
+    "Sign in with Hugging Face": "使用 Hugging Face 登录",
+    "Sign out ({name})": "退出登录（{name}）",
+    "Then the page is loaded again, without your pictures: download them first. Continue?": (
+        "页面将重新加载，您的图片会丢失：请先下载图片。要继续吗？"
+    ),
+    "You did not sign in.": "您没有登录。",
+    "Signing in failed: try again later.": "登录失败：请稍后再试。",
+    "Back to the page": "返回页面",
+    "You are not signed in, or no longer. Signing in at the top of this tab loads the page again: "
+    "download the pictures first, and add the ZIP file of them afterwards.": (
+        "您尚未登录，或登录已过期。在本标签页顶部登录会重新加载页面：请先下载图片，登录后再添加该 ZIP 文件。"
+    ),
     "The Hub does not accept the name {name}: choose another one.": "Hub 不接受名称 {name}：请换一个。",
     "The Hub cannot be reached: try again later.": "无法连接 Hub：请稍后再试。",
     "The model is on the Hub:": "模型已在 Hub 上：",

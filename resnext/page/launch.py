@@ -248,6 +248,7 @@ def serve(
     from starlette.middleware.gzip import GZipMiddleware
 
     from resnext.page.i18n import I18N
+    from resnext.page.login import LoginFaults
     from resnext.page.previews import Previews
     from resnext.page.programs import KnownEvents, no_such_endpoint
     from resnext.page.theme import CSS, THEME
@@ -275,6 +276,7 @@ def serve(
                     Middleware(GZipMiddleware, minimum_size=1000, compresslevel=5),
                     Middleware(Previews),
                     Middleware(KnownEvents),
+                    Middleware(LoginFaults),
                 ],
             },
             **options,

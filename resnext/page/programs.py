@@ -102,7 +102,7 @@ async def _preprocess(preprocess, block_fn, inputs: list, state, explicit_call: 
 
 def _completed(blocks: list, values: list) -> list:
     """The values of an endpoint's components, with the defaults of those that are left out or null."""
-    if not values and isinstance(blocks[0], gr.Image):
+    if blocks and not values and isinstance(blocks[0], gr.Image):
         raise gr.Error("There is no image: give a file or a data URL.", print_exception=False)
     missing = len(blocks) - len(values)
     return [

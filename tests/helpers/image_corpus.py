@@ -33,6 +33,8 @@ WIDTH, HEIGHT = 48, 32
 # Of the mean difference of all values, from 0 to 255: files without loss; color conversion and scaling, which
 # round; and decoders of lossy formats, which may interpolate colors differently.
 EXACT, ROUNDED, LOSSY = 0.0, 0.5, 1.5
+# The numbers of high dynamic range in ITU-T H.273.
+HDR_CODES = {"PQ": (9, 16), "HLG": (9, 18), "PQ with sRGB's primaries": (1, 16), "PQ alone": (2, 16)}
 # Draws an image on white, and returns its width, height and pixels; nothing if the browser cannot show it.
 _DRAW = """async (data) => {
     const image = new Image();
@@ -404,6 +406,8 @@ def _png_colors() -> Iterator[Case]:
         "the code of nothing": color_chunks(code=(2, 2, 0, 1)),
         "the code of a part of the range": color_chunks(code=(12, 13, 0, 0)),
         "half a code": color_chunks(code=(12, 13)),
+        **{f"the code of {name}": color_chunks(code=(*code, 0, 1)) for name, code in HDR_CODES.items()},
+        "the code of PQ and a profile": color_chunks(code=(9, 16, 0, 1)) + wide,
     }.items():
         yield Case(f"PNG, {name}", "png", png(rgb, 8, 2, chunks), ROUNDED)
     alpha = np.concatenate([rgb, gray()[::-1].round().astype(int)[..., None]], -1)
@@ -413,6 +417,9 @@ def _png_colors() -> Iterator[Case]:
     yield Case("PNG, RGB of 16 bits, gamma 1", "png", png(rgb.astype(int) * 257, 16, 2, linear), ROUNDED)
     yield Case("PNG, RGBA, gamma 1", "png", png(alpha, 8, 6, linear), ROUNDED)
     yield Case("PNG, gray, profile ProPhoto", "png", png(indices, 8, 0, wide), ROUNDED)
+    bright = color_chunks(code=(9, 18, 0, 1))
+    yield Case("PNG, gray, the code of HLG", "png", png(indices, 8, 0, bright), ROUNDED)
+    yield Case("PNG, RGBA, the code of HLG", "png", png(alpha, 8, 6, bright), ROUNDED)
     yield Case("PNG, colors behind the pixels", "png", png(rgb, 8, 2, after=linear + wide), EXACT)
     # Chromium shows the gamma 2.2 instead of sRGB's curve; programs mean sRGB with these numbers.
     for gamma in (45000, 45455, 45500):
@@ -476,6 +483,12 @@ def _other_browser_formats() -> Iterator[Case]:
     deep = [value.astype("<u4") * 1023 // 255 for value in (red, green, blue)]
     bits = deep[0] << 20 | deep[1] << 10 | deep[2]
     yield Case("BMP, 10 bits a color", "bmp", _bmp(bits, 32, 0x3FF00000, 0xFFC00, 0x3FF), EXACT)
+    profiled = with_profile(_bmp(bits, 32, 0x3FF00000, 0xFFC00, 0x3FF), wide)
+    yield Case("BMP, 10 bits a color, profile ProPhoto", "bmp", profiled, 1)
+    yield Case("BMP, profile ProPhoto", "bmp", with_profile(_encoded(rgb, "BMP"), wide), 1)
+    yield Case("BMP, palette, profile ProPhoto", "bmp", with_profile(_encoded(palette, "BMP"), wide), 1)
+    damaged = with_profile(_encoded(rgb, "BMP"), wide[:100])
+    yield Case("BMP, a damaged profile", "bmp", damaged, EXACT, rgb)
     bits = blue << 16 | green << 8 | red
     yield Case("BMP, blue first", "bmp", _bmp(bits, 32, 0xFF, 0xFF00, 0xFF0000), EXACT)
     avif = functools.partial(_encoded, form="AVIF", quality=95, subsampling="4:4:4")
@@ -487,6 +500,7 @@ def _other_browser_formats() -> Iterator[Case]:
         ("BT.2020", (9, 14)),
         ("linear light", (2, 8)),
         ("video", (1, 1)),
+        *HDR_CODES.items(),
     ):
         yield Case(f"AVIF, the code of {name}", "avif", with_code(avif(rgb), *code), LOSSY)
     grays = avif(gray().astype(np.uint8), icc_profile=wide)
@@ -498,6 +512,20 @@ def with_code(content: bytes, primaries: int, transfer: int) -> bytes:
     """An AVIF or HEIF file with other numbers of ITU-T H.273."""
     place = content.index(b"colrnclx") + 8
     return content[:place] + struct.pack(">HH", primaries, transfer) + content[place + 4 :]
+
+
+def with_profile(bmp: bytes, profile: bytes) -> bytes:
+    """A BMP with an embedded profile, which takes a header of version 5."""
+    (start,) = struct.unpack_from("<I", bmp, 10)
+    (size,) = struct.unpack_from("<I", bmp, 14)
+    pixels = bmp[start:]
+    # Sizes, compression and masks; the color space; then a palette, which the pixels' place is behind.
+    header = struct.pack("<I", 124) + bmp[18 : 14 + min(size, 56)].ljust(52, b"\0") + b"DEBM"
+    palette = bmp[14 + size : start]
+    place = len(header) + 48 + 16 + len(palette)
+    header += bytes(48) + struct.pack("<4I", 4, place + len(pixels), len(profile), 0)
+    total = 14 + place + len(pixels) + len(profile)
+    return struct.pack("<2sIHHI", b"BM", total, 0, 0, 14 + place) + header + palette + pixels + profile
 
 
 def _framed_gif() -> bytes:
@@ -641,7 +669,12 @@ def _tiff() -> Iterator[Case]:
     yield case("RGB, separate planes", tiff(rgb, 2, separate=True), EXACT, rgb)
     yield case("RGB of 16 bits, separate planes", tiff(whole, 2, separate=True), ROUNDED, rgb)
     yield case("8 bits in 16", tiff(gray(255).astype("<u2"), 1), ROUNDED, ramp)
-    yield case("signed 16 bits", tiff(gray(32767).astype("<i2"), 1), ROUNDED, ramp * 32767 / 65535)
+    yield case("signed 16 bits", tiff(gray(32767).astype("<i2"), 1), ROUNDED, ramp)
+    yield case("12 bits in signed 16", tiff(gray(4095).astype("<i2"), 1), ROUNDED, ramp)
+    yield case("signed 8 bits", tiff(gray(127).round().astype("i1"), 1), 1, ramp)
+    yield case("signed 8 bits, dark", tiff(gray(30).round().astype("i1"), 1), 1, ramp * 30 / 127)
+    around = (gray(200) - 100).astype("i1")
+    yield case("signed 8 bits around zero", tiff(around, 1), 1, ramp)
     around = (gray(60000) - 30000).astype("<i2")
     yield case("signed 16 bits around zero", tiff(around, 1), ROUNDED, ramp)
     yield case("signed 32 bits", tiff(gray(2**31 - 1).astype("<i4"), 1), ROUNDED, ramp)

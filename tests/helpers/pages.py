@@ -8,11 +8,18 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
+from typing import NamedTuple
 
+import httpx
+import pytest
+
+from tests.helpers.hub_server import HubServer, environment
 from tests.helpers.paths import ROOT
 
 PATIENCE = 15_000  # milliseconds
+STARTUP = 180  # seconds, on a busy machine
 TABS = ("Classify", "Batch", "Teach", "Training", "Test", "Inside ResNeXt", "Model card")
 
 
@@ -86,6 +93,72 @@ def page_process(*options, path: str = "", **variables: str) -> Iterator[str]:
         if reader.ident:
             reader.join(30)
         process.stdout.close()
+
+
+class StartedPage(NamedTuple):
+    """A page that runs.
+
+    Args:
+        address: Its address.
+        process: Its process.
+        log: The file of all that it prints.
+        home: The folder of all that it writes.
+    """
+
+    address: str
+    process: subprocess.Popen
+    log: pathlib.Path
+    home: pathlib.Path
+
+    def wait(self, condition) -> None:
+        """Waits until something is true; an error of the connection means that it is not."""
+        for _ in range(STARTUP * 5):
+            assert self.process.poll() is None, self.log.read_text()
+            with contextlib.suppress(OSError, ValueError, httpx.HTTPError):
+                if condition():
+                    return
+            time.sleep(0.2)
+        pytest.fail(f"it did not happen within {STARTUP} seconds: {self.log.read_text()}")
+
+    def answers(self) -> bool:
+        """Whether it sends the page. Certificates of these tests are self-signed."""
+        return httpx.get(self.address, timeout=5, verify=False).status_code == 200
+
+
+@contextlib.contextmanager
+def started(
+    hub: HubServer, top: pathlib.Path, *options, token: str = "", port: int | None = None, **variables: str
+) -> Iterator[StartedPage]:
+    """Starts `python app.py OPTIONS...`, and ends it with the block. It may not answer yet.
+
+    Args:
+        hub: The Hub that it uses.
+        top: The folder of its log and of all that it writes.
+        options: The options of the command line.
+        token: The access token of its owner, if there is one.
+        port: Its port. Default: a free one.
+        variables: Further environment variables.
+    """
+    port = port or free_port()
+    variables |= environment(hub.url, top / "home", token) | {
+        "GRADIO_TEMP_DIR": str(top / "home" / "gradio"),
+        "TMPDIR": str(top / "home"),
+    }
+    scheme = "https" if "--ssl-certfile" in options else "http"
+    (top / "home").mkdir()
+    with (top / "log").open("w") as output:
+        process = subprocess.Popen(
+            [sys.executable, "app.py", "--port", str(port), *map(str, options)],
+            cwd=ROOT,
+            env=os.environ | variables,
+            stdout=output,
+            stderr=output,
+        )
+        try:
+            yield StartedPage(f"{scheme}://127.0.0.1:{port}", process, top / "log", top / "home")
+        finally:
+            process.terminate()
+            process.wait(STARTUP)
 
 
 def open_tab(page, name: str) -> None:

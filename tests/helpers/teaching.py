@@ -1,10 +1,17 @@
-"""A visitor who teaches: speaks the queue's protocol for the private events of the tab, as a browser does."""
+"""A visitor who teaches: in a browser, or through the queue's protocol for the private events of the tab."""
 
+import io
 import json
 import uuid
 from typing import Any
 
 import httpx
+import numpy as np
+from PIL import Image
+
+from tests.helpers.pages import PATIENCE
+
+COLORS = {"Red": (200, 30, 30), "Green": (30, 180, 40)}
 
 
 class Visitor:
@@ -85,3 +92,26 @@ class Visitor:
 
 def _confidences(label: dict | None) -> dict[str, float]:
     return {row["label"]: row["confidence"] for row in (label or {}).get("confidences") or ()}
+
+
+def painting(color: str, seed: int) -> dict:
+    """A picture of a color with noise, as Playwright uploads it."""
+    noise = np.random.default_rng(seed).integers(-30, 30, (60, 80, 3))
+    buffer = io.BytesIO()
+    Image.fromarray((np.array(COLORS[color]) + noise).clip(0, 255).astype(np.uint8)).save(buffer, "PNG")
+    return {"name": f"{color}-{seed}.png", "mimeType": "image/png", "buffer": buffer.getvalue()}
+
+
+def name_and_fill(page, place: int, color: str, count: int = 3, name: str = "") -> None:
+    """Renames a class and adds pictures to it, from the keyboard where a browser lets one."""
+    from playwright.sync_api import expect
+
+    field = page.locator(".taught input[type=text]").nth(place)
+    field.fill(name or color)
+    field.press("Enter")
+    button = page.locator(".taught .add").nth(place)
+    button.focus()
+    with page.expect_file_chooser() as chooser:
+        button.press("Enter")
+    chooser.value.set_files([painting(color, seed) for seed in range(count)])
+    expect(page.locator(".taught").nth(place).locator("li")).to_have_count(count, timeout=2 * PATIENCE)

@@ -1,81 +1,22 @@
 """The page as a process of its own, beside a Hub that hangs, changes its models, or refuses."""
 
-import contextlib
-import os
 import pathlib
 import subprocess
-import sys
 import threading
 import time
-from collections.abc import Iterator
-from typing import NamedTuple
 
 import httpx
 import pytest
 from gradio_client import Client, handle_file
 
 from tests.helpers.hub_client import publish
-from tests.helpers.hub_server import HubServer, environment
-from tests.helpers.pages import free_port
-from tests.helpers.paths import ROOT
+from tests.helpers.hub_server import HubServer
+from tests.helpers.pages import started
 from tests.helpers.repositories import make_repository
 
 pytestmark = pytest.mark.slow
 TOKEN = "hf_0123456789abcdefghijklmnopqrstuvwx"
 LATER = ("ant", "bee", "cat", "dog", "elk")  # the classes of a second commit
-PATIENCE = 180  # seconds, on a busy machine
-
-
-class Page(NamedTuple):
-    """A page that runs.
-
-    Args:
-        address: Its address.
-        process: Its process.
-        log: The file of all that it prints.
-        home: The folder of all that it writes.
-    """
-
-    address: str
-    process: subprocess.Popen
-    log: pathlib.Path
-    home: pathlib.Path
-
-    def wait(self, condition) -> None:
-        """Waits until something is true; an error of the connection means that it is not."""
-        for _ in range(PATIENCE * 5):
-            assert self.process.poll() is None, self.log.read_text()
-            with contextlib.suppress(OSError, ValueError, httpx.HTTPError):
-                if condition():
-                    return
-            time.sleep(0.2)
-        pytest.fail(f"it did not happen within {PATIENCE} seconds: {self.log.read_text()}")
-
-    def answers(self) -> bool:
-        return httpx.get(self.address, timeout=5).status_code == 200
-
-
-@contextlib.contextmanager
-def started(hub: HubServer, top: pathlib.Path, *options: str, token: str = "") -> Iterator[Page]:
-    port = free_port()
-    variables = environment(hub.url, top / "home", token) | {
-        "GRADIO_TEMP_DIR": str(top / "home" / "gradio"),
-        "TMPDIR": str(top / "home"),
-    }
-    (top / "home").mkdir()
-    with (top / "log").open("w") as output:
-        process = subprocess.Popen(
-            [sys.executable, "app.py", "--port", str(port), *options],
-            cwd=ROOT,
-            env=os.environ | variables,
-            stdout=output,
-            stderr=output,
-        )
-        try:
-            yield Page(f"http://127.0.0.1:{port}", process, top / "log", top / "home")
-        finally:
-            process.terminate()
-            process.wait(60)
 
 
 def waiting_seconds(process: subprocess.Popen) -> float:

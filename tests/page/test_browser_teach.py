@@ -1,26 +1,15 @@
 """Teaching in headless Chromium: two classes from files, a trial, and the model opened in a second page."""
 
-import io
 import zipfile
 
-import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from PIL import Image
 from playwright.sync_api import expect
 
 from tests.helpers.pages import PATIENCE, bars, served
+from tests.helpers.teaching import COLORS, name_and_fill, painting
 
 pytestmark = pytest.mark.browser
-
-COLORS = {"Red": (200, 30, 30), "Green": (30, 180, 40)}
-
-
-def painting(color: str, seed: int) -> dict:
-    noise = np.random.default_rng(seed).integers(-30, 30, (60, 80, 3))
-    buffer = io.BytesIO()
-    Image.fromarray((np.array(COLORS[color]) + noise).clip(0, 255).astype(np.uint8)).save(buffer, "PNG")
-    return {"name": f"{color}-{seed}.png", "mimeType": "image/png", "buffer": buffer.getvalue()}
 
 
 @pytest.fixture(scope="module")
@@ -54,19 +43,6 @@ def visit(browser, address):
     for page in pages:
         page.close()
     assert not foreign
-
-
-def name_and_fill(page, place: int, color: str, count: int = 3, name: str = "") -> None:
-    """Renames a class and adds pictures to it, from the keyboard where a browser lets one."""
-    field = page.locator(".taught input[type=text]").nth(place)
-    field.fill(name or color)
-    field.press("Enter")
-    button = page.locator(".taught .add").nth(place)
-    button.focus()
-    with page.expect_file_chooser() as chooser:
-        button.press("Enter")
-    chooser.value.set_files([painting(color, seed) for seed in range(count)])
-    expect(page.locator(".taught").nth(place).locator("li")).to_have_count(count, timeout=2 * PATIENCE)
 
 
 def leave_and_return(page) -> None:

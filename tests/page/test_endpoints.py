@@ -265,6 +265,10 @@ def test_a_data_url_of_more_than_64_mb_is_refused(client, monkeypatch, data_url)
     assert "larger than 64 MB" in raw_call(client, "classify", [data_url + 1000 * "A"])
 
 
+def test_an_endpoint_that_takes_nothing_gets_nothing():
+    assert programs._completed([], []) == []
+
+
 def test_values_that_are_left_out_have_their_defaults(client):
     assert '"architecture": "resnext26_small"' in raw_call(client, "model_info", [])
     assert raw_call(client, "classify_batch", [[]]).endswith("data: [[]]\n\n")

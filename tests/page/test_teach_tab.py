@@ -12,12 +12,13 @@ from gradio.utils import get_upload_folder
 from PIL import Image
 
 from resnext.classifier import Classifier
+from resnext.page import login
 from resnext.page.layout import build_page
 from resnext.page.models import Models
 from resnext.page.tabs import teach
 from resnext.page.tabs.teach import TeachTab, confusion_table
 from tests.helpers.hub_client import connect
-from tests.helpers.hub_server import TOKEN, HubServer
+from tests.helpers.hub_server import TOKEN, HubServer, Repo
 from tests.helpers.pages import served_models
 from tests.helpers.teaching import Visitor
 
@@ -258,19 +259,90 @@ def test_a_visitor_pushes_with_their_own_token(tab, ask, colors, monkeypatch, tm
         assert "您已有名为 my-colors 的仓库" in again
         stranger = gr.OAuthToken(token="hf_wrong", scope="", expires_at=2**40)
         assert "sign in again" in tab.push(colors, "other", True, ask(), stranger)
-    assert "Sign in at the top" in tab.push(colors, "x", True, ask(), None)
+    assert "You are not signed in, or no longer." in tab.push(colors, "x", True, ask(), None)
     assert TOKEN not in "".join(capfd.readouterr())
 
 
+FORBIDDEN = "The Hub does not let this page create repositories for you"
+NOT_TAKEN = "The Hub did not take the model: try again later."
+UNREACHABLE = "The Hub cannot be reached: try again later."
+
+
+def test_a_push_that_fails_is_a_sentence_and_leaves_no_repository(
+    tab, ask, colors, monkeypatch, tmp_path, capfd
+):
+    token = gr.OAuthToken(token=TOKEN, scope="contribute-repos", expires_at=2**40)
+    page = {"status": 200, "content": b"<html>Log in</html>"}
+    faults = [
+        ("/whoami", {"status": 403}, FORBIDDEN),
+        ("/whoami", page, UNREACHABLE),
+        ("/repos/create", {"status": 403}, FORBIDDEN),
+        ("/preupload/", page, UNREACHABLE),
+        ("/objects/batch", {"status": 503, "retry_after": "9"}, NOT_TAKEN),
+        (".git/info/lfs/", {"status": "reset"}, UNREACHABLE),
+        ("/commit/", {"status": 400}, NOT_TAKEN),
+        ("/commit/", page, UNREACHABLE),
+    ]
+    with HubServer() as hub:
+        connect(monkeypatch, hub, tmp_path, "hf_of_the_owner")
+        for path, fault, sentence in faults:
+            hub.fail_next(99, path=path, method="" if path == "/whoami" else "POST", **fault)
+            assert sentence in tab.push(colors, "colors", True, ask(), token), (path, fault)
+            assert not hub.repos
+            hub.faults.clear()
+        assert "/tester/colors" in tab.push(colors, "colors", True, ask(), token)
+        assert set(hub.tokens) <= {"", TOKEN}
+    assert TOKEN not in "".join(capfd.readouterr())
+
+
+@pytest.mark.parametrize("path, arrives", [("/repos/create", False), ("/commit/", True)])
+def test_a_push_whose_answer_is_lost_leaves_a_model_or_nothing(
+    tab, ask, colors, monkeypatch, tmp_path, path, arrives
+):
+    token = gr.OAuthToken(token=TOKEN, scope="contribute-repos", expires_at=2**40)
+    with HubServer() as hub:
+        connect(monkeypatch, hub, tmp_path)
+        hub.fail_next(1, "lost", path)
+        answer = tab.push(colors, "colors", True, ask(), token)
+        assert ("/tester/colors" in answer) == arrives
+        assert ("model", "tester/colors") in hub.repos if arrives else not hub.repos
+
+
+def test_a_repository_of_the_visitor_is_neither_changed_nor_deleted(tab, ask, colors, monkeypatch, tmp_path):
+    token = gr.OAuthToken(token=TOKEN, scope="contribute-repos", expires_at=2**40)
+    with HubServer() as hub:
+        connect(monkeypatch, hub, tmp_path)
+        empty = hub.repos["model", "tester/colors"] = Repo("model", "tester/colors")
+        assert "have a repository colors already" in tab.push(colors, "colors", True, ask(), token)
+        # One that the token cannot see, or that another page makes at this moment.
+        hub.fail_next(1, 404, "/api/models/tester/colors", X_Error_Code="RepoNotFound")
+        assert "have a repository colors already" in tab.push(colors, "colors", True, ask(), token)
+        assert hub.repos == {("model", "tester/colors"): empty}
+        assert list(empty.find("main")[2]) == [".gitattributes"]
+
+
+def test_another_website_cannot_push_with_a_visitors_login(tab, ask, colors, monkeypatch, tmp_path):
+    token = gr.OAuthToken(token=TOKEN, scope="contribute-repos", expires_at=2**40)
+    with HubServer() as hub:
+        connect(monkeypatch, hub, tmp_path)
+        for sender in ("cross-site", "same-site", "none"):
+            request = ask()
+            request.headers["sec-fetch-site"] = sender
+            assert "You are not signed in" in tab.push(colors, "colors", False, request, token)
+        assert not hub.requests
+        request.headers["sec-fetch-site"] = "same-origin"
+        assert "/tester/colors" in tab.push(colors, "colors", False, request, token)
+
+
 def test_the_login_is_offered_on_a_space_only(monkeypatch):
-    monkeypatch.setattr(teach.importlib.util, "find_spec", lambda name: object())
-    assert not teach.can_log_in()
-    monkeypatch.setenv("SPACE_ID", "tester/page")
-    assert not teach.can_log_in()
-    monkeypatch.setenv("OAUTH_CLIENT_ID", "0")
-    assert teach.can_log_in()
-    monkeypatch.setattr(teach.importlib.util, "find_spec", lambda name: None)
-    assert not teach.can_log_in()
+    monkeypatch.setattr(login.importlib.util, "find_spec", lambda name: object())
+    variables = {"SYSTEM": "spaces", "SPACE_ID": "tester/page", **dict.fromkeys(login._VARIABLES, "0")}
+    for name, value in variables.items():
+        assert not login.can_log_in()
+        monkeypatch.setenv(name, value)
+    assert login.can_log_in()
+    monkeypatch.setattr(login.importlib.util, "find_spec", lambda name: None)
+    assert not login.can_log_in()
 
 
 def test_a_page_may_do_without_teaching(repository):

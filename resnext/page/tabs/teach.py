@@ -2,10 +2,8 @@
 
 import functools
 import html
-import importlib.util
 import json
 import math
-import os
 import pathlib
 import re
 import tempfile
@@ -13,17 +11,14 @@ import time
 from typing import Any
 
 import gradio as gr
-import httpx2
-import huggingface_hub
 import numpy as np
 from gradio.utils import get_upload_folder
-from huggingface_hub import errors
 from PIL import Image
 
-from resnext.card import write_card
-from resnext.errors import ImageError, TeachingError
+from resnext.errors import ImageError, RepositoryError, TeachingError
 from resnext.page.archives import Entry, files_in
 from resnext.page.i18n import join_sentences, request_language, translate, translate_error, translate_lazy
+from resnext.page.login import can_log_in, is_from_page, login_button, push_folder
 from resnext.page.markup import Picture, data_url, headline, sentence, title
 from resnext.page.models import INT8, Model
 from resnext.page.tabs.classify import UNSURE, image_error, in_words
@@ -109,8 +104,8 @@ class TeachTab(Tab):
             with gr.Column(scale=3, min_width=320):
                 introduction = gr.HTML(_introduction("en"))
                 if can_log_in():
-                    # It loads the page again, so that the pictures would be gone if it were asked for later.
-                    gr.LoginButton(size="sm", elem_classes="sign-in")
+                    # At the top, to be used first: it loads the page again, so that the pictures are gone.
+                    login_button()
                 classes = gr.HTML(
                     {"version": 0, "words": _words("en")},
                     html_template='<div class="lesson"></div>',
@@ -362,8 +357,12 @@ class TeachTab(Tab):
     ) -> str:
         """Pushes the model to a new repository of the visitor, who has logged in; returns HTML."""
         language = request_language(request)
-        if token is None:
-            return _said(language, "Sign in at the top of this tab first.")
+        if token is None or not is_from_page(request):
+            text = (
+                "You are not signed in, or no longer. Signing in at the top of this tab loads the page "
+                "again: download the pictures first, and add the ZIP file of them afterwards."
+            )
+            return _said(language, text)
         name = _file_name(name)
         if not is_repo_id(name):
             return _said(language, "The Hub does not accept the name {name}: choose another one.", name=name)
@@ -371,49 +370,11 @@ class TeachTab(Tab):
             _write(lesson, pathlib.Path(folder), language)
             try:
                 url = push_folder(pathlib.Path(folder), name, token.token, private)
-            except errors.HfHubHTTPError as error:
-                return _said(language, _refusal(error.response.status_code), name=name)
-            except (httpx2.HTTPError, OSError):
-                return _said(language, "The Hub cannot be reached: try again later.")
+            except RepositoryError as error:
+                return _said(language, str(error), name=name)
         text = html.escape(translate(language, "The model is on the Hub:"))
         link = html.escape(url)
         return f'<p role="status">{text} <a href="{link}" target="_blank" rel="noopener">{link}</a></p>'
-
-
-def can_log_in() -> bool:
-    """Whether this page is a Space whose visitors can log in to the Hub."""
-    packages = all(importlib.util.find_spec(name) for name in ("authlib", "itsdangerous"))
-    return packages and all(os.environ.get(name) for name in ("SPACE_ID", "OAUTH_CLIENT_ID"))
-
-
-def push_folder(folder: pathlib.Path, name: str, token: str, private: bool) -> str:
-    """Pushes a model repository to a new repository on the Hub.
-
-    Args:
-        folder: The model repository.
-        name: The name of the new one, without its owner, who is the token's.
-        token: The token. No other one is used.
-        private: Whether only the owner can see it.
-
-    Returns:
-        Its address.
-
-    Raises:
-        HfHubHTTPError: The Hub refuses, for example because there is such a repository.
-    """
-    api = huggingface_hub.HfApi(token=token)
-    url = api.create_repo(name, private=private)
-    write_card(folder, url.repo_id)
-    api.upload_folder(repo_id=url.repo_id, folder_path=folder, commit_message="Taught in the browser")
-    return str(url)
-
-
-def _refusal(status: int) -> str:
-    if status == 409:
-        return "You have a repository {name} already: choose another name."
-    if status in (401, 403):
-        return "The Hub does not let this page create repositories for you: sign in again and allow it."
-    return "The Hub did not take the model: try again later."
 
 
 def choose_source(source: str) -> tuple:
