@@ -442,13 +442,13 @@ def quantize_command(
 ):
     """Make an int8 graph for OpenVINO, smaller and faster, and state its accuracy in the model card."""
     require("nncf", "quantize")
+    folder = _results_folder(model, output, calibration)
     from resnext.recipe_file import recorded_seed
 
     from .data import find_images
     from .quantize import quantize
     from .run_folder import RunFolder
 
-    folder = _results_folder(model, output, calibration)
     repository = _find(model)
     seed = recorded_seed(repository.folder)
     images = find_images(calibration, seed=seed, skip_bad_files=skip_bad_files)

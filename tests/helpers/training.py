@@ -6,6 +6,7 @@ import subprocess
 import sys
 from unittest import mock
 
+from tests.helpers.forks import training_python
 from tests.helpers.paths import ROOT
 from training.recipe import Recipe
 
@@ -20,17 +21,18 @@ RECIPE = Recipe(
 )
 
 
-def run_training(*arguments, **options) -> subprocess.CompletedProcess:
+def run_training(*arguments, python: list[str] | None = None, **options) -> subprocess.CompletedProcess:
     """Runs `python -m training ARGUMENTS...` and returns what it printed and its exit status.
 
     Args:
         arguments: The arguments of the command line.
+        python: What starts Python, if the command has to start as a user starts it.
         options: Options of `subprocess.run`, such as `env`. Without any, the command runs in this process,
-            where TensorFlow is imported already, which saves seconds.
+            where TensorFlow is imported already, which saves seconds; with some, in a fork of one.
     """
     arguments = [str(argument) for argument in arguments]
-    if options:
-        command = [sys.executable, "-m", "training", *arguments]
+    if python or options:
+        command = [*(python or training_python()), "-m", "training", *arguments]
         return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, **options)
     from resnext.command import run
     from training.cli import app

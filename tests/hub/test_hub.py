@@ -5,12 +5,12 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 
 import pytest
 from PIL import Image
 
 from resnext.config import ModelConfig
+from tests.helpers.forks import hub_python
 from tests.helpers.hub_server import TOKEN, HubServer, environment
 from tests.helpers.paths import ROOT
 
@@ -35,7 +35,7 @@ def run(hub, tmp_path):
 
 def run_module(arguments, variables):
     return subprocess.run(
-        [sys.executable, "-m", *map(str, arguments)],
+        [*hub_python(), "-m", *map(str, arguments)],
         cwd=ROOT,
         env=os.environ | variables,
         capture_output=True,

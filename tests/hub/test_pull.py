@@ -7,7 +7,6 @@ import os
 import resource
 import socketserver
 import subprocess
-import sys
 import threading
 import time
 from email.utils import formatdate
@@ -23,6 +22,7 @@ from resnext.cli import app
 from resnext.errors import RepositoryError, ResNeXtError
 from resnext.repository import OPTIONAL
 from tests.helpers.certificates import make_certificate
+from tests.helpers.forks import hub_python
 from tests.helpers.hub_client import until
 from tests.helpers.hub_server import TOKEN, File, HubServer, Repo, environment, in_this_process
 from tests.helpers.paths import ROOT
@@ -79,7 +79,7 @@ def pull(hub, tmp_path):
 
     def pull(repo_id="tester/tiny", revision="", optional=((),), token="", patience=0.5, **variables):
         result = subprocess.run(
-            [sys.executable, "-c", PROGRAM, json.dumps(optional), repo_id, revision, str(patience)],
+            [*hub_python(), "-c", PROGRAM, json.dumps(optional), repo_id, revision, str(patience)],
             cwd=ROOT,
             env=os.environ | environment(hub.url, tmp_path / "home", token) | variables,
             capture_output=True,

@@ -10,6 +10,7 @@ import pytest
 from tests.helpers.hub_server import HubServer, in_this_process
 from tests.helpers.photographs import paint
 from tests.helpers.training import run_training
+from tests.training.helpers import write_network
 
 pytestmark = pytest.mark.slow
 TOKEN = "hf_0123456789abcdefghijklmnopqrstuvwx"
@@ -20,7 +21,8 @@ def test_a_whole_run_with_pushes_shows_the_token_nowhere(tmp_path, monkeypatch, 
     monkeypatch.setattr("resnext.hub_requests.MAX_WAIT", 1)
     data = paint(tmp_path / "colors")
     output = tmp_path / "model"
-    settings = ("--epochs", 2, "--image-size", 41, "--batch-size", 8)
+    base = write_network(tmp_path / "base").folder
+    settings = ("--pretrained", base, "--epochs", 2, "--image-size", 41, "--batch-size", 8)
     options = ("--push-to-hub", "tester/colors", "--push-every", 1, "--private", "--license", "mit")
     printed = []
     with HubServer() as hub, in_this_process(hub.url, tmp_path / "home", TOKEN):

@@ -41,27 +41,36 @@ def hostile_address(tmp_path_factory):
         yield address
 
 
+@pytest.fixture(scope="module")
+def chinese(browser):
+    """The context of a Chinese visitor."""
+    context = browser.new_context(locale="zh-CN")
+    yield context
+    context.close()
+
+
 @pytest.fixture
-def visit(browser):
+def visit(context):
     """Opens an address in a new page. No page may ask another server for anything."""
     opened = []
     foreign = []
 
     def visit(address: str, width: int = 1280, theme: str = "light") -> Page:
-        opened.append(open_page(browser, address, foreign, width, theme))
+        opened.append(open_page(context, address, foreign, width, theme))
         return opened[-1]
 
     yield visit
     for page in opened:
         page.close()
+    context.clear_permissions()
     assert not foreign
 
 
 @pytest.fixture(scope="module")
-def shared_page(browser, address):
+def shared_page(context, address):
     """A page that several tests share, because loading a page takes longer than most of these tests."""
     foreign = []
-    page = open_page(browser, address, foreign)
+    page = open_page(context, address, foreign)
     yield page
     page.close()
     assert not foreign
@@ -81,18 +90,19 @@ def page(shared_page):
 
 
 @pytest.fixture(scope="module", params=["light", "dark"])
-def themed_page(browser, address, request):
+def themed_page(context, address, request):
     """A page in each theme, with its theme."""
     foreign = []
-    page = open_page(browser, address, foreign, theme=request.param)
+    page = open_page(context, address, foreign, theme=request.param)
     yield page, request.param
     page.close()
     assert not foreign
 
 
-def open_page(browser, address: str, foreign: list, width: int = 1280, theme: str = "light") -> Page:
+def open_page(context, address: str, foreign: list, width: int = 1280, theme: str = "light") -> Page:
     """Opens an address in a new page. Requests to other servers are added to `foreign`."""
-    page = browser.new_page(viewport={"width": width, "height": 850})
+    page = context.new_page()
+    page.set_viewport_size({"width": width, "height": 850})
     page.set_default_timeout(PATIENCE)
 
     def note(request):
@@ -271,8 +281,8 @@ def test_cells_show_rates_when_asked_for(page):
     expect(page.locator(".heatmap .annotation-text").first).to_have_text("21", timeout=PATIENCE)
 
 
-def test_a_chinese_browser_shows_chinese(browser, address, tmp_path):
-    page = browser.new_page(locale="zh-CN")
+def test_a_chinese_browser_shows_chinese(chinese, address, tmp_path):
+    page = chinese.new_page()
     page.goto(address)
     expect(page.get_by_role("tab", name="训练")).to_be_visible(timeout=PATIENCE)
     upload(page, save_image(tmp_path / "photograph.jpg", seed=5))
@@ -296,8 +306,7 @@ def test_another_model_is_shown_in_every_tab_and_classifies_again(visit, address
     expect(page.locator(".heatmap .ytick")).to_have_count(5, timeout=PATIENCE)
 
 
-def test_the_model_in_use_stays_if_another_cannot_be_opened(visit, address):
-    page = visit(address)
+def test_the_model_in_use_stays_if_another_cannot_be_opened(page):
     choose_model(page, "gone")
     expect(page.get_by_test_id("toast-body")).to_contain_text(
         "neither a folder nor a Hub repository", timeout=PATIENCE
@@ -310,7 +319,7 @@ def test_the_model_in_use_stays_if_another_cannot_be_opened(visit, address):
     expect(bars(page)).to_have_count(5, timeout=PATIENCE)
 
 
-def test_the_copied_address_opens_the_same_model_and_tab(visit, address, browser):
+def test_the_copied_address_opens_the_same_model_and_tab(visit, address):
     page = visit(address)
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     open_tab(page, "Training")
@@ -321,7 +330,7 @@ def test_the_copied_address_opens_the_same_model_and_tab(visit, address, browser
     expect(page.get_by_test_id("toast-body")).to_contain_text("The link was copied.", timeout=PATIENCE)
     link = page.evaluate("navigator.clipboard.readText()")
     assert link == re.sub(r"__theme=\w+&", "", page.url)
-    other = browser.new_page()
+    other = page.context.new_page()
     other.goto(link)
     expect(other.get_by_role("heading", name="second")).to_be_visible(timeout=PATIENCE)
     expect(other.locator(".curve .main-svg").first).to_be_visible(timeout=PATIENCE)
@@ -350,12 +359,12 @@ def test_a_link_is_copied_without_a_clipboard_and_without_what_is_private(visit,
     )
 
 
-def test_screen_readers_hear_words_of_the_language(browser, address):
+def test_screen_readers_hear_words_of_the_language(context, chinese, address):
     heard = """() => { window.heard = new Set(); new MutationObserver(() => {
         document.querySelectorAll('[aria-live]').forEach(live => heard.add(live.textContent.trim()));
     }).observe(document.body, { subtree: true, childList: true, characterData: true }) }"""
-    for locale, word in (("en-US", "Complete"), ("zh-CN", "完成")):
-        page = browser.new_page(locale=locale)
+    for visitor, word in ((context, "Complete"), (chinese, "完成")):
+        page = visitor.new_page()
         page.goto(address)
         page.get_by_role("tab").first.wait_for()
         page.evaluate(heard)
@@ -366,9 +375,9 @@ def test_screen_readers_hear_words_of_the_language(browser, address):
         page.close()
 
 
-@pytest.mark.parametrize("locale, lang, shown", [("en-US", "en", True), ("zh-CN", "zh-CN", False)])
-def test_messages_and_the_document_are_in_the_language_of_the_visitor(browser, address, locale, lang, shown):
-    page = browser.new_page(locale=locale)
+@pytest.mark.parametrize("visitor, lang, shown", [("context", "en", True), ("chinese", "zh-CN", False)])
+def test_messages_and_the_document_are_in_the_language_of_the_visitor(request, address, visitor, lang, shown):
+    page = request.getfixturevalue(visitor).new_page()
     page.goto(address)
     expect(page.locator("html")).to_have_attribute("lang", lang, timeout=PATIENCE)
     page.get_by_role("button", name="复制链接" if lang == "zh-CN" else "Copy link").click()

@@ -48,8 +48,8 @@ def hub(tmp_path_factory):
             yield hub
 
 
-def test_a_chosen_model_and_a_typed_revision_are_downloaded(browser, hub):
-    page = browser.new_page()
+def test_a_chosen_model_and_a_typed_revision_are_downloaded(context, hub):
+    page = context.new_page()
     page.goto(hub.page)
     box = page.get_by_label("Model", exact=True)
     box.click()
@@ -78,8 +78,8 @@ def test_a_chosen_model_and_a_typed_revision_are_downloaded(browser, hub):
     page.close()
 
 
-def test_a_missing_repository_is_named_in_the_error(browser, hub):
-    page = browser.new_page()
+def test_a_missing_repository_is_named_in_the_error(context, hub):
+    page = context.new_page()
     page.goto(f"{hub.page}/?model=nobody/nothing")
     expect(page.get_by_test_id("toast-body")).to_contain_text(
         "nobody/nothing is not on the Hub", timeout=PATIENCE
@@ -88,8 +88,8 @@ def test_a_missing_repository_is_named_in_the_error(browser, hub):
     page.close()
 
 
-def test_the_error_about_a_chosen_model_is_shown_once(browser, hub):
-    page = browser.new_page()
+def test_the_error_about_a_chosen_model_is_shown_once(context, hub):
+    page = context.new_page()
     page.goto(hub.page)
     box = page.get_by_label("Model", exact=True)
     box.click()
@@ -103,8 +103,8 @@ def test_the_error_about_a_chosen_model_is_shown_once(browser, hub):
     page.close()
 
 
-def test_the_int8_form_of_a_model_can_be_chosen_and_linked_to(browser, hub):
-    page = browser.new_page()
+def test_the_int8_form_of_a_model_can_be_chosen_and_linked_to(context, hub):
+    page = context.new_page()
     page.goto(hub.page)
     page.get_by_label("Model", exact=True).click()
     page.get_by_role("option", name="flowers (bundled), int8").click()

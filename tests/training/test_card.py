@@ -23,21 +23,6 @@ from tests.helpers.photographs import save_image
 from tests.helpers.training import run_training
 
 
-@pytest.mark.slow
-def test_the_card_states_the_measured_accuracy_and_shows_both_figures(trained):
-    output, _ = trained
-    card = ModelCard.load(output / "README.md")
-    evaluation = read_evaluation(output)
-    assert card.data.library_name == "timm"
-    assert card.data.pipeline_tag == "image-classification"
-    assert card.data.eval_results[0].metric_value == round(evaluation.top1, 4)
-    assert f"Top-1 accuracy {evaluation.top1:.2%}" in card.text
-    assert "figures/heatmap.png" in card.text
-    assert "figures/curves.png" in card.text
-    assert "timm.create_model" in card.text
-    assert "python -m training fit" in card.text
-
-
 def test_the_bundled_card_is_what_this_version_writes(tmp_path):
     folder = shutil.copytree(BUNDLED["flowers"], tmp_path / "flowers")
     before = (folder / "README.md").read_text("utf-8")

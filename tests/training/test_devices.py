@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -11,6 +10,7 @@ import tensorflow as tf
 
 from resnext.errors import ConfigError
 from resnext.weights import read_tensors
+from tests.helpers.forks import training_python
 from tests.helpers.paths import ROOT
 from tests.helpers.training import RECIPE
 from tests.training.helpers import TOLERANCE, losses, train
@@ -24,7 +24,7 @@ SHARED = dataclasses.replace(
     RECIPE, batch_size=12, image_size=64, train_size=64, mixup=0.0, cutmix=0.0, learning_rate=1e-3
 )
 TWO_DEVICES = """
-import dataclasses, json, os, pathlib, signal, sys
+import json, os, pathlib, sys
 os.environ |= {"TF_CPP_MIN_LOG_LEVEL": "3", "TF_ENABLE_ONEDNN_OPTS": "1"}
 import tensorflow as tf
 
@@ -49,7 +49,7 @@ with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
 def on_two_devices(data, base, output, recipe, resume=""):
     """The command of a run on two logical devices."""
     recipe = json.dumps(dataclasses.asdict(recipe))
-    return [sys.executable, "-c", TWO_DEVICES, str(data), str(base.folder), str(output), recipe, resume]
+    return [*training_python(), "-c", TWO_DEVICES, str(data), str(base.folder), str(output), recipe, resume]
 
 
 def run(command, **options):

@@ -4,8 +4,6 @@ import dataclasses
 import json
 import os
 import shutil
-import subprocess
-import sys
 
 import keras
 import numpy as np
@@ -21,7 +19,6 @@ from resnext.repository import find_repository
 from resnext.results import best_epoch, read_history
 from resnext.weights import read_tensors, save_tensors
 from tests.helpers.hub_server import TOKEN, HubServer, environment
-from tests.helpers.paths import ROOT
 from tests.helpers.photographs import CLASSES, paint
 from tests.helpers.repositories import random_tensors
 from tests.helpers.training import RECIPE, run_training
@@ -413,18 +410,8 @@ def test_a_timm_network_on_the_hub_is_fine_tuned_and_named_in_the_card(photograp
         api.upload_folder(repo_id="tester/resnext50_32x4d.a1h_in1k", folder_path=source)
         name, output = "tester/resnext50_32x4d.a1h_in1k", tmp_path / "out"
         options = ["--pretrained", name, "--epochs", "1", "--batch-size", "18", "--precision", "float32"]
-        command = [
-            sys.executable,
-            "-m",
-            "training",
-            "fit",
-            str(photographs),
-            "--output",
-            str(output),
-            *options,
-        ]
         env = {**os.environ, **environment(hub.url, tmp_path / "home")}
-        result = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=300)
+        result = run_training("fit", photographs, "--output", output, *options, env=env)
         commit = hub.repos["model", name].find("main")[1]
     assert result.returncode == 0, result.stderr
     record = json.loads((output / "recipe.json").read_bytes())

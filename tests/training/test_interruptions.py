@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 
 from resnext.errors import ConfigError, DataError, ImageError, RepositoryError
 from resnext.results import read_history
+from tests.helpers.forks import training_python
 from tests.helpers.hub_server import TOKEN, HubServer, environment
 from tests.helpers.paths import ROOT
 from tests.helpers.photographs import paint
@@ -50,15 +51,14 @@ class During(keras.callbacks.Callback):
             self.action()
 
 
-def start(arguments, **options) -> subprocess.Popen:
+def start(arguments) -> subprocess.Popen:
     """Starts the command line in a process whose output can be read while it runs."""
     return subprocess.Popen(
-        [sys.executable, "-u", "-m", "training", *arguments],
+        [*training_python(), "-m", "training", *arguments],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        **options,
     )
 
 
@@ -68,8 +68,7 @@ def test_a_signal_stops_a_run_after_its_step_and_says_how_to_continue(
     number, status, photographs, base, tmp_path
 ):
     arguments = command(photographs, base, tmp_path / "out")
-    # Whatever started the tests may ignore the signal.
-    process = start(arguments, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
+    process = start(arguments)
     for line in process.stdout:
         if line.startswith("epoch 1/3"):
             process.send_signal(number)
@@ -91,7 +90,9 @@ def test_a_full_disk_is_one_line_and_the_run_continues_with_room(photographs, ba
     arguments = command(photographs, base, tmp_path / "out", "--epochs", "1")
     most = 100_000  # bytes of a file; the checkpoint has more
     full = run_training(
-        *arguments, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
+        *arguments,
+        python=[sys.executable],
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (most, most)),
     )
     assert full.returncode == 1
     assert "cannot be written (File too large): make room, then continue" in full.stderr.splitlines()[-1]

@@ -8,6 +8,7 @@ import keras
 import pytest
 
 from resnext.errors import ConfigError
+from tests.helpers.forks import training_python
 from tests.helpers.paths import ROOT
 from training.progress import ProgressBar, shown
 
@@ -15,7 +16,7 @@ from training.progress import ProgressBar, shown
 @pytest.mark.slow
 def test_a_terminal_shows_images_a_second_and_the_loss(photographs, base, tmp_path):
     terminal, stderr = os.openpty()
-    command = [sys.executable, "-m", "training", "fit", photographs, "--output", tmp_path / "out"]
+    command = [*training_python(), "-m", "training", "fit", photographs, "--output", tmp_path / "out"]
     options = ["--pretrained", base.folder, "--epochs", 1, "--batch-size", 4]
     process = subprocess.Popen(
         list(map(str, command + options)), cwd=ROOT, stdout=subprocess.PIPE, stderr=stderr, text=True

@@ -5,12 +5,12 @@ import json
 import os
 import signal
 import subprocess
-import sys
 
 import keras
 import pytest
 
 from resnext.results import read_history
+from tests.helpers.forks import training_python
 from tests.helpers.paths import ROOT
 from tests.helpers.photographs import paint
 from tests.helpers.training import RECIPE
@@ -66,7 +66,7 @@ def test_the_same_seed_gives_the_same_run_bit_for_bit(data, start, tmp_path):
     outputs = [tmp_path / "one", tmp_path / "other"]
     recipe = json.dumps(dataclasses.asdict(RANDOM))
     environment = {name: value for name, value in os.environ.items() if name != "TF_NUM_INTRAOP_THREADS"}
-    command = [sys.executable, "-c", TWICE, data.root, start.folder, recipe, *outputs]
+    command = [*training_python(), "-c", TWICE, data.root, start.folder, recipe, *outputs]
     subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True, timeout=300)
     assert digest(outputs[0]) == digest(outputs[1])
 

@@ -176,7 +176,7 @@ def test_a_folder_removed_during_a_run_is_not_made_again(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def compiled():
     """Makes the same compiled model with stochastic depth again and again, trained for some steps."""
 
@@ -218,11 +218,16 @@ def test_a_checkpoint_restores_the_whole_state_bit_for_bit(compiled, tmp_path):
         assert np.array_equal(before, after)
 
 
+@pytest.fixture(scope="module")
+def model(compiled):
+    """One of them, trained for one step."""
+    return compiled(1)[0]
+
+
 @pytest.mark.hostile
 @pytest.mark.parametrize("content", ["empty", "half", "noise", "weights"])
-def test_a_corrupt_checkpoint_is_one_line_with_the_next_step(content, compiled, tmp_path):
+def test_a_corrupt_checkpoint_is_one_line_with_the_next_step(content, model, tmp_path):
     checkpoint = Checkpoint(tmp_path / "checkpoint")
-    model, *_ = compiled(1)
     checkpoint.save(collect_state(model), Progress([{"epoch": 1}]))
     whole = checkpoint.path.read_bytes()
     broken = {"empty": b"", "half": whole[: len(whole) // 2], "noise": bytes(range(256)) * 99}

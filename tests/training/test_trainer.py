@@ -1,6 +1,7 @@
 """What a training step and a validation step compute."""
 
 import dataclasses
+import functools
 
 import keras
 import numpy as np
@@ -42,12 +43,13 @@ def test_the_validation_loss_is_plain_cross_entropy(tmp_path, labels, base):
     assert float(loss) == pytest.approx(best_epoch(read_history(output))["val_loss"], rel=0.02)
 
 
-@pytest.fixture
-def run(photographs, base, tmp_path):
-    """Trains the tiny network with some settings, and returns its history and weights."""
+@pytest.fixture(scope="module")
+def run(photographs, base, tmp_path_factory):
+    """Trains the tiny network with some settings once, and returns its history and weights."""
 
+    @functools.cache
     def train_with(**settings):
-        output = tmp_path / "-".join(map(str, settings.values()))
+        output = tmp_path_factory.mktemp("run") / "out"
         recipe = dataclasses.replace(RECIPE, **settings)
         train(photographs, output, recipe, pretrained=base)
         return read_history(output), read_tensors(output / "model.safetensors")
@@ -57,10 +59,10 @@ def run(photographs, base, tmp_path):
 
 @pytest.mark.slow
 def test_the_averaged_weights_are_validated_and_kept(run):
-    _, plain = run(epochs=2, ema=0.0, keep_last=True)
-    rows, averaged = run(epochs=2, ema=0.9, keep_last=True)
+    _, plain = run(epochs=2, cosine=False, keep_last=True)
+    rows, averaged = run(epochs=2, cosine=False, keep_last=True, ema=0.9)
     assert any(not np.array_equal(plain[key], averaged[key]) for key in plain)
-    rows_without_average, nearly = run(epochs=2, ema=1e-6, keep_last=True)
+    rows_without_average, nearly = run(epochs=2, cosine=False, keep_last=True, ema=1e-6)
     for key, value in plain.items():
         assert np.allclose(value, nearly[key], atol=2e-3), "an average that forgets at once is the weights"
     assert [row["loss"] for row in rows] == [row["loss"] for row in rows_without_average], "same training"

@@ -11,6 +11,7 @@ import types
 import keras
 import numpy as np
 import pytest
+from huggingface_hub import ModelCard
 from PIL import Image
 
 from resnext.classifier import Classifier
@@ -18,7 +19,7 @@ from resnext.config import Preprocessing
 from resnext.errors import DataError
 from resnext.preprocessing import open_image, preprocess
 from resnext.pretrained import from_pretrained
-from resnext.results import ImagePrediction, read_history
+from resnext.results import ImagePrediction, read_evaluation, read_history
 from resnext.weights import read_tensors
 from tests.helpers.hub_server import TOKEN, HubServer, environment
 from tests.helpers.paths import ROOT
@@ -97,6 +98,21 @@ def test_recipe_json_records_settings_but_no_private_folders(trained, photograph
     assert record["versions"]["keras"] == keras.__version__
     for file in ("recipe.json", "README.md", "evaluation.json", "config.json"):
         assert str(photographs.parent) not in (output / file).read_text()
+
+
+@pytest.mark.slow
+def test_the_card_states_the_measured_accuracy_and_shows_both_figures(trained):
+    output, _ = trained
+    card = ModelCard.load(output / "README.md")
+    evaluation = read_evaluation(output)
+    assert card.data.library_name == "timm"
+    assert card.data.pipeline_tag == "image-classification"
+    assert card.data.eval_results[0].metric_value == round(evaluation.top1, 4)
+    assert f"Top-1 accuracy {evaluation.top1:.2%}" in card.text
+    assert "figures/heatmap.png" in card.text
+    assert "figures/curves.png" in card.text
+    assert "timm.create_model" in card.text
+    assert "python -m training fit" in card.text
 
 
 def test_evaluation_json_agrees_with_the_classifier(trained, photographs):
@@ -383,7 +399,7 @@ def test_from_pretrained_keeps_the_network_and_changes_the_classifier(trained):
 @pytest.mark.slow
 def test_fit_starts_from_pretrained_weights(tuned, photographs, tmp_path):
     output = tuned
-    options = ("--epochs", 1, "--image-size", 41, "--batch-size", 8, "--learning-rate", 0)
+    options = ("--epochs", 1, "--image-size", 41, "--batch-size", 8, "--learning-rate", 0, "--no-pictures")
     result = run_training("fit", photographs, "--output", tmp_path / "same", "--pretrained", output, *options)
     assert result.returncode == 0, result.stderr
     before, after = (read_tensors(folder / "model.safetensors") for folder in (output, tmp_path / "same"))

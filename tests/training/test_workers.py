@@ -4,10 +4,10 @@ import json
 import os
 import socket
 import subprocess
-import sys
 
 import pytest
 
+from tests.helpers.forks import training_python
 from tests.helpers.paths import ROOT
 from tests.helpers.training import run_training
 from tests.training.helpers import TOLERANCE, losses
@@ -35,7 +35,7 @@ def worker(index, ports, arguments):
     cluster = {"worker": [f"localhost:{port}" for port in ports]}
     config = json.dumps({"cluster": cluster, "task": {"type": "worker", "index": index}})
     return subprocess.Popen(
-        [sys.executable, "-u", "-m", "training", *arguments],
+        [*training_python(), "-m", "training", *arguments],
         cwd=ROOT,
         env=os.environ | {"TF_CONFIG": config},
         stdout=subprocess.PIPE,

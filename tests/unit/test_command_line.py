@@ -13,12 +13,15 @@ from PIL import Image
 
 from resnext.classifier import Classifier
 from resnext.errors import ConfigError
+from tests.helpers.forks import hub_python
 
 ROOT = pathlib.Path(__file__).parents[2]
 
 
 def classify(*arguments, **environment):
-    command = [sys.executable, "-m", "resnext", "classify", *map(str, arguments)]
+    # Python itself reads PYTHONIOENCODING when it starts.
+    python = [sys.executable] if "PYTHONIOENCODING" in environment else hub_python()
+    command = [*python, "-m", "resnext", "classify", *map(str, arguments)]
     return subprocess.run(
         command,
         cwd=ROOT,
@@ -190,14 +193,14 @@ def run_resnext(*arguments, missing=(), cwd=ROOT):
     """Runs the `resnext` command where some packages are not installed."""
     code = (
         "import sys\n"
+        f"sys.path.append({str(ROOT)!r})\n"
         f"sys.modules.update(dict.fromkeys({list(missing)}))\n"
         "from resnext.cli import main\n"
         "main()"
     )
     return subprocess.run(
-        [sys.executable, "-c", code, *map(str, arguments)],
+        [*hub_python(), "-c", code, *map(str, arguments)],
         cwd=cwd,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         timeout=120,
