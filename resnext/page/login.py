@@ -41,8 +41,9 @@ _UNREACHABLE = "The Hub cannot be reached: try again later."
 
 def can_log_in() -> bool:
     """Whether this page is a Space whose visitors can log in to the Hub."""
-    packages = all(importlib.util.find_spec(name) for name in ("authlib", "itsdangerous"))
-    return bool(packages and get_space() and all(map(os.environ.get, _VARIABLES)))
+    if not get_space() or not all(map(os.environ.get, _VARIABLES)):
+        return False
+    return all(importlib.util.find_spec(name) for name in ("authlib", "itsdangerous"))
 
 
 def login_button() -> gr.LoginButton:

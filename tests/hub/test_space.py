@@ -394,7 +394,7 @@ def test_the_folder_alone_starts_and_classifies(hub, folder):
                 **options,
             )
             try:
-                page = wait_for(f"http://127.0.0.1:{port}", process)
+                page = wait_for(f"http://127.0.0.1:{port}", process, top / "output")
                 # On a busy machine, the bundled model stands in at first.
                 until(lambda: page.predict(api_name="/model_info")["model"] == "tester/net")
                 image = next(folder.glob("examples/*.jpg"))
@@ -412,9 +412,9 @@ def test_the_folder_alone_starts_and_classifies(hub, folder):
         assert TOKEN not in text
 
 
-def wait_for(address, process):
+def wait_for(address, process, output):
     for _ in range(600):
-        assert process.poll() is None
+        assert process.poll() is None, output.read_text()
         try:
             return Client(address, verbose=False)
         except (OSError, ValueError, httpx.HTTPError):
