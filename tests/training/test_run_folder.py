@@ -75,6 +75,7 @@ def test_the_states_of_a_run(tmp_path):
     run.claim(record_of(epochs=1), resume=False)
     assert run.state == "training"
     run.finish_training()
+    (run.path / "model.safetensors").touch()
     for state in STATES[1:]:
         run.set_state(state)
         assert RunFolder(tmp_path / "out").state == state
