@@ -22,6 +22,7 @@ EVALUATION = "evaluation.json"
 FIGURES = ("samples.png", "heatmap.png", "reliability.png", "ood.png", "corruptions.png")
 # evaluation.json reaches 100 MB there, because the confusion matrix grows with the square.
 MAX_TESTED_CLASSES = 4000
+_DIGITS = ".6g"  # of the values in history.csv
 HISTORY_COLUMNS = ("epoch", "loss", "accuracy", "val_loss", "val_accuracy", "learning_rate", "seconds")
 # Limits in bytes. Parsed, JSON and CSV take up to forty times as much memory; an evaluation on ImageNet has
 # 15 MB.
@@ -423,7 +424,9 @@ def write_history(rows: list[dict[str, float]], folder: pathlib.Path) -> None:
     with replacing(folder / HISTORY) as beside, beside.open("w", newline="") as file:
         writer = csv.DictWriter(file, HISTORY_COLUMNS, lineterminator="\n")
         writer.writeheader()
-        writer.writerows({**row, **{key: f"{row[key]:.6g}" for key in HISTORY_COLUMNS[1:]}} for row in rows)
+        writer.writerows(
+            {**row, **{key: format(row[key], _DIGITS) for key in HISTORY_COLUMNS[1:]}} for row in rows
+        )
 
 
 def best_epoch(rows: list[dict[str, float]]) -> dict[str, float]:
@@ -435,8 +438,17 @@ def best_epoch(rows: list[dict[str, float]]) -> dict[str, float]:
     """
     if rows[0]["epoch"] == 0:
         start = rows[0]
-        rows = [row for row in rows[1:] if row["val_accuracy"] >= start["val_accuracy"]] or [start]
-    return min(rows, key=lambda row: math.inf if math.isnan(row["val_loss"]) else row["val_loss"])
+        least = recorded(start["val_accuracy"])
+        rows = [row for row in rows[1:] if recorded(row["val_accuracy"]) >= least] or [start]
+    return min(rows, key=lambda row: math.inf if math.isnan(row["val_loss"]) else recorded(row["val_loss"]))
+
+
+def recorded(value: float) -> float:
+    """A value of the history as history.csv has it.
+
+    Epochs are compared by it: two that differ by less would not be the same for who reads the file.
+    """
+    return float(format(value, _DIGITS))
 
 
 def read_text(path: pathlib.Path, max_bytes: int | None = None) -> str:

@@ -30,6 +30,15 @@ def row(epoch, val_loss):
     return {"epoch": epoch, "val_loss": val_loss, **values}
 
 
+def test_the_best_epoch_is_that_of_the_file_even_where_rounding_decides(tmp_path):
+    """float32 has an accuracy of 39 in 50 as a little less, and losses may differ by less than 1e-6."""
+    probe = row(0, 0.7) | {"val_accuracy": 0.78}
+    rows = [probe, *(row(epoch, 0.8) | {"val_accuracy": float(np.float32(0.78) - 6e-8)} for epoch in (1, 2))]
+    rows[2]["val_loss"] -= 1e-8
+    write_history(rows, tmp_path)
+    assert best_epoch(rows)["epoch"] == best_epoch(read_history(tmp_path))["epoch"] == 1
+
+
 def test_an_evaluation_is_written_as_it_was_read(tmp_path):
     bundled = (BUNDLED["flowers"] / EVALUATION).read_text("utf-8")
     evaluation = read_evaluation(BUNDLED["flowers"])
