@@ -84,7 +84,7 @@ def test_every_option_in_the_text_is_an_option_of_a_command(readme):
         for option in (*parameter.opts, *parameter.secondary_opts)
     }
     # Options of the benchmarks' scripts.
-    options |= {"--peer-python", "--without-certificates", "--output", "--toy"}
+    options |= {"--peer-python", "--without-certificates", "--output", "--toy", "--unseen"}
     assert set(re.findall(r"`(--[a-z-]+)", text)) <= options
 
 
