@@ -3,8 +3,8 @@
     python tests/benchmarks/train_profile.py --output tests/benchmarks/results/train_profile.csv
 
 The steps are those of train.py, in its first six cases. Each case runs in a process of its own with all
-cores. The durations of all TensorFlow operations, in all threads, are added up by group. The duration of an
-operation includes the time in which another process had the core: run it alone.
+cores. The table has the total duration of TensorFlow's operations by group, over all threads. A
+duration includes the time in which another process used the core, so run nothing else beside it.
 """
 
 import argparse

@@ -237,7 +237,7 @@ def test_the_title_and_addresses_in_the_card_are_plain_text(tmp_path, tiny_confi
     text = (folder / "README.md").read_text()
     title = text.split("\n# ", 1)[1].splitlines()[0]
     assert title == "&#42;net&#42; www<!-- -->.evil.example"
-    # What GitHub and the Hub look for, also in text whose escapes are decoded; the code below is no text.
+    # GitHub and the Hub look for these, also in escaped text. The code examples below are not searched.
     introduction = text.split("\n# ", 1)[1].split("\n## ", 1)[0].replace("(https://arxiv.org/", "(")
     assert not re.search(r"www\.|https?:|\w@", html.unescape(introduction), re.IGNORECASE)
     assert "evil.example/a" in introduction

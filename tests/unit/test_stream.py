@@ -132,7 +132,7 @@ def test_pipes_in_a_folder_are_left_out_and_not_opened(tmp_path):
 
 
 def test_a_pipe_that_is_named_is_refused_and_not_opened(tmp_path, classifier):
-    """Nobody writes to it, so that opening it would block forever."""
+    """Nothing writes to it, so opening it would block forever."""
     os.mkfifo(tmp_path / "pipe.jpg")
     ((_, output),) = infer_images(classifier, image_files([tmp_path / "pipe.jpg"]))
     assert str(output).endswith(
