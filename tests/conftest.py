@@ -2,7 +2,6 @@
 
 import os
 import pathlib
-import shutil
 import tempfile
 
 # Before anything imports huggingface_hub, TensorFlow or Gradio.
@@ -30,14 +29,6 @@ from resnext.config import ModelConfig, Preprocessing
 from resnext.weights import save_tensors
 from tests.helpers.repositories import random_tensors
 from tests.helpers.startup import sitecustomize  # noqa: F401  (for this process, too)
-
-CHROMIUM_OPTIONS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    # A camera that shows a test picture, and that a page may use without asking.
-    "--use-fake-device-for-media-stream",
-    "--use-fake-ui-for-media-stream",
-]
 
 
 @pytest.fixture(scope="session")
@@ -76,16 +67,12 @@ def browser():
     # Imported here so that tests that use no browser also run where Playwright is not installed.
     from playwright.sync_api import expect, sync_playwright
 
+    from tests.helpers.browsers import launch_chromium
     from tests.helpers.pages import PATIENCE
 
     expect.set_options(timeout=PATIENCE)
-
-    names = ("chromium", "chromium-browser", "google-chrome")
-    chromium = next(filter(None, map(shutil.which, names)), None)
-    if chromium is None:
-        pytest.fail("These tests need Chromium: run `apt-get update && apt-get install -y chromium`.")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=CHROMIUM_OPTIONS)
+        browser = launch_chromium(playwright)
         yield browser
         browser.close()
 

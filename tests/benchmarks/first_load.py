@@ -11,7 +11,6 @@ more arrives; streams of events, which stay open while a page is, are counted by
 import argparse
 import csv
 import pathlib
-import shutil
 import sys
 import tempfile
 import time
@@ -22,7 +21,7 @@ from playwright.sync_api import sync_playwright
 
 sys.path.insert(0, str(contenders.ROOT))
 
-from tests.conftest import CHROMIUM_OPTIONS
+from tests.helpers.browsers import launch_chromium
 
 # Seconds until a page has to be loaded, and without a request after which it is.
 DEADLINE, QUIET = 240, 3
@@ -49,8 +48,7 @@ def main():
             "identity": [sys.executable, str(identity), ""],
             "this project": [sys.executable, str(contenders.ROOT / "app.py"), "--port"],
         }
-        chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))))
-        browser = playwright.chromium.launch(executable_path=chromium, args=CHROMIUM_OPTIONS)
+        browser = launch_chromium(playwright)
         for title, command in commands.items():
             with pages.running(command, folder) as (_, address, *_):
                 files, seconds = load(browser, address, options)

@@ -27,6 +27,7 @@ from playwright.sync_api import sync_playwright
 from resnext.errors import ImageError
 from resnext.image_formats import UNSUPPORTED_SUFFIXES
 from resnext.preprocessing import open_image
+from tests.helpers.browsers import launch_chromium
 from tests.helpers.image_corpus import Case, compared, corpus
 
 RESULTS = pathlib.Path(__file__).parent / "results" / "image_formats.csv"
@@ -40,9 +41,8 @@ def main():
         "--output", type=pathlib.Path, default=RESULTS, help="CSV file for the table (default: the one here)"
     )
     options = parser.parse_args()
-    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))))
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
+        browser = launch_chromium(playwright)
         page = browser.new_page()
         version = browser.version
         results = [compared(case, page) for case in corpus()]

@@ -9,7 +9,6 @@ import argparse
 import contextlib
 import io
 import pathlib
-import shutil
 import socket
 import subprocess
 import sys
@@ -24,6 +23,7 @@ ROOT = pathlib.Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
 from resnext.results import read_evaluation
+from tests.helpers.browsers import launch_chromium
 
 # Name, tab in the address, theme, width in pixels, language.
 PICTURES = [
@@ -61,9 +61,7 @@ def main():
         sys.exit("No font has Chinese characters: install one, such as Debian's fonts-noto-cjk.")
     options.output.mkdir(parents=True, exist_ok=True)
     with page_server(options.model) as address, sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-gpu"]
-        )
+        browser = launch_chromium(playwright)
         for name, tab, theme, width, language in PICTURES:
             page = browser.new_page(viewport={"width": width, "height": 760}, locale=language)
             page.goto(f"{address}?__theme={theme}&tab={tab}")
