@@ -12,6 +12,7 @@ import pytest
 from playwright.sync_api import expect
 
 from resnext.page.upkeep import open_models
+from tests.helpers.forks import training_python
 from tests.helpers.pages import PATIENCE, bars, open_tab, served_models, upload
 from tests.helpers.paths import ROOT
 from tests.helpers.photographs import CLASSES, paint
@@ -21,10 +22,10 @@ EPOCHS = 8
 LONG = 60 * PATIENCE  # a start of TensorFlow on a busy machine
 
 
-def start_training(data, base, output, *options) -> subprocess.Popen:
-    command = [sys.executable, "-m", "training", "fit", data, "--output", output, "--pretrained", base]
+def start_training(python, data, base, output, *options) -> subprocess.Popen:
+    command = [*python, "-m", "training", "fit", data, "--output", output, "--pretrained", base]
     settings = ("--epochs", EPOCHS, "--batch-size", 8, "--image-size", 64, "--seed", 1)
-    command = list(map(str, [*command, *settings, *options]))
+    command = list(map(str, [*command, *settings, "--no-detect-unknown", "--no-pictures", *options]))
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
 
 
@@ -50,7 +51,7 @@ def test_a_training_is_followed_to_its_end(browser, tiny_repository, tmp_path):
         line = page.locator(".run")
         try:
             expect(line).to_have_text("Waiting for a training in my-run.")
-            process = start_training(data, tiny_repository, run)
+            process = start_training([sys.executable], data, tiny_repository, run)
             pause_after_epoch(process, run, 1)
             expect(line).to_have_text(re.compile(rf"Training: [1-9] of {EPOCHS} epochs\."), timeout=LONG)
             expect(page.get_by_role("heading", name="my-run")).to_be_visible(timeout=PATIENCE)
@@ -76,7 +77,7 @@ def test_a_training_is_followed_to_its_end(browser, tiny_repository, tmp_path):
             expect(bars(page)).to_have_count(3, timeout=PATIENCE)
             assert set(bars(page).locator("dt").all_inner_texts()) == set(CLASSES)
 
-            process = start_training(data, tiny_repository, run, "--resume")
+            process = start_training(training_python(), data, tiny_repository, run, "--resume")
             expect(line).to_have_text(f"The training is finished: {EPOCHS} epochs.", timeout=LONG)
             _, errors = process.communicate(timeout=60)
             assert process.returncode == 0, errors
