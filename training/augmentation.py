@@ -84,21 +84,19 @@ def _transform(recipe, images, uniform):
     side, size = images.shape[1], min(recipe.train_size, images.shape[1])
     if not (recipe.flip or recipe.rotation or recipe.zoom or size < side):
         return images
-    # A crop at whole pixels, so that an image which is cropped alone is not interpolated.
-    top, left = (_whole(uniform[name], side - size) for name in ("top", "left"))
-    mirror = tf.where(uniform["flip"] < 0.5, -1.0, 1.0) if recipe.flip else tf.ones_like(top)
+    mirror = tf.where(uniform["flip"] < 0.5, -1.0, 1.0) if recipe.flip else tf.ones_like(uniform["flip"])
     angle = _between(uniform["rotation"], recipe.rotation) * 2 * math.pi
     tall = 1 - recipe.zoom * uniform["zoom_height"]
     wide = 1 - recipe.zoom * uniform["zoom_width"]
-    # The affine map from a pixel of the output to one of the input, about the center of the image:
-    # input = center + mirror * scale * rotation * (output + crop - center).
-    center = (side - 1) / 2
+    # The affine map from a pixel of the output to one of the input, about the centers of both: a window of
+    # tall * size by wide * size pixels of the input becomes the output.
+    # input = center of the window + mirror * scale * rotation * (output - center of the output).
     cos, sin = tf.cos(angle), tf.sin(angle)
     a0, a1 = mirror * wide * cos, -mirror * wide * sin
     b0, b1 = tall * sin, tall * cos
-    x, y = left - center, top - center
-    a2 = center + a0 * x + a1 * y
-    b2 = center + b0 * x + b1 * y
+    half = (size - 1) / 2
+    a2 = _window_center(uniform["left"], side, size, wide) - half * (a0 + a1)
+    b2 = _window_center(uniform["top"], side, size, tall) - half * (b0 + b1)
     zero = tf.zeros_like(a0)
     return tf.raw_ops.ImageProjectiveTransformV3(
         images=images,
@@ -108,6 +106,14 @@ def _transform(recipe, images, uniform):
         interpolation="BILINEAR",
         fill_mode="REFLECT",
     )
+
+
+def _window_center(uniform, side, size, scale):
+    """The center of a window of scale * size pixels that lies anywhere within `side` pixels.
+
+    Without zoom it starts at a whole pixel, so that an image which is only cropped is not interpolated.
+    """
+    return _whole(uniform, side - size) + (size - 1) / 2 + (uniform - 0.5) * (1 - scale) * size
 
 
 def _lose_detail(images, fraction, uniform):

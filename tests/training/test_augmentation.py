@@ -107,10 +107,27 @@ def test_zoom_magnifies_height_and_width_apart():
     image[0, 12:20, 12:20] = 255
     recipe = dataclasses.replace(PLAIN, zoom=0.5)
     values = draws(recipe, 1)
-    values["uniform"][0, 2:4] = 1.0, 0.0  # the height is doubled, the width stays
+    values["uniform"][0, 2:5] = 1.0, 0.0, 0.5  # the height is doubled about the center, the width stays
     pixels = augment(recipe, tf.constant(image), tf.constant([0]), values)[0].numpy()[0, :, :, 0]
     assert 15 <= (pixels[:, 16] > 127).sum() <= 17
     assert (pixels[16] > 127).sum() == 8
+
+
+@pytest.mark.parametrize("size", [32, 24])
+def test_a_magnified_part_lies_anywhere_within_the_image(size):
+    ramp = np.stack(np.meshgrid(np.arange(32), np.arange(32), indexing="ij"), -1)
+    image = np.concatenate([ramp, np.zeros((32, 32, 1))], -1).astype(np.uint8)
+    recipe = dataclasses.replace(PLAIN, train_size=size, zoom=0.5)
+    values = draws(recipe, 500)
+    values["uniform"][:, 2:4] = 1.0  # height and width are doubled
+    pixels = augment(recipe, tf.constant(np.stack([image] * 500)), tf.zeros(500, tf.int32), values)[0].numpy()
+    first, last = pixels[:, 0, 0, :2], pixels[:, -1, -1, :2]
+    assert np.allclose(last - first, (size - 1) / 2, atol=0.3)
+    assert 0 <= first.min() < 0.5
+    assert 30.5 < last.max() <= 31
+    counts = np.histogram(first, bins=4, range=(0, 32 - size / 2))[0]
+    assert counts.min() > 0.6 * counts.mean()
+    assert abs(np.corrcoef(first.T)[0, 1]) < 0.15
 
 
 def test_a_fraction_of_the_images_loses_detail():
