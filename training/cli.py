@@ -651,7 +651,10 @@ def _choose_recipe(name: str, settings: dict, repository: Repository | None) -> 
     if repository and name == "finetune" and "learning_rate" not in changes:
         changes["learning_rate"] = finetuning_rate(load_config(repository).num_classes)
     if "image_size" in changes and "train_size" not in changes:
-        changes["train_size"] = round(changes["image_size"] * recipe.train_size / recipe.image_size)
+        size = changes["image_size"]
+        changes["train_size"] = round(size * recipe.train_size / recipe.image_size)
+        if name == "finetune":  # smaller crops than the recipe's cost accuracy
+            changes["train_size"] = max(changes["train_size"], min(size, recipe.train_size))
     if changes.get("labels", "categorical") != "categorical":
         # Blended and smoothed labels are categorical ones.
         changes = {"mixup": 0.0, "cutmix": 0.0, "label_smoothing": 0.0} | changes

@@ -290,7 +290,13 @@ def test_fine_tuning_without_a_network_to_start_from_is_refused(setting, photogr
             ("--pretrained", "BASE", "--image-size", "192", "--epochs", "3"),
             dataclasses.replace(FINETUNE, epochs=3, crop_pct=0.9),
         ),
-        (("--pretrained", "BASE"), dataclasses.replace(FINETUNE, image_size=64, train_size=48, crop_pct=0.9)),
+        (("--pretrained", "BASE"), dataclasses.replace(FINETUNE, image_size=64, train_size=64, crop_pct=0.9)),
+        (("--image-size", "160"), dataclasses.replace(FINETUNE, image_size=160, train_size=144)),
+        (("--image-size", "224"), dataclasses.replace(FINETUNE, image_size=224, train_size=168)),
+        (
+            ("--image-size", "64", "--train-size", "48"),
+            dataclasses.replace(FINETUNE, image_size=64, train_size=48),
+        ),
         (("--pretrained", "BASE", "--image-size", "192", "--crop-pct", "0.875"), FINETUNE),
         (
             ("--pretrained", "IMAGENET", "--image-size", "192"),
