@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from resnext import __version__
 from resnext.classifier import Classifier, Precision, RuntimeName, find_runtime
 from resnext.command import import_tensorflow, run
 from resnext.errors import ImageError, RepositoryError, printable
@@ -34,6 +35,22 @@ def training_app() -> typer.Typer:
         if error.name != "resnext.training":
             raise
     return importlib.import_module("training.cli").app
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        typer.echo(__version__)
+        raise typer.Exit()
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", is_eager=True, callback=_show_version, help="Print the version and exit."),
+    ] = False,
+):
+    """What comes before the command's name."""
 
 
 @app.command()

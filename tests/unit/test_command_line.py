@@ -11,6 +11,7 @@ import typing
 import pytest
 from PIL import Image
 
+from resnext import __version__
 from resnext.classifier import Classifier
 from resnext.errors import ConfigError
 from tests.helpers.forks import hub_python
@@ -212,6 +213,11 @@ def test_the_command_has_all_commands():
     assert result.returncode == 0
     for command in COMMANDS:
         assert f" {command} " in result.stdout
+
+
+def test_the_command_shows_the_version_of_the_package():
+    result = run_resnext("--version")
+    assert (result.returncode, result.stdout, result.stderr) == (0, f"{__version__}\n", "")
 
 
 @pytest.mark.slow
