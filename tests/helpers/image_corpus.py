@@ -103,6 +103,10 @@ def gray(top: float = 255) -> np.ndarray:
     return top * (x + y) / (WIDTH + HEIGHT - 2)
 
 
+def _on_white(rgb: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    return 255 - (255 - rgb.astype(float)) * alpha[..., None] / 255
+
+
 def _as_rgb(values: np.ndarray) -> np.ndarray:
     return np.repeat(np.asarray(values, np.float64)[..., None], 3, axis=-1)
 
@@ -462,7 +466,8 @@ def _other_browser_formats() -> Iterator[Case]:
     masks = (0xFF0000, 0xFF00, 0xFF, 0xFF000000)
     bits = alpha << 24 | red << 16 | green << 8 | blue
     yield Case("BMP, RGBA", "bmp", _bmp(bits, 32, *masks), ROUNDED)
-    yield Case("BMP, RGBA, alpha zero", "bmp", _bmp(bits & 0xFFFFFF, 32, *masks), EXACT)
+    # Chromium 150 shows the colors, as programs for pictures do, and Chromium 156 nothing.
+    yield Case("BMP, RGBA, alpha zero", "bmp", _bmp(bits & 0xFFFFFF, 32, *masks), EXACT, rgb)
     bits = red << 24 | green << 16 | blue << 8 | alpha
     masks = (0xFF000000, 0xFF0000, 0xFF00, 0xFF)
     yield Case("BMP, RGBA, alpha last", "bmp", _bmp(bits, 32, *masks), ROUNDED)
@@ -493,7 +498,8 @@ def _other_browser_formats() -> Iterator[Case]:
     yield Case("BMP, blue first", "bmp", _bmp(bits, 32, 0xFF, 0xFF00, 0xFF0000), EXACT)
     avif = functools.partial(_encoded, form="AVIF", quality=95, subsampling="4:4:4")
     yield Case("AVIF", "avif", avif(rgb), LOSSY)
-    yield Case("AVIF, RGBA", "avif", avif(rgba), LOSSY)
+    # Chromium 156 takes this alpha, from 0 to 255, for one from 16 to 235.
+    yield Case("AVIF, RGBA", "avif", avif(rgba), LOSSY, _on_white(rgb, rgba[..., 3]))
     yield Case("AVIF, orientation 6", "avif", avif(rgb, exif=exif(TURN)), LOSSY)
     for name, code in (
         ("Display P3", (12, 13)),
@@ -707,7 +713,7 @@ def _tiff() -> Iterator[Case]:
     yield case("profile ProPhoto", tiff(rgb, 2, t34675=wide), ROUNDED, converted)
     yield case("a damaged profile", tiff(rgb, 2, t34675=wide[:100]), EXACT, rgb)
     alpha = gray()[::-1].round().astype(np.uint8)
-    over = 255 - (255 - rgb.astype(float)) * alpha[..., None] / 255
+    over = _on_white(rgb, alpha)
     content = tiff(np.concatenate([rgb, alpha[..., None]], -1), 2, t338=(2,))
     yield case("RGBA", content, 1, over)
     for bits, top in (("12 bits in 16", 4095), ("16 bits", 65535), ("12 bits in 16, separate planes", 4095)):
@@ -758,8 +764,7 @@ def _heif() -> Iterator[Case]:
     yield case("gray", heic(gray().astype(np.uint8)), _as_rgb(gray()))
     yield case("odd size", heic(rgb[:31, :45]), rgb[:31, :45])
     alpha = gray()[::-1].round().astype(np.uint8)
-    over = 255 - (255 - rgb.astype(float)) * alpha[..., None] / 255
-    yield case("RGBA", heic(np.concatenate([rgb, alpha[..., None]], -1)), over)
+    yield case("RGBA", heic(np.concatenate([rgb, alpha[..., None]], -1)), _on_white(rgb, alpha))
     large = np.asarray(Image.fromarray(rgb).resize((400, 300), Image.Resampling.BICUBIC))
     yield case("tiles", heic(large, tile_size=128), large)
     yield case("10 bits", _deep_heic(), rgb)
