@@ -45,7 +45,7 @@ def test_only_the_weights_with_the_lowest_validation_loss_are_kept(photographs, 
 
 @pytest.mark.slow
 def test_training_from_scratch_learns_colors(photographs, tmp_path):
-    recipe = dataclasses.replace(RECIPE, epochs=10, jitter=0.0, mixup=0.0, cutmix=0.0, learning_rate=0.02)
+    recipe = dataclasses.replace(RECIPE, epochs=8, jitter=0.0, mixup=0.0, cutmix=0.0, learning_rate=0.1)
     train(photographs, tmp_path / "out", recipe)
     classifier = Classifier.from_pretrained(tmp_path / "out", precision="float32")
     result = evaluate(find_images(photographs), classifier, tmp_path / "out", report=quiet)
