@@ -78,7 +78,7 @@ _SIGNATURES = (
     (0, b"\xc5\xd0\xd3\xc6", "a PostScript drawing"),
     (0, b"%PDF", "a PDF document"),
     (0, b"\0\0\1\0", "an icon"),
-    (0, b"\0\0\2\0", "an icon"),
+    (0, b"\0\0\2\0\1", "an icon"),  # of one picture; with 0, it is a Targa image
     (0, b"icns", "an icon"),
     (0, b"v/1\1", "an OpenEXR image"),
     (0, b"#?RADIANCE", "a Radiance image"),
@@ -110,6 +110,8 @@ _AVIF_BRANDS = frozenset((b"avif", b"avis"))
 _DNG_VERSION = 50706
 _SUBFILE_TYPE = 254
 _BITS_PER_SAMPLE = 258
+_PHOTOMETRIC = 262
+_YCBCR = 6  # a value of it
 _SUB_IFDS = 330
 # What files are that are often found in place of images, by their first bytes.
 _OTHERS = (
@@ -215,6 +217,9 @@ def describe_tiff(image: ImageFile.ImageFile) -> str:
     separate = any(tile.args and tile.args[0] == "C" for tile in image.tile)
     if separate and image.mode == "CMYK" and tags.get(_BITS_PER_SAMPLE, ())[:1] == (16,):
         return "a CMYK image in separate planes of 16 bits"
+    uncompressed = any(tile.codec_name == "raw" for tile in image.tile)
+    if uncompressed and tags.get(_PHOTOMETRIC) == _YCBCR:
+        return "an uncompressed TIFF of YCbCr colors"
     preview_in_front = tags.get(_SUBFILE_TYPE) == 1 and _SUB_IFDS in tags
     return _RAW if _DNG_VERSION in tags or preview_in_front else ""
 

@@ -249,6 +249,18 @@ def test_a_tiff_of_an_unknown_kind_is_named():
         open_image(tiff(planes, 2))
 
 
+def test_a_tiff_that_would_be_decoded_as_noise_is_named(tmp_path):
+    Image.fromarray(colors()).convert("YCbCr").save(tmp_path / "scan.tif")
+    with pytest.raises(ImageError, match=r"scan.tif is an uncompressed TIFF of YCbCr colors, which is not"):
+        open_image(tmp_path / "scan.tif")
+
+
+def test_a_targa_image_is_not_called_an_icon(tmp_path):
+    Image.fromarray(colors()).save(tmp_path / "photo.tga")
+    with pytest.raises(ImageError, match="is a Targa image, which is not supported"):
+        open_image(tmp_path / "photo.tga")
+
+
 def test_a_decoder_that_gives_no_reason_is_put_into_words():
     # 50001 is the compression WebP, which Pillow's libtiff lacks.
     with pytest.raises(ImageError, match="an image: it is damaged or of a kind that is not supported"):
