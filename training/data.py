@@ -20,6 +20,7 @@ UNSUPPORTED = "image in a format that is not supported"
 VAL_FRACTION = 0.15  # of the images of a folder that has no splits, or no validation set
 TEST_FRACTION = 0.15  # of the images of a folder that has no splits
 _CHUNK = 1024  # files that are checked at a time, so that a large data set takes little memory
+_LARGE_FILE = 2**16  # bytes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -253,14 +254,25 @@ def _check_files(
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
         for start in range(0, len(items), _CHUNK):
             chunk = items[start : start + _CHUNK]
-            for item, digest in zip(chunk, pool.map(_digest, [file for file, _ in chunk])):
+            large = {file: pool.submit(_digest, file) for file, _ in chunk if _is_large(file)}
+            for item in chunk:
+                file = item[0]
+                digest = large[file].result() if file in large else _digest(file)
                 if isinstance(digest, ImageError):
-                    faults[item[0]] = digest
+                    faults[file] = digest
                 else:
                     kept.append(item)
                     digests.append(digest)
     files = tuple(file for file, _ in kept)
     return Split(files, np.array([label for _, label in kept], np.int64), np.array(digests, np.uint64))
+
+
+def _is_large(file: pathlib.Path) -> bool:
+    """Whether decoding a file takes longer than threads wait for each other."""
+    try:
+        return file.stat().st_size > _LARGE_FILE
+    except OSError:
+        return False
 
 
 def _digest(file: pathlib.Path) -> int | ImageError:
