@@ -20,7 +20,8 @@ UNSUPPORTED = "image in a format that is not supported"
 VAL_FRACTION = 0.15  # of the images of a folder that has no splits, or no validation set
 TEST_FRACTION = 0.15  # of the images of a folder that has no splits
 _CHUNK = 1024  # files that are checked at a time, so that a large data set takes little memory
-_LARGE_FILE = 2**16  # bytes
+# In bytes. For smaller files Python takes longer than the decoder, and threads would wait for each other.
+_LARGE_FILE = 2**16
 
 
 @dataclasses.dataclass(frozen=True)

@@ -69,8 +69,10 @@ class Recipe:
     )
     train_size: int = _setting(
         112,
-        "Height and width in pixels of the training crops. Smaller than image-size is faster, and not less "
-        "accurate, because random crops magnify (Touvron et al., 2019, arXiv:1906.06423).",
+        "Height and width in pixels of the training crops. With image-size alone, they keep the recipe's "
+        "ratio; those of finetune have at least 144 pixels, or image-size. Smaller than image-size is "
+        "faster, and for large images not less accurate, because random crops magnify (Touvron et al., 2019, "
+        "arXiv:1906.06423).",
         min=1,
     )
     optimizer: str = _setting(
