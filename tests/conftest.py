@@ -1,5 +1,6 @@
 """The environment of all tests, a small model repository, and the browser."""
 
+import gc
 import os
 import pathlib
 import tempfile
@@ -90,3 +91,9 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if "browser" in item.fixturenames:
             item.add_marker("browser")
+
+
+def pytest_sessionfinish():
+    """Collects garbage once. Pytest then does so five times: seconds, for all that TensorFlow holds."""
+    gc.collect()
+    gc.freeze()
