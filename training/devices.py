@@ -2,6 +2,7 @@
 
 import json
 import os
+import pathlib
 import re
 
 import tensorflow as tf
@@ -14,6 +15,7 @@ _OUT_OF_MEMORY = re.compile(
     r"|STATUS_ALLOC_FAILED|autotuning failed|no algorithm worked|bad_alloc",
     re.IGNORECASE,
 )
+_PROCESSOR = pathlib.Path("/proc/cpuinfo")
 _POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}
 
 
@@ -41,20 +43,21 @@ def find_strategy() -> tf.distribute.Strategy:
     return tf.distribute.get_strategy()
 
 
-def describe_devices(strategy: tf.distribute.Strategy) -> str:
-    """A sentence on the devices of a strategy."""
+def describe_devices(strategy: tf.distribute.Strategy, precision: str) -> str:
+    """A sentence on the devices of a strategy, and the precision that they compute in."""
+    policy = find_policy(precision).removeprefix("mixed_")
     gpus = tf.config.list_physical_devices("GPU")
     replicas = strategy.num_replicas_in_sync
     workers = f", with {count_workers()} hosts" if count_workers() > 1 else ""
     if not gpus:
         threads = tf.config.threading.get_intra_op_parallelism_threads() or "all"
         shared = f", as {replicas} replicas" if replicas > 1 else ""
-        return f"No GPU found: training on the CPU with {threads} threads{shared}{workers}."
+        return f"No GPU found: training on the CPU with {threads} threads{shared}{workers}, in {policy}."
     details = [tf.config.experimental.get_device_details(gpu) for gpu in gpus]
     names = ", ".join(detail.get("device_name", gpu.name) for detail, gpu in zip(details, gpus))
     return (
-        f"Training on {len(gpus)} GPU{'s' * (len(gpus) > 1)} ({names}){workers}, whose memory is allocated "
-        "as needed."
+        f"Training on {len(gpus)} GPU{'s' * (len(gpus) > 1)} ({names}){workers}, in {policy}. Memory is "
+        "allocated as needed."
     )
 
 
@@ -73,14 +76,25 @@ def find_policy(precision: str) -> str:
 
     Args:
         precision: "float32", "bfloat16", "float16", or "auto": bfloat16 on GPUs that compute in it (NVIDIA's
-            from compute capability 8.0 on), float16 on others, float32 on a processor.
+            from compute capability 8.0 on), float16 on others; without a GPU, bfloat16 on a processor that
+            computes in it (AVX512_BF16, as Linux lists it), otherwise float32.
     """
     if precision == "auto":
         gpus = tf.config.list_physical_devices("GPU")
         details = [tf.config.experimental.get_device_details(gpu) for gpu in gpus]
         capable = all(detail.get("compute_capability", (0, 0)) >= (8, 0) for detail in details)
-        precision = ("bfloat16" if capable else "float16") if gpus else "float32"
+        if gpus:
+            precision = "bfloat16" if capable else "float16"
+        else:
+            precision = "bfloat16" if _processor_has_bfloat16() else "float32"
     return _POLICIES[precision]
+
+
+def _processor_has_bfloat16() -> bool:
+    try:
+        return "avx512_bf16" in _PROCESSOR.read_text(encoding="utf-8").split()
+    except OSError:  # not Linux
+        return False
 
 
 def is_out_of_memory(error: Exception) -> bool:

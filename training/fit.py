@@ -88,7 +88,7 @@ def fit(
     check_trainable(data)
     recipe, config = resolve(data, recipe, pretrained)
     strategy = find_strategy()
-    hardware = describe_devices(strategy)
+    hardware = describe_devices(strategy, recipe.precision)
     _check_batch_size(recipe, strategy, len(data.splits["train"]))
     output = pathlib.Path(output)
     run = RunFolder(output)

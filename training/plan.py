@@ -77,7 +77,7 @@ def _time_steps(
 ) -> None:
     """Draws the first batch, trains ten steps, and says how long all take."""
     strategy = find_strategy()
-    report(describe_devices(strategy))
+    report(describe_devices(strategy, recipe.precision))
     with tempfile.TemporaryDirectory() as folder:
         run = RunFolder(pathlib.Path(folder))
         training = Training(data, run, recipe, config, strategy, report)

@@ -194,8 +194,8 @@ class Recipe:
     )
     precision: str = _setting(
         "auto",
-        "Precision of the computation. auto: bfloat16 on a GPU that computes in it, float16 on another, "
-        "float32 on the processor.",
+        "Precision of the computation. auto: bfloat16 on a GPU or a processor that computes in it, otherwise "
+        "float16 on a GPU and float32 on a processor.",
         choices=PRECISIONS,
     )
     seed: int = _setting(0, "Seed of the weights, shuffling, augmentation and splits.", min=0, max=MAX_SEED)

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import subprocess
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from tests.helpers.training import RECIPE
 from tests.training.helpers import TOLERANCE, losses, train
 from training import devices
 from training.data import find_images
-from training.devices import count_workers, find_policy, is_chief, is_out_of_memory
+from training.devices import count_workers, describe_devices, find_policy, is_chief, is_out_of_memory
 from training.fit import fit
 
 # Blending pairs the images of a device, which depends on the number of devices. All else does not.
@@ -103,19 +104,28 @@ def test_a_batch_that_devices_cannot_share_is_refused(photographs, tmp_path, mon
 
 
 @pytest.mark.parametrize(
-    ("gpus", "policy"),
+    ("gpus", "processor", "policy"),
     [
-        ([], "float32"),
-        ([(8, 0)], "mixed_bfloat16"),
-        ([(9, 0), (8, 6)], "mixed_bfloat16"),
-        ([(9, 0), (7, 5)], "mixed_float16"),
+        ([], "flags : fpu avx512f avx512_vnni\n", "float32"),
+        ([], "flags : fpu avx512f avx512_bf16 amx_bf16\n", "mixed_bfloat16"),
+        ([], None, "float32"),
+        ([(8, 0)], "flags : fpu\n", "mixed_bfloat16"),
+        ([(9, 0), (8, 6)], None, "mixed_bfloat16"),
+        ([(9, 0), (7, 5)], "flags : avx512_bf16\n", "mixed_float16"),
     ],
 )
-def test_automatic_precision_is_what_the_devices_compute_in(gpus, policy, monkeypatch):
+def test_automatic_precision_is_what_the_devices_compute_in(gpus, processor, policy, tmp_path, monkeypatch):
+    if processor:
+        (tmp_path / "cpuinfo").write_text(processor)
+    monkeypatch.setattr("training.devices._PROCESSOR", tmp_path / "cpuinfo")
+    gpus = [SimpleNamespace(name="GPU", capability=capability) for capability in gpus]
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: gpus)
-    monkeypatch.setattr(tf.config.experimental, "get_device_details", lambda gpu: {"compute_capability": gpu})
+    monkeypatch.setattr(
+        tf.config.experimental, "get_device_details", lambda gpu: {"compute_capability": gpu.capability}
+    )
     assert find_policy("auto") == policy
     assert find_policy("float32") == "float32"
+    assert f"in {policy.removeprefix('mixed_')}." in describe_devices(tf.distribute.get_strategy(), "auto")
 
 
 @pytest.mark.parametrize(
