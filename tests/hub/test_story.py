@@ -2,7 +2,6 @@
 
 import json
 import os
-import sys
 
 import pytest
 from playwright.sync_api import expect
@@ -21,9 +20,7 @@ def test_a_trained_model_is_pushed_and_the_page_pulls_and_uses_it(browser, tmp_p
     with HubServer() as hub:
         options = ("--epochs", 2, "--image-size", 41, "--batch-size", 8, "--push-to-hub", "tester/colors")
         env = os.environ | environment(hub.url, tmp_path / "home", TOKEN)
-        trained = run_training(
-            "fit", photographs, "--output", output, *options, python=[sys.executable], env=env
-        )
+        trained = run_training("fit", photographs, "--output", output, *options, env=env)
         assert trained.returncode == 0, trained.stderr
         assert "tester/colors/commit/" in trained.stdout.splitlines()[-1]
 

@@ -1,7 +1,9 @@
-"""Several devices: two logical ones of this processor."""
+"""Several devices: two logical ones of this processor, and two worker processes on the loopback interface."""
 
 import dataclasses
 import json
+import os
+import socket
 import subprocess
 from types import SimpleNamespace
 
@@ -80,6 +82,56 @@ def test_two_devices_killed_and_resumed_learn_what_one_learns(photographs, base,
     one, two = (read_tensors(folder / "model.safetensors") for folder in (one_device, output))
     # Batch norm's statistics are those of the whole batch, not of each device's half.
     assert all(np.allclose(one[key], two[key], atol=0.02) for key in one if "running" in key)
+
+
+def worker(index, ports, arguments):
+    """Starts one of the worker processes of a run."""
+    cluster = {"worker": [f"localhost:{port}" for port in ports]}
+    config = json.dumps({"cluster": cluster, "task": {"type": "worker", "index": index}})
+    return subprocess.Popen(
+        [*training_python(), "-m", "training", *arguments],
+        cwd=ROOT,
+        env=os.environ | {"TF_CONFIG": config},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def free_ports(count):
+    """Ports of the loopback interface that nothing listens on."""
+    sockets = [socket.create_server(("localhost", 0)) for _ in range(count)]
+    ports = [opened.getsockname()[1] for opened in sockets]
+    for opened in sockets:
+        opened.close()
+    return ports
+
+
+@pytest.mark.slow
+def test_two_workers_one_killed_and_resumed_learn_what_one_learns(photographs, base, one_device, tmp_path):
+    output = tmp_path / "both"
+    arguments = ["fit", str(photographs), "--output", str(output), "--pretrained", str(base.folder)]
+    arguments += ["--recipe", str(one_device / "recipe.json"), "--no-pictures"]
+    # Otherwise that of the pretrained network.
+    arguments += ["--crop-pct", str(SHARED.crop_pct)]
+    ports = free_ports(2)
+    both = [worker(index, ports, arguments) for index in range(2)]
+    for line in both[0].stdout:
+        if line.startswith("epoch 1/2"):
+            both[1].kill()
+            break
+    message = both[0].communicate()[1]
+    both[1].communicate()
+    assert both[0].returncode == 1
+    assert "Another worker of TF_CONFIG has stopped" in message.splitlines()[-1]
+    assert "Traceback" not in message
+    ports = free_ports(2)
+    both = [worker(index, ports, [*arguments, "--resume"]) for index in range(2)]
+    results = [process.communicate() for process in both]
+    assert [process.returncode for process in both] == [0, 0], results
+    assert results[1][0] == "", "the first worker tells"
+    assert "with 2 hosts" in results[0][0]
+    assert losses(output) == pytest.approx(losses(one_device), abs=TOLERANCE)
 
 
 @pytest.mark.parametrize(
