@@ -201,6 +201,22 @@ def test_int8_answers_nearly_as_float32_does_with_another_arithmetic(quantized, 
     assert np.corrcoef(small.features.ravel(), exact.features.ravel())[0, 1] > 0.98
 
 
+@pytest.mark.parametrize(
+    ("options", "kinds"),
+    [
+        ({}, []),
+        ({"attn_layer": "se"}, ["Multiply"] * 4),
+        ({"stem_type": "deep", "attn_layer": "se"}, ["Convolution"] * 3 + ["Multiply"] * 4),
+    ],
+)
+def test_deep_stems_and_squeeze_and_excite_stay_in_float32(options, kinds):
+    architecture = Architecture(layers=(1, 1, 1, 1), channels=(8, 8, 8, 8), cardinality=2, **options)
+    config = ModelConfig("resnext50_32x4d", architecture, ("ant", "bee"), Preprocessing(64))
+    graph = build_graph(config, random_tensors(architecture, 2))
+    layers = {layer.get_friendly_name(): layer.get_type_name() for layer in graph.get_ordered_ops()}
+    assert [layers[name] for name in quantize_module._sensitive_layers(graph)] == kinds
+
+
 def test_the_card_states_size_and_accuracy_before_and_after(quantized):
     notes, card = (
         json.loads((quantized.folder / "quantization.json").read_text()),
