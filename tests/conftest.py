@@ -1,8 +1,10 @@
 """The environment of all tests, a small model repository, and the browser."""
 
+import functools
 import gc
 import os
 import pathlib
+import ssl
 import tempfile
 
 # Before anything imports huggingface_hub, TensorFlow or Gradio.
@@ -22,7 +24,6 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 os.environ["PYTHONPATH"] = os.pathsep.join(
     filter(None, (str(pathlib.Path(__file__).parent / "helpers" / "startup"), os.environ.get("PYTHONPATH")))
 )
-
 import pytest
 
 from resnext.architecture import Architecture
@@ -30,6 +31,9 @@ from resnext.config import ModelConfig, Preprocessing
 from resnext.weights import save_tensors
 from tests.helpers.repositories import random_tensors
 from tests.helpers.startup import sitecustomize  # noqa: F401  (for this process, too)
+
+# Each client of the Hub and of a page loads all certificate authorities, which takes 20 ms.
+ssl.create_default_context = functools.cache(ssl.create_default_context)
 
 
 @pytest.fixture(scope="session")
