@@ -70,7 +70,7 @@ class Recipe:
     train_size: int = _setting(
         112,
         "Height and width in pixels of the training crops. With image-size alone, they keep the recipe's "
-        "ratio; those of finetune have at least 144 pixels, or image-size. Smaller than image-size is "
+        "ratio; those of finetune have at least 176 pixels, or image-size. Smaller than image-size is "
         "faster, and for large images not less accurate, because random crops magnify (Touvron et al., 2019, "
         "arXiv:1906.06423).",
         min=1,
@@ -287,9 +287,9 @@ RECIPES = {
     "finetune": Recipe(
         probe_passes=300,
         epochs=30,
-        image_size=192,
-        train_size=144,
-        crop_pct=0.875,
+        image_size=224,
+        train_size=176,
+        crop_pct=0.8,
         zoom=0.35,
         learning_rate=_FINETUNING_RATE,
         low_res=0.2,

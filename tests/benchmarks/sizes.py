@@ -27,8 +27,8 @@ def main():
     )
     parser.add_argument("data", type=pathlib.Path, help="folder of class folders")
     parser.add_argument("--model", help="model repository (default: the bundled flowers)")
-    parser.add_argument("--image-sizes", type=int, nargs="+", default=[144, 160, 176, 192, 208, 224])
-    parser.add_argument("--crops", type=float, nargs="+", default=[1, 0.875, 0.8])
+    parser.add_argument("--image-sizes", type=int, nargs="+", default=[176, 192, 208, 224, 240, 256])
+    parser.add_argument("--crops", type=float, nargs="+", default=[1, 0.875, 0.8, 0.75])
     parser.add_argument("--output", type=pathlib.Path, help="CSV file for the table")
     options = parser.parse_args()
     rows = []

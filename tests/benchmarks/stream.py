@@ -72,7 +72,7 @@ def main():
         contenders.make_repository(folder / "random", "resnext50_32x4d", 224)
         models = {
             "resnext50_32x4d, 224 pixels": folder / "random",
-            "the bundled flowers, 144 pixels": contenders.ROOT / "resnext" / "flowers",
+            "the bundled flowers": contenders.ROOT / "resnext" / "flowers",
         }
         rows = [
             measure(name, model, some, many if model.name == "flowers" else None, options)
