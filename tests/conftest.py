@@ -24,6 +24,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 os.environ["PYTHONPATH"] = os.pathsep.join(
     filter(None, (str(pathlib.Path(__file__).parent / "helpers" / "startup"), os.environ.get("PYTHONPATH")))
 )
+
 import pytest
 
 from resnext.architecture import Architecture
