@@ -2,8 +2,8 @@
 
 A server imports the packages once, and forks for each program. What the tests start is a small process that
 lends its environment, folder, input and output to the fork, passes signals on to it, and ends as it ends:
-`python forks.py SOCKET -m MODULE ARGUMENTS...` is `python -u -m MODULE ARGUMENTS...`, but starts at once.
-Where the start itself is tested, tests start Python.
+`python fork_client.py SOCKET -m MODULE ARGUMENTS...` is `python -u -m MODULE ARGUMENTS...`, but starts at
+once. Where the start itself is tested, tests start Python.
 """
 
 import atexit
@@ -19,6 +19,7 @@ import select
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -38,6 +39,7 @@ _HUB = (
 )
 _TRAINING = (*_HUB, "keras", "matplotlib.figure", "psutil", "rich.progress", "tensorflow")
 _MAX_MESSAGE = 2**17  # bytes
+_CLIENT = str(pathlib.Path(__file__).with_name("fork_client.py"))
 
 
 def hub_python() -> list[str]:
@@ -53,14 +55,14 @@ def training_python() -> list[str]:
 def _python(modules: tuple[str, ...]) -> list[str]:
     if sys.platform != "linux":
         return [sys.executable, "-u"]
-    return [sys.executable, __file__, _server(modules)]
+    return [sys.executable, "-I", "-S", _CLIENT, _server(modules)]
 
 
 @functools.cache
 def _server(modules: tuple[str, ...]) -> str:
     """Starts a server, which ends with this process, and returns its socket."""
     folder = tempfile.mkdtemp(prefix="forks-")
-    command = [sys.executable, "-u", __file__, "--serve", path := f"{folder}/socket", *modules]
+    command = [sys.executable, "-u", __file__, path := f"{folder}/socket", *modules]
     pipe = subprocess.PIPE
     server = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL)
     atexit.register(server.communicate)
@@ -75,6 +77,9 @@ def serve(path: str, modules: list[str]) -> list[str]:
     for module in modules:
         importlib.import_module(module)
     del sys.modules["huggingface_hub"]
+    # Each client of the Hub loads all certificate authorities, which takes 20 ms.
+    ssl.create_default_context = functools.cache(ssl.create_default_context)
+    importlib.import_module("httpx2").create_ssl_context()
     assert threading.active_count() == 1, "a thread is missing in forks"
     gc.freeze()
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as server:
@@ -127,21 +132,6 @@ def tell(connection: socket.socket, number: int) -> None:
         connection.send(str(number).encode())
 
 
-def follow(path: str, arguments: list[str]) -> int:
-    """Lets a server run a program, and returns its exit status, or a signal's negative number."""
-    signals = (signal.SIGINT, signal.SIGTERM)
-    signal.pthread_sigmask(signal.SIG_BLOCK, signals)  # until there is a process to pass them on to
-    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as connection:
-        connection.connect(path)
-        message = json.dumps([arguments, os.getcwd(), dict(os.environ)]).encode()
-        socket.send_fds(connection, [message], [0, 1, 2])
-        process = int(connection.recv(_MAX_MESSAGE))
-        for number in signals:
-            signal.signal(number, lambda number, frame: os.kill(process, number))
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, signals)
-        return int(connection.recv(_MAX_MESSAGE))
-
-
 def run(kind: str, program: str, *arguments: str) -> None:
     """Runs a program as `python -m` or `python -c` does."""
     sys.argv = [kind, *arguments]
@@ -152,12 +142,4 @@ def run(kind: str, program: str, *arguments: str) -> None:
 
 
 if __name__ == "__main__":
-    if sys.argv[1] == "--serve":
-        run(*serve(sys.argv[2], sys.argv[3:]))
-    else:
-        status = follow(sys.argv[1], sys.argv[2:])
-        if status < 0:
-            with contextlib.suppress(OSError):  # SIGKILL has no handler
-                signal.signal(-status, signal.SIG_DFL)
-            os.kill(os.getpid(), -status)
-        sys.exit(status)
+    run(*serve(sys.argv[1], sys.argv[2:]))
