@@ -23,7 +23,7 @@ from resnext.repository import BACKBONE, BUNDLED, Repository, bundled_title, fin
 from resnext.results import MAX_TESTED_CLASSES
 
 from .options import default_in_recipes, recipe_options
-from .recipe import RECIPES, Recipe, find_recipe, finetuning_epochs, finetuning_rate
+from .recipe import RECIPES, WHOLE_IMAGE_CROP, Recipe, find_recipe, finetuning_epochs, finetuning_rate
 
 if TYPE_CHECKING:
     from .background_push import BackgroundPush
@@ -655,6 +655,8 @@ def _choose_recipe(name: str, settings: dict, repository: Repository | None) -> 
         changes["train_size"] = round(size * recipe.train_size / recipe.image_size)
         if name == "finetune":  # smaller crops than the recipe's cost accuracy
             changes["train_size"] = max(changes["train_size"], min(size, recipe.train_size))
+            if size <= recipe.train_size:
+                changes.setdefault("crop_pct", WHOLE_IMAGE_CROP)
     if changes.get("labels", "categorical") != "categorical":
         # Blended and smoothed labels are categorical ones.
         changes = {"mixup": 0.0, "cutmix": 0.0, "label_smoothing": 0.0} | changes

@@ -25,6 +25,8 @@ _FINETUNING_EPOCHS = (5, 50)
 _FINETUNING_RATE = 0.05
 _IMAGENET_FINETUNING_RATE = 0.004
 _IMAGENET_CLASSES = 1000
+# The crop ratio of fine-tuning on whole images. Smaller crops magnify more, which a smaller ratio answers.
+WHOLE_IMAGE_CROP = 0.875
 
 
 def _setting(default, help: str, *, choices=None, min=None, max=None, above=None):

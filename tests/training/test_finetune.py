@@ -291,13 +291,20 @@ def test_fine_tuning_without_a_network_to_start_from_is_refused(setting, photogr
             dataclasses.replace(FINETUNE, epochs=3, crop_pct=0.9),
         ),
         (("--pretrained", "BASE"), dataclasses.replace(FINETUNE, image_size=64, train_size=64, crop_pct=0.9)),
-        (("--image-size", "160"), dataclasses.replace(FINETUNE, image_size=160, train_size=160)),
+        (
+            ("--image-size", "160"),
+            dataclasses.replace(FINETUNE, image_size=160, train_size=160, crop_pct=0.875),
+        ),
         (("--image-size", "280"), dataclasses.replace(FINETUNE, image_size=280, train_size=220)),
         (
             ("--image-size", "64", "--train-size", "48"),
             dataclasses.replace(FINETUNE, image_size=64, train_size=48),
         ),
         (("--pretrained", "BASE", "--image-size", "224", "--crop-pct", "0.8"), FINETUNE),
+        (
+            ("--image-size", "64", "--crop-pct", "0.9"),
+            dataclasses.replace(FINETUNE, image_size=64, train_size=64, crop_pct=0.9),
+        ),
         (
             ("--pretrained", "IMAGENET", "--image-size", "224"),
             dataclasses.replace(FINETUNE, learning_rate=0.004, crop_pct=0.875),
