@@ -117,14 +117,14 @@ def _window_center(uniform, side, size, scale):
 
 
 def _lose_detail(images, fraction, uniform):
-    """Reduces half of a fraction of the images to a half of their size, the others of it to a quarter, and
+    """Reduces a fraction of the images, each third of it to a half, a quarter or an eighth of the size, and
     enlarges them again.
     """
     size = images.shape[1:3]
     number = uniform["detail"][:, None, None, None]
-    for factor, limit in ((2, fraction), (4, fraction / 2)):
+    for factor, share in ((2, 1.0), (4, 2 / 3), (8, 1 / 3)):
         small = tf.nn.avg_pool2d(images, factor, factor, "SAME")
-        images = tf.where(number < limit, tf.image.resize(small, size), images)
+        images = tf.where(number < share * fraction, tf.image.resize(small, size), images)
     return images
 
 

@@ -120,8 +120,8 @@ class Recipe:
     )
     low_res: float = _setting(
         0.0,
-        "Fraction of the training images that are reduced to a half or a quarter of their size and enlarged "
-        "again, so that small and blurred photographs are classified, too.",
+        "Fraction of the training images that are reduced to a half, a quarter or an eighth of their size "
+        "and enlarged again, so that small and blurred photographs are classified, too.",
         min=0,
         max=1,
     )
@@ -284,8 +284,8 @@ RECIPES = {
     # A new classifier on the features of a pretrained network, in seconds.
     "probe": Recipe(probe_passes=300, epochs=0, image_size=160, train_size=124, crop_pct=0.875),
     # Starts from a pretrained network with the linear probe's classifier, then trains all layers, slower near
-    # the input, where features are general. `evaluate --corruptions` on validation images chose low_res, and
-    # their loss at several sizes image_size and crop_pct.
+    # the input, where features are general. Validation images chose image_size and crop_pct, and their worse
+    # copies low_res.
     "finetune": Recipe(
         probe_passes=300,
         epochs=30,
@@ -294,7 +294,7 @@ RECIPES = {
         crop_pct=0.8,
         zoom=0.35,
         learning_rate=_FINETUNING_RATE,
-        low_res=0.2,
+        low_res=0.3,
         layer_decay=0.9,
         ema=0.99,
     ),

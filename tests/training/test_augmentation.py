@@ -131,13 +131,14 @@ def test_a_magnified_part_lies_anywhere_within_the_image(size):
 
 
 def test_a_fraction_of_the_images_loses_detail():
-    images = noise(400)
-    pixels, _ = augmented(dataclasses.replace(PLAIN, low_res=0.4), images)
+    images = noise(600)
+    pixels, _ = augmented(dataclasses.replace(PLAIN, low_res=0.6), images)
     kept = np.array([np.array_equal(one, image) for one, image in zip(pixels, images)])
-    assert 0.5 < kept.mean() < 0.7
+    assert 0.3 < kept.mean() < 0.5
     deviation = pixels[~kept].std(axis=(1, 2, 3))  # of noise: the fewer pixels it had, the smaller
     assert deviation.max() < 40 < pixels[kept].std(axis=(1, 2, 3)).min()
-    assert 0.3 < (deviation < 15).mean() < 0.7
+    counts = np.histogram(deviation, bins=(0, 8, 16, 40))[0]  # an eighth, a quarter and a half
+    assert counts.min() > 0.8 * counts.mean()
     assert np.abs(pixels.mean(axis=(1, 2)) - images.mean(axis=(1, 2))).max() < 8, "the colors stay"
 
 
