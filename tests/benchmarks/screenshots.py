@@ -43,8 +43,8 @@ PICTURES = [
 ]
 TALLEST = 2400  # pixels of a page that are shown
 FLOWERS = ROOT / "resnext" / "flowers"
-TAUGHT = ("daisy", "tulips")
-TAUGHT_PICTURES = 6  # of each class
+TAUGHT = ("sunflowers", "tulips")
+TAUGHT_PICTURES = 8  # of each class
 
 
 def main():
