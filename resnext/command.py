@@ -15,10 +15,14 @@ from resnext.errors import ConfigError, ResNeXtError
 
 # Packages that only some commands need, and the extra of pyproject.toml that installs each.
 _EXTRAS = {
+    "anyio": "page",
     "gradio": "page",
     "gradio_client": "page",
+    "httpx": "page",
     "markdown_it": "page",
     "starlette": "page",
+    "threadpoolctl": "page",
+    "yaml": "page",
     "keras": "train",
     "matplotlib": "train",
     "psutil": "train",
