@@ -34,7 +34,7 @@ def later(tmp_path_factory):
     return make_repository(tmp_path_factory.mktemp("models") / "later", LATER)
 
 
-def test_a_page_starts_within_20_seconds_and_opens_its_model_when_the_hub_is_back(folder, tmp_path):
+def test_a_page_starts_in_20_seconds_and_opens_its_model_later(folder, tmp_path):
     with HubServer() as hub:
         publish(hub, "tester/net", folder)
         gate = hub.gates[""] = threading.Event()

@@ -200,7 +200,7 @@ def test_a_section_that_the_owner_deleted_stays_away(hub, folder):
     assert "43.21%" in readme(hub)
 
 
-def test_a_card_of_an_earlier_version_keeps_the_sections_that_it_does_not_know(hub, folder):
+def test_sections_of_an_earlier_version_s_card_that_are_unknown_are_kept(hub, folder):
     pushed(folder)
     edit(hub, content=LEGACY.encode())
     pushed(folder)

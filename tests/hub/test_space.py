@@ -85,7 +85,7 @@ def test_a_space_holds_the_page_and_names_its_models(hub):
     assert card.text.strip() == "Shows `tester/net`, `tester/net@main`."
 
 
-def test_visitors_may_log_in_to_push_what_they_teach_unless_teaching_is_off(hub):
+def test_visitors_may_log_in_to_push_unless_teaching_is_off(hub):
     run("tester/page", "--model", "tester/net")
     repo, files = page(hub)
     data = huggingface_hub.SpaceCard(files["README.md"]).data
@@ -111,7 +111,7 @@ def test_a_second_command_changes_what_it_must_and_restarts_nothing(hub):
     assert "RESNEXT_MODELS" not in page(hub)[0].variables
 
 
-def test_what_the_owner_wrote_is_kept_and_own_files_that_a_version_dropped_are_removed(hub):
+def test_an_owner_s_words_are_kept_and_files_that_were_dropped_are_removed(hub):
     run("tester/page", "--model", "tester/net")
     repo, files = page(hub)
     card = huggingface_hub.SpaceCard(files["README.md"])
@@ -138,7 +138,7 @@ def test_what_the_owner_wrote_is_kept_and_own_files_that_a_version_dropped_are_r
     assert huggingface_hub.SpaceCard(page(hub)[1]["README.md"]).data["title"] == "Another"
 
 
-def test_hardware_sleep_time_visibility_and_secrets_are_set_and_no_value_is_printed(hub, monkeypatch):
+def test_settings_of_a_space_are_made_and_no_secret_is_printed(hub, monkeypatch):
     monkeypatch.setenv("OTHER", "hf_another_value")
     result = run(
         *("tester/page", "--model", "tester/secret", "--private", "--hardware", "cpu-upgrade"),

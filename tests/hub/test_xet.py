@@ -69,7 +69,7 @@ def test_a_storage_that_refuses_a_push_is_one_line_and_leaves_nothing(hub, tiny_
     assert run_training("push", tiny_repository, "tester/colors").returncode == 0
 
 
-def test_a_storage_that_refuses_a_download_is_said_and_the_older_copy_is_used(hub, tiny_repository):
+def test_a_storage_that_refuses_is_said_and_the_older_copy_is_used(hub, tiny_repository):
     publish(hub, "tester/colors", tiny_repository)
     with pytest.raises(RepositoryError) as error:
         pull("tester/colors", None)

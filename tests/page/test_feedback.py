@@ -76,7 +76,7 @@ def test_a_correction_is_stored_with_consent_only(hub, tab, photograph, ask):
     assert not tab.said
 
 
-def test_corrections_that_cannot_be_pushed_are_kept_and_pushed_by_the_next_run(hub, tab, photograph, ask):
+def test_corrections_that_cannot_be_pushed_are_pushed_by_the_next_run(hub, tab, photograph, ask):
     assert tab.models.feedback.connect()
     tab.models.feedback._scheduler.trigger().result()
     hub.fail_next(999, 403, "/api/datasets")

@@ -168,7 +168,7 @@ def test_a_fault_of_the_machine_exits_with_status_1_and_one_line(options, variab
     assert "secret" not in line
 
 
-def test_the_variables_that_switch_statistics_off_are_those_of_the_installed_gradio():
+def test_gradio_reads_the_variables_that_switch_its_statistics_off():
     sources = pathlib.Path(importlib.util.find_spec("gradio").origin).parent.glob("*.py")
     text = "".join(file.read_text("utf-8") for file in sources)
     for name in launch._STATISTICS_OFF:

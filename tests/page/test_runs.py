@@ -176,7 +176,7 @@ def test_new_weights_are_loaded_and_new_epochs_keep_the_network(followed, tmp_pa
     assert models.open(None) is same
 
 
-def test_weights_that_cannot_be_loaded_leave_the_open_ones_and_are_said_once(followed, tmp_path):
+def test_weights_that_cannot_be_loaded_leave_the_open_ones(followed, tmp_path):
     folder = make_repository(tmp_path / "run")
     followed.look_at_run()
     before = followed.models.open(None)

@@ -91,7 +91,7 @@ def test_a_new_commit_takes_the_place_of_an_open_model(hub, folder):
     assert len(hub.requests) == 1
 
 
-def test_a_commit_that_does_not_load_leaves_the_open_model_and_is_said_once(hub, folder):
+def test_a_commit_that_does_not_load_is_said_once_and_the_open_one_stays(hub, folder):
     models = open_models("tester/net")
     old = models.open(None)
     publish(hub, "tester/net", folder, config__json=b"{}")

@@ -250,7 +250,7 @@ def test_a_usual_name_is_the_title_as_it_is(name, tmp_path, tiny_config):
     assert f"\n# {name}\n" in (tmp_path / name / "README.md").read_text()
 
 
-def test_long_names_are_shortened_and_classes_without_test_images_have_a_dash(tmp_path):
+def test_long_names_are_shortened_and_untested_classes_have_a_dash(tmp_path):
     folder = shutil.copytree(BUNDLED["flowers"], tmp_path / "flowers")
     config = json.loads((folder / "config.json").read_bytes())
     evaluation = read_evaluation(folder)

@@ -494,7 +494,7 @@ def test_skipped_bad_files_are_counted(folders):
     assert left_out(data) == {data_module.UNREADABLE: ["train/ant/zz.jpg", "test/bee/notes.txt"]}
 
 
-def test_heic_is_trained_on_and_formats_that_are_not_read_are_counted_apart(folders):
+def test_heic_is_trained_on_and_formats_that_are_not_read_are_counted(folders):
     (folders / "train" / "ant" / "IMG_0001.HEIC").write_bytes(heic(colors()))
     (folders / "train" / "bee" / "photo.nef").write_bytes(tiff(colors(), 2))
     assert "photo.nef is a camera's raw file, which is not supported: convert it to JPEG" in fault(folders)

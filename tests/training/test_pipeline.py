@@ -84,7 +84,7 @@ def test_validation_uses_exactly_the_pixels_that_are_served(split, crop_pct):
         assert np.array_equal(load_pixels(file, preprocessing), pixels)
 
 
-def test_training_crops_come_from_the_whole_center_square_at_the_image_size(split):
+def test_training_crops_come_from_the_whole_center_square(split):
     """Not from one enlarged by 1 / crop_pct: zooming enlarges the crops."""
     images, *_ = as_arrays(training(split, 2, RECIPE, Preprocessing(32, 0.7, "bicubic")))[0]
     whole = [load_pixels(file, Preprocessing(32, 1.0, "bicubic")) for file in split.files]

@@ -57,7 +57,7 @@ def test_the_folder_of_the_training_is_tested_on_its_test_split(single, tmp_path
     assert (overlap, lines) == (0, [])
 
 
-def test_copies_of_training_images_in_the_training_s_test_folder_are_counted(splits, tmp_path):
+def test_copies_of_training_images_in_the_test_folder_are_counted(splits, tmp_path):
     for index in range(2):
         shutil.copy(splits / "train" / "ant" / f"{index:03}.png", splits / "test" / "ant" / f"a{index}.png")
     shutil.copy(splits / "valid" / "bee" / "000.png", splits / "test" / "bee" / "b.png")

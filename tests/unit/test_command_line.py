@@ -7,7 +7,6 @@ import re
 import signal
 import subprocess
 import sys
-import tomllib
 import typing
 
 import pytest
@@ -273,7 +272,7 @@ def test_a_missing_extra_is_one_line_with_the_pip_command(
 def test_a_command_without_any_package_of_its_extra_is_one_line(
     tiny_repository, photograph_folders, extra, arguments
 ):
-    missing = modules_of(extra)
+    missing = [module for module, its_extra in _EXTRAS.items() if its_extra == extra]
     result = run_resnext(*arguments, missing=missing, cwd=tiny_repository.parent)
     assert result.returncode == 1
     assert re.fullmatch(
@@ -281,19 +280,6 @@ def test_a_command_without_any_package_of_its_extra_is_one_line(
         rf"pip install '\.\[{extra}\]'\n",
         result.stderr,
     )
-
-
-@pytest.mark.parametrize("extra", ["page", "train", "quantize", "tensorboard", "trackio"])
-def test_each_package_of_an_extra_is_known_to_be_of_an_extra(extra):
-    assert set(modules_of(extra)) <= set(_EXTRAS)
-
-
-def modules_of(extra):
-    """The modules that an extra installs."""
-    requirements = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
-    names = [re.match(r"[\w-]+", requirement)[0] for requirement in requirements[extra]]
-    modules = {"markdown-it-py": "markdown_it", "pyyaml": "yaml"}
-    return [modules.get(name, name.replace("-", "_")) for name in names]
 
 
 def test_quantize_without_extras_names_one_that_is_enough(tiny_repository, photograph_folders):

@@ -12,6 +12,7 @@ import tomllib
 import pytest
 
 import resnext
+from resnext.command import _EXTRAS
 from training import space
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -101,6 +102,11 @@ def test_requirements_txt_lists_base_page_and_train():
 
 def test_the_extra_all_is_all_the_other_extras():
     assert EXTRAS["all"] == [f"resnext[{','.join(name for name in EXTRAS if name != 'all')}]"]
+
+
+@pytest.mark.parametrize("extra", sorted(EXTRAS.keys() - {"all"}))
+def test_commands_know_which_extra_has_a_module(extra):
+    assert modules_of(EXTRAS[extra]) <= set(_EXTRAS)
 
 
 def test_the_version_is_written_once():
