@@ -120,26 +120,37 @@ def _lose_detail(images, fraction, uniform):
     """Reduces a fraction of the images, each third of it to a half, a quarter or an eighth of the size, and
     enlarges them again.
     """
-    size = images.shape[1:3]
-    number = uniform["detail"][:, None, None, None]
-    for factor, share in ((2, 1.0), (4, 2 / 3), (8, 1 / 3)):
-        small = tf.nn.avg_pool2d(images, factor, factor, "SAME")
-        images = tf.where(number < share * fraction, tf.image.resize(small, size), images)
-    return images
+    factors = (8, 4, 2)
+    kept = len(factors)
+    kind = tf.cast(tf.minimum(uniform["detail"] * kept / fraction, kept), tf.int32)
+    *parts, others = tf.dynamic_partition(images, kind, kept + 1)
+    for place, factor in enumerate(factors):
+        small = tf.nn.avg_pool2d(parts[place], factor, factor, "SAME")
+        parts[place] = tf.image.resize(small, images.shape[1:3])
+    order = tf.dynamic_partition(tf.range(tf.shape(images)[0]), kind, kept + 1)
+    return tf.dynamic_stitch(order, [*parts, others])
 
 
 def _jitter(images, strength, uniform):
-    """Brightness, contrast and saturation, as torchvision's ColorJitter computes them."""
+    """Brightness, contrast and saturation, as torchvision's ColorJitter computes them, one after another:
+
+        images = brightness * images
+        images = contrast * images + (1 - contrast) * mean(gray(images))
+        images = saturation * images + (1 - saturation) * gray(images)
+
+    Gray is linear, so that one multiplication of the images is enough.
+    """
 
     def factor(name, amount):
         return (1 + _between(uniform[name], amount))[:, None, None, None]
 
-    images = images * factor("brightness", strength / 2)
-    mean = tf.reduce_mean(_gray(images), axis=(1, 2), keepdims=True)
-    images = mean + factor("contrast", strength) * (images - mean)
-    gray = _gray(images)
-    images = gray + factor("saturation", strength) * (images - gray)
-    return tf.clip_by_value(images, 0.0, 255.0)
+    brightness = factor("brightness", strength / 2)
+    contrast = factor("contrast", strength)
+    saturation = factor("saturation", strength)
+    gray = brightness * _gray(images)
+    mean = tf.reduce_mean(gray, axis=(1, 2), keepdims=True)
+    shift = contrast * (1 - saturation) * gray + (1 - contrast) * mean
+    return tf.clip_by_value(brightness * contrast * saturation * images + shift, 0.0, 255.0)
 
 
 def _blend(recipe, images, labels, uniform, draws):

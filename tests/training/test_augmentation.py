@@ -142,6 +142,23 @@ def test_a_fraction_of_the_images_loses_detail():
     assert np.abs(pixels.mean(axis=(1, 2)) - images.mean(axis=(1, 2))).max() < 8, "the colors stay"
 
 
+def test_color_changes_are_those_of_brightness_contrast_and_saturation():
+    images = noise(20)
+    recipe = dataclasses.replace(PLAIN, jitter=0.3)
+    uniform = np.linspace(0, 1, 20, endpoint=False, dtype=np.float32)
+    drawn = draws(recipe, 20)
+    drawn["uniform"] = np.repeat(uniform[:, None], drawn["uniform"].shape[1], axis=1)
+    pixels, _ = augment(recipe, tf.constant(images), tf.zeros(20, tf.int64), drawn)
+    change = (2 * uniform - 1)[:, None, None, None]
+    brightness, contrast, saturation = 1 + 0.15 * change, 1 + 0.3 * change, 1 + 0.3 * change
+    luma = np.array([0.299, 0.587, 0.114])
+    expected = brightness * images
+    mean = (expected @ luma).mean(axis=(1, 2))[:, None, None, None]
+    expected = contrast * expected + (1 - contrast) * mean
+    expected = saturation * expected + (1 - saturation) * (expected @ luma)[..., None]
+    assert np.abs(pixels.numpy() - np.clip(expected, 0, 255)).max() < 0.01
+
+
 def test_color_changes_keep_range_and_hue():
     red = np.full((64, 8, 8, 3), (180, 60, 50), np.uint8)
     pixels, _ = augmented(dataclasses.replace(PLAIN, jitter=0.3), red)
