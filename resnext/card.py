@@ -51,6 +51,7 @@ _SETTINGS = {
 _UNUSED = {"probe_passes": 0, "class_weights": "equal", "ema": 0, "clip_norm": 0, "accumulate": 1}
 _FINE_TUNING_SETTINGS = {
     "freeze_bn": "freeze batch norm (statistics and parameters)",
+    "freeze_at": "frozen stages, from the stem",
     "layer_decay": "layer-wise learning-rate decay",
     "unfreeze_epochs": "epochs before each further stage is unfrozen",
 }

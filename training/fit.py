@@ -29,7 +29,7 @@ from .data import ImageFolders, check_trainable
 from .devices import count_workers, describe_devices, find_policy, find_strategy, is_chief, is_out_of_memory
 from .losses import class_weights
 from .ood import fit_run_detector
-from .optimizer import make_optimizer
+from .optimizer import freeze_stages, make_optimizer
 from .pipeline import Batches, ImageCache, steps_per_epoch, training_batches, validation_batches
 from .probe import fit_probe
 from .provenance import save_training_images
@@ -38,7 +38,7 @@ from .run_folder import Progress, RunFolder, can_be_continued, collect_state, ma
 from .trainer import TrainingModel
 
 # Recipe settings that only fine-tuning has, and their values for training from scratch.
-_FINE_TUNING = {"probe_passes": 0, "freeze_bn": False, "layer_decay": 1, "unfreeze_epochs": 0}
+_FINE_TUNING = {"probe_passes": 0, "freeze_bn": False, "freeze_at": 0, "layer_decay": 1, "unfreeze_epochs": 0}
 
 Report = Callable[[str], object]
 
@@ -256,6 +256,7 @@ class Training:
                 if isinstance(layer, keras.layers.BatchNormalization):
                     layer.trainable = not recipe.freeze_bn
                     layer.synchronized = self.strategy.num_replicas_in_sync > 1
+            freeze_stages(network, recipe.freeze_at)
             model = TrainingModel.wrap(network, recipe, weights)
             model.compile_for_training(make_optimizer(recipe, self.steps, config.architecture.classifier))
             model.optimizer.build(model.trainable_variables)

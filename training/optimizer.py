@@ -31,6 +31,21 @@ def make_optimizer(recipe: Recipe, steps: int, classifier: str) -> keras.optimiz
     return StagedOptimizer(keras.optimizers.OptimizerMap(stem, dict(zip(patterns, stages))))
 
 
+def freeze_stages(network: keras.Model, count: int) -> None:
+    """Freezes the stages next to the input, with their batch norm, so that no gradients are computed there.
+
+    Args:
+        network: A ResNeXt of `build_model`.
+        count: The number of stages, 0 to 5: the stem, layer1, ..., layer4.
+    """
+    frozen = ("stem", *reversed(STAGES))[:count]
+    classifier = network.resnext_config.architecture.classifier
+    for layer in network.layers:
+        stage = layer.name.partition(".")[0]
+        if (stage if stage in (*STAGES, classifier) else "stem") in frozen:
+            layer.trainable = False
+
+
 class StageRate(keras.optimizers.schedules.LearningRateSchedule):
     """The learning rate of a stage: a fraction of the classifier's, and 0 until the stage is unfrozen.
 

@@ -180,6 +180,13 @@ class Recipe:
         "Fine-tuning: freeze batch norm, statistics and parameters (timm's freeze_batch_norm_2d, Keras' "
         "trainable = False).",
     )
+    freeze_at: int = _setting(
+        0,
+        "Fine-tuning: freeze this many stages next to the input, with their batch norm: 0 for none, 1 for "
+        "the stem, 2 for the stem and layer1 (Detectron2's default), ..., 5 for all but the classifier.",
+        min=0,
+        max=5,
+    )
     layer_decay: float = _setting(
         1.0,
         "Fine-tuning: layer-wise learning-rate decay. The classifier has learning-rate, layer4 that times "
@@ -283,9 +290,9 @@ def _check_range(name: str, value: Any, limits: Mapping[str, Any]) -> None:
 RECIPES = {
     # A new classifier on the features of a pretrained network, in seconds.
     "probe": Recipe(probe_passes=300, epochs=0, image_size=160, train_size=124, crop_pct=0.875),
-    # Starts from a pretrained network with the linear probe's classifier, then trains all layers, slower near
-    # the input, where features are general. Validation images chose image_size and crop_pct, and their worse
-    # copies low_res.
+    # Starts from a pretrained network with the linear probe's classifier, then trains the layers, slower near
+    # the input, where features are general; the first ones stay. Validation images chose image_size, crop_pct
+    # and freeze_at, and their worse copies low_res.
     "finetune": Recipe(
         probe_passes=300,
         epochs=30,
@@ -295,6 +302,7 @@ RECIPES = {
         zoom=0.35,
         learning_rate=_FINETUNING_RATE,
         low_res=0.3,
+        freeze_at=2,
         layer_decay=0.9,
         ema=0.99,
     ),

@@ -23,15 +23,18 @@ class TrainingModel(keras.Model):
         recipe: The recipe that it is trained by.
         resnext_config: The config of the network.
         class_weights: The weight of each class in the training loss; empty for equal ones.
-        averages: The exponential moving average of each weight, batch norm's statistics included; empty
-            unless the recipe asks for it. Keras' optimizers average too (`use_ema`), but neither the
-            statistics nor with several optimizers, which layer-wise learning-rate decay needs.
+        averages: The exponential moving average of each of `averaged`; empty unless the recipe asks for it.
+            Keras' optimizers average too (`use_ema`), but neither batch norm's statistics nor with several
+            optimizers, which layer-wise learning-rate decay needs.
+        averaged: The weights that have an average: those of all layers that are not frozen, batch norm's
+            statistics included.
     """
 
     recipe: Recipe
     resnext_config: ModelConfig
     class_weights: list[float]
     averages: list[tf.Variable]
+    averaged: list[keras.Variable]
 
     @classmethod
     def wrap(cls, network: keras.Model, recipe: Recipe, class_weights: list[float]) -> "TrainingModel":
@@ -48,6 +51,7 @@ class TrainingModel(keras.Model):
         model.class_weights = class_weights
         model.validation_loss = make_loss(recipe.labels, reduction=None)
         model.averages = []
+        model.averaged = []
         model.averaged_steps = tf.Variable(0, trainable=False, dtype=tf.int64, aggregation=_ONE_REPLICA)
         return model
 
@@ -67,14 +71,15 @@ class TrainingModel(keras.Model):
     def start_averages(self) -> None:
         """Starts the moving averages, if the recipe asks for them, from the present weights."""
         if self.recipe.ema:
+            self.averaged = [w for layer in self.layers if layer.trainable for w in layer.weights]
             self.averages = [
                 tf.Variable(weight.numpy(), trainable=False, aggregation=_ONE_REPLICA)
-                for weight in self.weights
+                for weight in self.averaged
             ]
 
     def swap_averages(self) -> None:
         """Exchanges the weights and their averages; called twice, it changes nothing."""
-        for weight, average in zip(self.weights, self.averages):
+        for weight, average in zip(self.averaged, self.averages):
             value = weight.numpy()
             weight.assign(average.numpy())
             average.assign(value)
@@ -118,5 +123,5 @@ class TrainingModel(keras.Model):
         # A young average follows the weights faster, as timm's ModelEmaV3 with use_warmup.
         step = tf.cast(self.averaged_steps.assign_add(1), tf.float32)
         decay = tf.minimum(self.recipe.ema, (1 + step) / (10 + step))
-        for weight, average in zip(self.weights, self.averages):
+        for weight, average in zip(self.averaged, self.averages):
             average.assign(decay * average + (1 - decay) * tf.convert_to_tensor(weight))

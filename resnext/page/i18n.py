@@ -378,6 +378,7 @@ _SETTINGS = {
     "std": "标准差",
     "crop_pct": "裁剪比例",
     "freeze_bn": "冻结批归一化",
+    "freeze_at": "冻结的阶段数（自输入端）",
     "layer_decay": "逐层学习率衰减",
     "unfreeze_epochs": "逐级解冻轮数",
     "class_weights": "类别权重",

@@ -26,7 +26,7 @@ from tests.training.helpers import evaluate_quietly, train
 from training.cli import app
 from training.data import find_images
 from training.fit import fit
-from training.optimizer import make_optimizer
+from training.optimizer import freeze_stages, make_optimizer
 from training.recipe import RECIPES, Recipe, finetuning_epochs
 from training.run_folder import Checkpoint
 
@@ -157,6 +157,27 @@ def test_frozen_batch_norm_keeps_statistics_and_weights(photographs, base, tmp_p
     assert not np.allclose(before["layer1.0.conv2.weight"], after["layer1.0.conv2.weight"], atol=1e-3)
 
 
+@pytest.mark.parametrize("classifier", ["fc", "last_linear"])
+def test_stages_are_frozen_from_the_stem(classifier):
+    for count in range(6):
+        model = build_model(dataclasses.replace(ARCHITECTURE, legacy=classifier == "last_linear"), 2)
+        freeze_stages(model, count)
+        trained = {stage_of(value.path.replace(classifier, "fc")) for value in model.trainable_variables}
+        assert trained == set(STAGES[: len(STAGES) - count]), count
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("count", [2, 5])
+def test_frozen_stages_keep_weights_and_statistics(count, photographs, base, tmp_path):
+    before = read_tensors(base.folder / "model.safetensors")
+    before = {key: value.astype("float16") for key, value in before.items()}
+    recipe = dataclasses.replace(STEADY, epochs=2, freeze_at=count, layer_decay=0.7, ema=0.9)
+    after = quietly(photographs, tmp_path / "out", recipe, pretrained=base)
+    trained = set(STAGES[: len(STAGES) - count])
+    assert moved(before, after) == trained
+    assert moved(before, after, statistics=True) == trained - {"fc"}
+
+
 @pytest.mark.slow
 def test_fine_tuning_keeps_preprocessing_except_for_size_and_crop(photographs, tmp_path):
     means = {"mean": (0.5, 0.4, 0.3), "std": (0.2, 0.3, 0.4)}
@@ -257,6 +278,8 @@ def test_the_loss_is_scaled_over_all_stages_in_float16():
         ({"layer_decay": 0.0}, "layer-decay must be above 0 and at most 1, not 0.0"),
         ({"layer_decay": 1.5}, "layer-decay must be"),
         ({"layer_decay": float("nan")}, "layer-decay must be"),
+        ({"freeze_at": -1}, "freeze-at must be at least 0 and at most 5, not -1"),
+        ({"freeze_at": 6}, "freeze-at must be"),
         ({"unfreeze_epochs": -1.0}, "unfreeze-epochs must be at least 0, not -1"),
         ({"unfreeze_epochs": float("inf")}, "unfreeze-epochs must be"),
     ],
@@ -266,7 +289,9 @@ def test_a_rate_or_wait_out_of_range_is_refused(setting, message):
         Recipe(**setting)
 
 
-@pytest.mark.parametrize("setting", [{"layer_decay": 0.7}, {"unfreeze_epochs": 1.0}, {"freeze_bn": True}])
+@pytest.mark.parametrize(
+    "setting", [{"layer_decay": 0.7}, {"unfreeze_epochs": 1.0}, {"freeze_bn": True}, {"freeze_at": 1}]
+)
 def test_fine_tuning_without_a_network_to_start_from_is_refused(setting, photographs, tmp_path):
     name = next(iter(setting)).replace("_", "-")
     with pytest.raises(ConfigError, match=f"{name} is for fine-tuning.*--pretrained"):
@@ -362,7 +387,14 @@ def test_the_command_line_takes_size_and_crop_from_the_network(
 
 def test_help_names_the_recipes_and_what_fine_tuning_takes():
     text = run_training("fit", "--help", env={**os.environ, "COLUMNS": "200"}).stdout
-    for word in ("finetune", "--freeze-bn", "--no-freeze-bn", "--layer-decay", "--unfreeze-epochs"):
+    for word in (
+        "finetune",
+        "--freeze-bn",
+        "--no-freeze-bn",
+        "--freeze-at",
+        "--layer-decay",
+        "--unfreeze-epochs",
+    ):
         assert word in text, word
 
 
