@@ -99,7 +99,7 @@ def fit_command(
         typer.Option(
             metavar="NAME|FILE",
             help="Training recipe: probe (a new classifier for a pretrained network, in seconds), finetune "
-            "(the default: then all layers, in minutes), scratch (from random weights; the default with "
+            "(the default: then the layers, too, in minutes), scratch (from random weights; the default with "
             "--from-scratch or --model), pretrain (a backbone from 100,000 images), tutorial, or a "
             "recipe.json. The options below change its settings.",
         ),

@@ -60,7 +60,7 @@ class Recipe:
     )
     epochs: int = _setting(
         110,
-        "Number of epochs in which all layers are trained; 0 leaves the network as it is, with the linear "
+        "Number of epochs in which the layers are trained; 0 leaves the network as it is, with the linear "
         "probe's classifier.",
         min=0,
         max=1_000_000,
