@@ -27,6 +27,7 @@ _MAX_LOCKED = 300.0  # seconds without progress of that process, after which the
 _REPORT_TRANSFER_AFTER = 30.0  # seconds of a transfer, after which a line says that it continues
 _MIN_SPEED = 50_000  # bytes a second, below which a transfer over Xet is ended
 _MIN_RATE = 1000  # bytes a second of an answer, below which it counts as stalled
+_PHASES = 4  # of a request until its answer: waiting for a connection, connecting, sending, receiving
 _STALLED_AFTER = 60.0  # seconds that are averaged
 _UPLOAD_TRIES = 2  # of a request, after which the client's own retries end
 # Settings of Xet, the client of the Hub's storage, which otherwise retries for up to eight minutes.
@@ -51,6 +52,8 @@ class _Bounds:
         tries: How often each request was made.
         began: When the attempt began, in the seconds of `time.time`.
         reported: The files whose download by another process was reported.
+        timers: What ends the requests that are not answered in time.
+        overdue: Set once one of them was ended.
     """
 
     where: str
@@ -59,6 +62,8 @@ class _Bounds:
     tries: collections.Counter = dataclasses.field(default_factory=collections.Counter)
     began: float = dataclasses.field(default_factory=time.time)
     reported: set[str] = dataclasses.field(default_factory=set)
+    timers: list[threading.Timer] = dataclasses.field(default_factory=list)
+    overdue: threading.Event = dataclasses.field(default_factory=threading.Event)
 
 
 # The bounds of this thread's requests; None outside of `_bounded_requests`.
@@ -196,23 +201,32 @@ def _bounded_requests(where: str, uploading: bool = False) -> Iterator[None]:
     locks.addFilter(_watch_lock)
     for name, value in _XET_LIMITS.items():  # read when its first request is made
         os.environ.setdefault(name, value)
-    client = utils.get_session()
-    hooks = client.event_hooks
-    if _limit not in hooks["request"]:
-        client.event_hooks = {
-            "request": [*hooks["request"], _limit],
-            "response": [*hooks["response"], _hand_over],
-        }
+    _watch_client(utils.get_session())
     bounds = _Bounds(where, time.monotonic() + MAX_WAIT, uploading)
     token = _bounds.set(bounds)
     if uploading:
         _upload_bounds.append(bounds)
     try:
         yield
+    except Exception as error:
+        if bounds.overdue.is_set():
+            raise NoAnswerError from error
+        raise
     finally:
         _bounds.reset(token)
         if uploading:
             _upload_bounds.remove(bounds)
+        for timer in bounds.timers:
+            timer.cancel()
+
+
+def _watch_client(client: "httpx2.Client") -> None:
+    hooks = client.event_hooks
+    if _limit not in hooks["request"]:
+        client.event_hooks = {
+            "request": [*hooks["request"], _limit],
+            "response": [*hooks["response"], _hand_over],
+        }
 
 
 def _current_bounds() -> _Bounds | None:
@@ -292,12 +306,34 @@ def _limit(request: "httpx2.Request") -> None:
     given = request.extensions.get("timeout") or {}
     limits = {key: min(given.get(key) or longest, most) for key in ("connect", "read", "write", "pool")}
     request.extensions["timeout"] = limits
+    if "content-length" in request.headers or request.method in ("GET", "HEAD"):
+        body = int(request.headers.get("content-length", 0))
+        timer = threading.Timer(_PHASES * longest + body / _MIN_RATE, _end_requests, [bounds])
+        timer.daemon = True
+        timer.start()
+        bounds.timers.append(timer)
+        request.extensions["timer"] = timer
+
+
+def _end_requests(bounds: _Bounds) -> None:
+    """Ends the requests of an attempt, one of which was not answered in time.
+
+    Each read of an answer's headers has a time limit, but not their number. The client cannot end one request
+    alone: those of other threads end, too.
+    """
+    from huggingface_hub import utils
+
+    bounds.overdue.set()
+    utils.close_session()
+    _watch_client(utils.get_session())
 
 
 def _hand_over(response: "httpx2.Response") -> None:
     """Lets `with_retries` decide when a request is repeated, and bounds the time that a body takes."""
     if _current_bounds() is None:
         return
+    if "timer" in response.request.extensions:
+        response.request.extensions["timer"].cancel()
     if response.status_code in _RETRIED:
         raise BusyError(response.status_code, _announced_wait(response.headers))
     response.stream = _bounded_stream(response)

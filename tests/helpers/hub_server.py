@@ -261,6 +261,7 @@ class HubServer:
             downloaded from; "" if this Hub stores them itself.
         gates: A `threading.Event` by part of a path. Requests of such paths wait until it is set.
         drips: The seconds between the bytes of an answer's body by part of a path.
+        header_drips: The seconds between the bytes of an answer's last header by part of a path.
     """
 
     def __init__(self, lfs_threshold=1024, certificate=None):
@@ -279,6 +280,7 @@ class HubServer:
         self.truncations = []
         self.gates = {}
         self.drips = {}
+        self.header_drips = {}
         self.storage = ""
 
     def __enter__(self):
@@ -394,6 +396,7 @@ class _Handler(BaseHTTPRequestHandler):
         # One request per connection: a closed server cannot be reached at once.
         for name, value in {**headers, "Content-Length": len(body), "Connection": "close"}.items():
             self.send_header(name, str(value))
+        self._drip_header()
         self.end_headers()
         self._send(b"" if self.command == "HEAD" else body[:sent])
 
@@ -404,6 +407,16 @@ class _Handler(BaseHTTPRequestHandler):
             return
         for byte in body:
             self.wfile.write(bytes([byte]))
+            time.sleep(pause)
+
+    def _drip_header(self):
+        """Sends a header for as long as the client waits, if it should."""
+        pause = next((pause for part, pause in self.hub.header_drips.items() if part in self.path), None)
+        if pause is not None:
+            self.flush_headers()
+            self.wfile.write(b"X-Drip: ")
+        while pause is not None:
+            self.wfile.write(b"a")
             time.sleep(pause)
 
     def _hang_up(self):

@@ -281,6 +281,18 @@ def test_an_answer_that_drips_is_given_up(path, hub, tmp_path, monkeypatch):
         assert client.pull("tester/tiny", None).notice == ""
 
 
+@pytest.mark.parametrize("path", ["/api/", "config.json"])
+def test_headers_that_drip_are_given_up(path, hub, tmp_path, monkeypatch):
+    monkeypatch.setattr(hub_requests, "TIMEOUT", 0.2)
+    hub.header_drips[path] = 0.05
+    words = "The Hub did not answer, so tester/tiny could not be downloaded: try again later"
+    with in_this_process(hub.url, tmp_path / "home"):
+        with pytest.raises(RepositoryError, match=words):
+            client.pull("tester/tiny", None)
+        hub.header_drips.clear()
+        assert client.pull("tester/tiny", None).notice == ""
+
+
 def test_a_damaged_update_is_not_used_and_the_older_copy_is(hub, pull):
     before = pull()[0]
     _, after = change(hub, "model.safetensors", b"")
