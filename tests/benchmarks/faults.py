@@ -285,6 +285,8 @@ def _special_push_rows() -> list[Row]:
             row, "", "evaluation.json is broken", local("evaluation.json", b"[]"), "is not a valid evaluation"
         ),
         Row(row, "", "weights are cut off", local("model.safetensors", b"\0" * 9), "not a valid safetensors"),
+        *_drip_rows(row, {"read the head": "/api/models/tester/colors?"}),
+        *_drip_rows(row, {"commit": "/commit/"}, expected=""),
         *_machine_rows(row),
     ]
 
@@ -330,8 +332,21 @@ def pull_rows() -> list[Row]:
     return [
         *rows,
         Row("classify", "download", "a body is cut in half, once", cut, ""),
+        *_drip_rows(
+            "classify", {"read the head": "/api/models/", "download the weights": "/model.safetensors"}
+        ),
+        *_drip_rows("download", {"download README.md": "/README.md"}),
         *_machine_rows("classify"),
     ]
+
+
+def _drip_rows(command: str, paths: dict[str, str], expected: str = "did not answer") -> list[Row]:
+    """An answer whose headers arrive byte by byte, and never end."""
+
+    def drip(path: str) -> Callable[[World], object]:
+        return lambda world: world.hub.header_drips.update({path: 0.05})
+
+    return [Row(command, route, "headers that drip", drip(path), expected) for route, path in paths.items()]
 
 
 def _machine_rows(command: str) -> list[Row]:
@@ -508,6 +523,7 @@ def measure(row: Row, hub: HubServer, folder: pathlib.Path, limit: float) -> dic
             seconds = time.monotonic() - began
     hub.faults.clear()
     hub.truncations.clear()
+    hub.header_drips.clear()
     time.sleep(0.01)
     with in_this_process(hub.url, world.home, TOKEN):
         command = row.command.replace(" --private", "")
