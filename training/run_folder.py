@@ -228,6 +228,8 @@ class RunFolder:
                 f"{self._recipe_file} is {fault}: restore it from a copy, or choose another --output."
             ) from None
         current = json.loads(json.dumps(record))  # tuples become lists, as in the file
+        if isinstance(before.get("recipe"), dict):
+            before["recipe"] = _with_new_settings(before["recipe"], current["recipe"])
         # More images also change a recipe that follows from their number: all parts are named.
         changed = [part for part in _FIXED_PARTS if current[part] != before.get(part)]
         if changed:
@@ -418,6 +420,12 @@ class Checkpoint:
 
 def _part(state: dict[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
     return {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
+
+
+def _with_new_settings(before: dict, current: dict) -> dict:
+    """A recipe of an earlier version, which is what it is with the defaults of the settings that are new."""
+    defaults = json.loads(json.dumps(dataclasses.asdict(Recipe())))
+    return {name: defaults[name] for name in current if name in defaults} | before
 
 
 def _further_state(model: "keras.Model") -> dict[str, "keras.Variable"]:

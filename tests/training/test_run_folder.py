@@ -121,6 +121,17 @@ def test_resuming_with_another_recipe_lists_all_differences(tmp_path):
         run.claim(record_of(), resume=True)
 
 
+def test_a_setting_that_an_earlier_version_lacked_has_its_default(tmp_path):
+    run = RunFolder(tmp_path / "out")
+    run.claim(record_of(epochs=3), resume=False)
+    run.claim(record_of(epochs=3, freeze_at=0, mean=(0.485, 0.456, 0.406)), resume=True)
+    run = RunFolder(tmp_path / "other")
+    run.claim(record_of(epochs=3), resume=False)
+    with pytest.raises(RepositoryError, match="another recipe") as error:
+        run.claim(record_of(epochs=3, freeze_at=2), resume=True)
+    assert str(error.value).splitlines()[1:] == ["  freeze_at: 0 before, 2 now"]
+
+
 def test_two_processes_cannot_use_one_folder(tmp_path):
     program = """
 import pathlib, sys
