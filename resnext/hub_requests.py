@@ -221,6 +221,7 @@ def _bounded_requests(where: str, uploading: bool = False) -> Iterator[None]:
 
 
 def _watch_client(client: "httpx2.Client") -> None:
+    """Bounds each request of a client, once."""
     hooks = client.event_hooks
     if _limit not in hooks["request"]:
         client.event_hooks = {
