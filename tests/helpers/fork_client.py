@@ -2,6 +2,7 @@
 
 import json
 import os
+import select
 import signal
 import socket
 import sys
@@ -20,7 +21,13 @@ def follow(path: str, arguments: list[str]) -> int:
         process = int(connection.recv(_MAX_ANSWER))
         for number in signals:
             signal.signal(number, lambda number, frame: os.kill(process, number))
+        # A signal that arrives just before a read begins would not be handled before the read has ended.
+        woken, writer = os.pipe()
+        os.set_blocking(writer, False)
+        signal.set_wakeup_fd(writer)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, signals)
+        while connection not in select.select([connection, woken], [], [])[0]:
+            os.read(woken, _MAX_ANSWER)
         return int(connection.recv(_MAX_ANSWER))
 
 

@@ -39,7 +39,7 @@ def test_a_fork_does_what_a_new_process_does(name, tmp_path):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_a_signal_reaches_the_program(number):
-    program = "import os, time; print(os.getpid()); time.sleep(60)"
+    program = "import os, time; print(os.getpid())\nwhile True: time.sleep(0.1)"
     command = [*hub_python(), "-c", program]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
         inner = process.stdout.readline().strip()
