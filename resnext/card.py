@@ -44,11 +44,19 @@ _SETTINGS = {
     "ema": "decay of the averaged weights (EMA)",
     "clip_norm": "limit of the gradient's norm",
     "accumulate": "steps whose gradients are accumulated",
+    "precise_bn": "images of precise batch norm, if its validation loss was lower",
     "probe_passes": "largest number of passes of the linear probe",
     "seed": "seed",
 }
 # Settings that a table leaves out while they have these values, which change nothing.
-_UNUSED = {"probe_passes": 0, "class_weights": "equal", "ema": 0, "clip_norm": 0, "accumulate": 1}
+_UNUSED = {
+    "probe_passes": 0,
+    "class_weights": "equal",
+    "ema": 0,
+    "clip_norm": 0,
+    "accumulate": 1,
+    "precise_bn": 0,
+}
 _FINE_TUNING_SETTINGS = {
     "freeze_bn": "freeze batch norm (statistics and parameters)",
     "freeze_at": "frozen stages, from the stem",

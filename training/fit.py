@@ -31,6 +31,7 @@ from .losses import class_weights
 from .ood import fit_run_detector
 from .optimizer import freeze_stages, make_optimizer
 from .pipeline import Batches, ImageCache, steps_per_epoch, training_batches, validation_batches
+from .precise_bn import recompute_batch_norm
 from .probe import fit_probe
 from .provenance import save_training_images
 from .recipe import Recipe, option_name
@@ -120,12 +121,19 @@ def fit(
             recipe = _with_batch_size(full_recipe, half)
             resume = False
         if is_chief():
-            if recipe.calibrate:
-                calibrate(run, data, report)
-            if recipe.detect_unknown:
-                fit_run_detector(run, data, report)
-            run.finish_training()
+            _finish(run, data, recipe, report)
     return output
+
+
+def _finish(run: RunFolder, data: ImageFolders, recipe: Recipe, report: Report) -> None:
+    """Does what follows the last epoch. An interrupted run does all of it again."""
+    if recipe.precise_bn and recipe.epochs and not recipe.freeze_bn:
+        recompute_batch_norm(run, data, recipe, report)
+    if recipe.calibrate:
+        calibrate(run, data, report)
+    if recipe.detect_unknown:
+        fit_run_detector(run, data, report)
+    run.finish_training()
 
 
 class Training:

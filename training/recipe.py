@@ -25,6 +25,8 @@ _FINETUNING_EPOCHS = (5, 50)
 _FINETUNING_RATE = 0.05
 _IMAGENET_FINETUNING_RATE = 0.004
 _IMAGENET_CLASSES = 1000
+# How many images give batch norm's statistics: a thousand are enough (Wu & Johnson, 2021, arXiv:2105.07576).
+_PRECISE_BN = 1024
 # The crop ratio of fine-tuning on whole images. Smaller crops magnify more, which a smaller ratio answers.
 WHOLE_IMAGE_CROP = 0.875
 
@@ -33,7 +35,7 @@ def _setting(default, help: str, *, choices=None, min=None, max=None, above=None
     """A field of `Recipe` with what the command line says and checks of it.
 
     Args:
-        default: The default, which is the recipe `scratch`'s.
+        default: The value where a recipe.json, such as an older one, lacks it.
         help: What it is, in a sentence or two.
         choices: The values that it can have.
         min, max: The limits of its range, which belong to it.
@@ -164,6 +166,13 @@ class Recipe:
     )
     keep_last: bool = _setting(
         False, "Keep the weights of the last epoch, not those of the lowest validation loss."
+    )
+    precise_bn: int = _setting(
+        0,
+        "After training, compute batch norm's statistics again on at most this many training images, as the "
+        "network will see them (Wu & Johnson, 2021, arXiv:2105.07576); kept if the validation loss is lower. "
+        "0 for none.",
+        min=0,
     )
     calibrate: bool = _setting(
         True,
@@ -305,10 +314,11 @@ RECIPES = {
         freeze_at=2,
         layer_decay=0.9,
         ema=0.99,
+        precise_bn=_PRECISE_BN,
     ),
     # The best recipe found for training on small data sets from random weights: a small network, strong
     # augmentation.
-    "scratch": Recipe(),
+    "scratch": Recipe(precise_bn=_PRECISE_BN),
     # A general backbone from Tiny-ImageNet's 100,000 images of 64 pixels, which are enlarged. The learning
     # rate grows with the batch size (Goyal et al., 2017, arXiv:1706.02677); the training crops are smaller
     # than the images that are validated (Touvron et al., 2019, arXiv:1906.06423). Blended labels can make
@@ -327,6 +337,7 @@ RECIPES = {
         rotation=0.0,
         jitter=0.2,
         crop_pct=1.0,
+        precise_bn=_PRECISE_BN,
         detect_unknown=False,  # the detector needs the backbone that is trained here
     ),
     # The tutorial's: ResNeXt-50 on pixels in [0, 1], Adam at Keras' default rate, shuffling as the only

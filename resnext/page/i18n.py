@@ -387,6 +387,7 @@ _SETTINGS = {
     "accumulate": "梯度累积步数",
     "patience": "早停轮数",
     "keep_last": "保留最后一轮",
+    "precise_bn": "重算批归一化统计量的图像数",
     "calibrate": "校准",
     "detect_unknown": "未知照片检测",
     "probe_passes": "线性探测遍数",
