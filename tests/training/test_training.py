@@ -269,7 +269,7 @@ def test_an_interrupted_evaluation_names_no_wrong_or_missing_thumbnail(
 def test_the_bundled_model_s_pictures_are_credited_and_all_there():
     flowers = ROOT / "resnext" / "flowers"
     named, credits = thumbnails(flowers), (flowers / "examples" / "CREDITS.md").read_text()
-    assert len(named) == 47
+    assert len(named) == 44
     assert {f"mistakes/{path.name}" for path in (flowers / "mistakes").iterdir()} == set(named.values())
     for file, name in named.items():
         assert f"- {name.split('/')[1]}: Flickr photo {file.split('/')[-1].split('_')[0]}, " in credits
