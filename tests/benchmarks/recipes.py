@@ -28,7 +28,7 @@ from collections.abc import Iterator
 import contenders
 
 from resnext.repository import BACKBONE, BUNDLED
-from resnext.results import best_epoch, calibration_error, read_evaluation, read_history
+from resnext.results import calibration_error, read_evaluation, read_history
 
 HEADER = ["data set", "training images", "recipe", "validation accuracy", "test top-1", "test ECE", "minutes"]
 
@@ -78,12 +78,12 @@ def measure(data: pathlib.Path, folder: pathlib.Path, options: argparse.Namespac
         start = time.monotonic()
         subprocess.run(list(map(str, command)), cwd=contenders.ROOT, check=True)
         minutes = (time.monotonic() - start) / 60
-        evaluation, history = read_evaluation(output), read_history(output)
+        evaluation = read_evaluation(output)
         return [
             data.name,
             str(images),
             name,
-            f"{best_epoch(history)['val_accuracy']:.1%}",
+            f"{validation_accuracy(output, data):.1%}",
             f"{evaluation.top1:.1%}",
             f"{calibration_error(evaluation.calibration):.3f}",
             f"{minutes:.1f}",
@@ -107,6 +107,19 @@ def measure(data: pathlib.Path, folder: pathlib.Path, options: argparse.Namespac
         cells = [result.get(key, result.get("fault", "")) for key in ("val", "test")]
         minutes = str(result.get("minutes", ""))
         yield [data.name, str(images), "timm on PyTorch", *cells, "", minutes]
+
+
+def validation_accuracy(model: pathlib.Path, data: pathlib.Path) -> float:
+    """The accuracy of a trained network on the validation images."""
+    from resnext.classifier import Classifier
+    from resnext.metrics import scores
+    from training.data import find_images
+    from training.evaluate import compute_logits, true_classes
+
+    classifier = Classifier.from_pretrained(model, precision="float32")
+    images = find_images(data)
+    labels = true_classes(images, classifier.config.label_names, "val")
+    return scores(compute_logits(classifier, images.splits["val"].files), labels)["top1"]
 
 
 def leave_out(data: pathlib.Path, folder: pathlib.Path, count: int) -> tuple[pathlib.Path, pathlib.Path]:
