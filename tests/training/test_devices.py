@@ -113,7 +113,7 @@ def test_two_workers_one_killed_and_resumed_learn_what_one_learns(photographs, b
     arguments = ["fit", str(photographs), "--output", str(output), "--pretrained", str(base.folder)]
     arguments += ["--recipe", str(one_device / "recipe.json"), "--no-pictures"]
     # Otherwise that of the pretrained network.
-    arguments += ["--crop-pct", str(SHARED.crop_pct)]
+    arguments += ["--crop-pct", str(SHARED.crop_pct), "--precise-bn", "36"]
     ports = free_ports(2)
     both = [worker(index, ports, arguments) for index in range(2)]
     for line in both[0].stdout:
@@ -131,6 +131,7 @@ def test_two_workers_one_killed_and_resumed_learn_what_one_learns(photographs, b
     assert [process.returncode for process in both] == [0, 0], results
     assert results[1][0] == "", "the first worker tells"
     assert "with 2 hosts" in results[0][0]
+    assert "Batch norm statistics computed again on 36 training images" in results[0][0]
     assert losses(output) == pytest.approx(losses(one_device), abs=TOLERANCE)
 
 
