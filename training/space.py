@@ -9,7 +9,7 @@ import pathlib
 import re
 import tempfile
 import tomllib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
 import huggingface_hub
@@ -45,6 +45,9 @@ _REFUSALS = {
         "run the command again, or use another token",
     ),
 }
+# The newest versions of these packages are larger: with them, a Space's packages have more than 500 MB
+# (tests/benchmarks/space.py).
+_SMALL = {"numpy": "<2.2", "openvino": "<2025.1", "pandas": "<2.3"}
 _ADDRESS = re.compile(r"(?:https?://)?(?:www\.)?(?:huggingface\.co|hf\.co)/spaces/([^/?#]+/[^/?#]+).*")
 _OWN_TEXT = re.compile(r"\s*Shows `[^`]+`(, `[^`]+`)*\.\s*")
 # The checkout's app.py, which an installed package does not have. A test compares the two.
@@ -331,6 +334,7 @@ def _space_files(
 ) -> dict[str, pathlib.Path]:
     """The files of a Space by their names there. The generated ones are written to the folder."""
     requirements, readme = requirements_and_readme("page")
+    requirements = limit(requirements, _SMALL)
     files = {}
     for file in sorted(_PACKAGE.rglob("*")):
         inside = file.relative_to(_PACKAGE)
@@ -430,6 +434,20 @@ def requirements_and_readme(extra: str) -> tuple[list[str], str]:
         if marker.strip() in ("", f'extra == "{extra}"'):
             requirements.append(requirement.strip())
     return sorted(requirements), metadata["Description"]
+
+
+def limit(requirements: Sequence[str], limits: Mapping[str, str]) -> list[str]:
+    """Adds upper bounds to requirements, sorted.
+
+    Args:
+        requirements: Requirements, such as "numpy>=2.1".
+        limits: The bound of each package, such as {"numpy": "<2.2"}. Packages that only others require are
+            added.
+    """
+    lines = {re.split(r"[^\w.-]", line, maxsplit=1)[0]: line for line in requirements}
+    for name, bound in limits.items():
+        lines[name] = f"{lines[name]},{bound}" if name in lines else f"{name}{bound}"
+    return sorted(lines.values())
 
 
 @contextlib.contextmanager

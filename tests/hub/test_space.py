@@ -77,7 +77,8 @@ def test_a_space_holds_the_page_and_names_its_models(hub):
         files
     )
     assert not [name for name in files if "__pycache__" in name or name.startswith(("training/", "tests/"))]
-    assert "openvino" in files["requirements.txt"]
+    requirements = files["requirements.txt"].splitlines()
+    assert {"openvino>=2025.0,<2025.1", "numpy>=2.1,<2.2", "pandas<2.3"} < set(requirements), "small versions"
     assert "tensorflow" not in files["requirements.txt"]
     card = huggingface_hub.SpaceCard(files["README.md"])
     assert (card.data["sdk"], card.data["app_file"], card.data["title"]) == ("gradio", "app.py", "ResNeXt")
