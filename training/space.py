@@ -334,7 +334,7 @@ def _space_files(
 ) -> dict[str, pathlib.Path]:
     """The files of a Space by their names there. The generated ones are written to the folder."""
     requirements, readme = requirements_and_readme("page")
-    requirements = limit(requirements, _SMALL)
+    requirements = _limit(requirements, _SMALL)
     files = {}
     for file in sorted(_PACKAGE.rglob("*")):
         inside = file.relative_to(_PACKAGE)
@@ -436,7 +436,7 @@ def requirements_and_readme(extra: str) -> tuple[list[str], str]:
     return sorted(requirements), metadata["Description"]
 
 
-def limit(requirements: Sequence[str], limits: Mapping[str, str]) -> list[str]:
+def _limit(requirements: Sequence[str], limits: Mapping[str, str]) -> list[str]:
     """Adds upper bounds to requirements, sorted.
 
     Args:
